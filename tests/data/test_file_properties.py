@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,17 +14,27 @@ from PIL import Image
 from whichgen.data.checks.file_properties import (
     PROPERTIES,
     PROPERTY_SETS,
-    read_all_properties,
-    read_properties,
+    list_properties,
+    select_properties,
 )
-from whichgen.errors import ImageError
+from whichgen.data.dataset import Sample
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.images.image_reader import ImageReader
 
 Noise = Callable[..., Image.Image]
 
 
 def traits(path: Path) -> dict[str, float]:
     """The traits of a file by name."""
-    return dict(zip(PROPERTIES, read_properties(path).tolist(), strict=True))
+    (row,) = list_properties(read_facts(path)).tolist()
+    return dict(zip(PROPERTIES, row, strict=True))
+
+
+def read_facts(*paths: Path) -> list[ImageFacts]:
+    """Facts about readable files."""
+    facts = list(ImageReader().read([Sample(path, "real") for path in paths]))
+    assert all(isinstance(f, ImageFacts) for f in facts)
+    return cast("list[ImageFacts]", facts)
 
 
 def flags(properties: dict[str, float], kind: str) -> set[str]:
@@ -89,8 +99,7 @@ def test_mode_is_the_stored_mode(
     else:
         image = image.convert(mode)
     image.save(tmp_path / f"a{suffix}")
-    properties = read_properties(tmp_path / f"a{suffix}")
-    assert np.isfinite(properties).all()
+    assert np.isfinite(list_properties(read_facts(tmp_path / f"a{suffix}"))).all()
     assert flags(traits(tmp_path / f"a{suffix}"), "mode") == {flag}
 
 
@@ -160,45 +169,20 @@ def test_sizes_are_those_before_exif_rotation(tmp_path: Path, noise: Noise) -> N
     assert (properties["width"], properties["height"]) == (40, 20)
 
 
-def test_unreadable_file_is_an_image_error(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(ImageError, match="not an image"):
-        read_properties(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="no such file"):
-        read_properties(tmp_path / "b.png")
-
-
-def test_read_all_properties_keeps_order_and_skips_unreadable_files(
+def test_rows_are_in_order_and_columns_are_selected_by_name(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"real": 6})
-    (folder / "real" / "002.png").write_text("no image")
-    paths = [folder / "real" / f"{i:03d}.png" for i in (5, 2, 0, 9, 1)]
-    totals = []
-
-    def progress(items: Any, **keywords: Any) -> Any:
-        totals.append(keywords["total"])
-        return items
-
-    properties = read_all_properties(paths, progress=progress)
-    assert properties.rows.tolist() == [0, 2, 4]
-    assert properties.rows.dtype == np.int64
-    np.testing.assert_array_equal(properties.values, [read_properties(paths[i]) for i in (0, 2, 4)])
-    assert [e.rpartition(": ")[2] for e in properties.errors] == [
-        "a text file, not an image; replace it by the image",
-        "no such file",
-    ]
-    assert totals == [5]
+    paths = [folder / "real" / f"{i:03d}.png" for i in (5, 0, 1)]
+    properties = list_properties(read_facts(*paths))
     np.testing.assert_array_equal(
-        properties.columns(("width", "bytes")),
-        properties.values[:, [PROPERTIES.index(n) for n in ("width", "bytes")]],
+        properties, np.vstack([list_properties(read_facts(path)) for path in paths])
     )
-
-
-def test_no_files_give_an_empty_table() -> None:
-    properties = read_all_properties([])
-    assert properties.values.shape == (0, len(PROPERTIES))
-    assert properties.columns(PROPERTY_SETS["color"]).shape == (0, 6)
+    np.testing.assert_array_equal(
+        select_properties(properties, ("width", "bytes")),
+        properties[:, [PROPERTIES.index(n) for n in ("width", "bytes")]],
+    )
+    assert list_properties([]).shape == (0, len(PROPERTIES))
 
 
 def test_property_sets_are_a_partition() -> None:

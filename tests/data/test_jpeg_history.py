@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from whichgen.data.checks.check_dataset import check_samples
 from whichgen.data.checks.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.images.reading import decode_image
+from whichgen.data.images.reading import decode_file
 
 
 def picture(seed: int, side: int = 256) -> Image.Image:
@@ -55,7 +55,7 @@ def test_images_without_detail_have_no_history() -> None:
 def test_quality_of_a_jpeg_file(tmp_path: Path, quality: int) -> None:
     picture(0).save(tmp_path / "a.jpg", quality=quality)
     data = (tmp_path / "a.jpg").read_bytes()
-    assert find_jpeg_history(data, decode_image(data)) == JpegHistory(quality, is_former=False)
+    assert find_jpeg_history(decode_file(data)) == JpegHistory(quality, is_former=False)
 
 
 def test_check_warns_if_origins_differ_in_jpeg_history(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import whichgen.data.splits.random_splits as split_module
-from whichgen.data.checks.duplicates import Fingerprint
-from whichgen.data.dataset import SPLITS, Dataset
+from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.images.image_reader import ImageReader
+from whichgen.data.images.image_traits import ImageTraits
 from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.splits.random_splits import SplitOptions, split_folder, split_unknown_origins
 from whichgen.data.tables.groups import list_source_folders
@@ -39,6 +40,13 @@ class FolderPlan:
     group: dict[str, str]
     cluster: dict[str, int]
 
+
+_GRAY = (128.0,) * 3
+_FACTS = ImageFacts(
+    *(b"digest", b"", 1000, "PNG", "RGB", 8, 8, False, False, ((), ()), _GRAY, _GRAY),
+    ImageTraits(8, 8, 1.0),
+    None,
+)
 
 # Hashes of different clusters are 32 bits apart, of one cluster at most 2 × 2.
 _CODES = np.packbits([[(c >> (b % 6)) & 1 for b in range(64)] for c in range(64)], axis=1)
@@ -75,21 +83,19 @@ def split_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Datase
         for path in set(root.rglob("*.png")) - expected:
             path.unlink()
 
-        def fingerprints(paths: list[Path], **_: object) -> list[Fingerprint]:
+        def read(_: object, samples: list[Sample], **__: object) -> list[ImageFacts]:
             results = []
-            for i, path in enumerate(paths):
-                cluster = plan.cluster[path.relative_to(root).as_posix()]
+            for i, sample in enumerate(samples):
+                cluster = plan.cluster[sample.path.relative_to(root).as_posix()]
                 rng = np.random.default_rng(i)
                 code = _CODES[cluster].copy() if cluster else rng.integers(0, 256, 8, np.uint8)
                 if cluster:
                     code[rng.integers(8)] ^= np.uint8(1 << rng.integers(8))
-                results.append(
-                    Fingerprint(i.to_bytes(2, "big"), code.tobytes(), "PNG", "RGB", (8, 8))
-                )
+                results.append(replace(_FACTS, perceptual=code.tobytes()))
             return results
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(split_module, "fingerprint_images", fingerprints)
+            patch.setattr(ImageReader, "read", read)
             try:
                 return split_folder(root, options, **keywords)
             except DataError as error:

@@ -72,16 +72,16 @@ def test_process_dies_at_the_requested_moment(rounds: Any, moment: str) -> None:
 
     rounds.prepare(EXTRACT)
     stderr = rounds.snapshots / "stderr.txt"
-    # The first write is the annotation file of the training set.
+    # The first write is the description of the encoder.
     command = Command(EXTRACT.arguments(rounds.site), stderr, 1, moment)
     assert command.wait(60) == -9
-    files = list(rounds.site.work.rglob("split1_train.txt"))
+    files = list(rounds.site.work.rglob("encoder.json"))
     temporaries = find_leftovers(rounds.site.work)
     assert (len(files), len(temporaries)) == ((1, 0) if moment == "renamed" else (0, 1))
     (file,) = (*files, *temporaries)
     content = file.read_text()
     assert Command(EXTRACT.arguments(rounds.site), stderr, 10**6, moment).wait(60) == 0
-    (complete,) = rounds.site.work.rglob("split1_train.txt")
+    (complete,) = rounds.site.work.rglob("encoder.json")
     text = complete.read_text()
     assert content == (text[: len(content)] if moment == "half" else text)
     assert (len(content) < len(text)) == (moment == "half")

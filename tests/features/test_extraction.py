@@ -18,6 +18,7 @@ import whichgen.features.extraction as extract_module
 import whichgen.features.store as store_module
 from whichgen.data.dataset import Sample, list_images
 from whichgen.data.images.perturbations import Perturbation
+from whichgen.data.images.reading import DecodedFile
 from whichgen.errors import EncoderError, StoreError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
@@ -162,12 +163,13 @@ def test_decoding_stops_after_an_interruption(
     read: list[str] = []
     lock = threading.Lock()
 
-    def reading(data: bytes, name: str) -> Image.Image:
+    def reading(data: bytes, name: str) -> DecodedFile:
         with lock:
             read.append(name)
-        return Image.open(name).convert("RGB")
+        image = Image.open(name).convert("RGB")
+        return DecodedFile(data, image, image)
 
-    monkeypatch.setattr(extract_module, "decode_image", reading)
+    monkeypatch.setattr(extract_module, "decode_file", reading)
     encoder = counting(fail_at=1)
     with pytest.raises(KeyboardInterrupt):
         extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4)

@@ -23,9 +23,9 @@ from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import extract, write_features
 from whichgen.features.inference import EncodedBatch
-from whichgen.features.prefetch import prefetch
 from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, shard_loaders
 from whichgen.features.store import FeatureStore
+from whichgen.io.prefetch import prefetch
 
 Counting = Callable[..., CountingEncoder]
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import Sample
+from whichgen.data.images.image_reader import ImageReader, measure_sizes
 from whichgen.data.images.image_traits import (
     ImageTraits,
     TrainingSizes,
     describe_unusual,
-    measure_sizes,
     read_traits,
 )
 from whichgen.data.images.reading import decode_image
@@ -86,12 +86,12 @@ def test_training_sizes_leave_out_extremes_and_unreadable_files(tmp_path: Path) 
         samples.append(Sample(tmp_path / f"{i}.png", "gan"))
     (tmp_path / "x.png").write_bytes(b"")
     samples.append(Sample(tmp_path / "x.png", "gan"))
-    sizes = measure_sizes(samples)
+    sizes = measure_sizes(samples, ImageReader())
     assert sizes is not None
     assert 60 <= sizes.shortest <= 64
     assert 80 <= sizes.longest <= 90
-    assert measure_sizes(samples[-1:]) is None
-    assert measure_sizes([]) is None
+    assert measure_sizes(samples[-1:], ImageReader()) is None
+    assert measure_sizes([], ImageReader()) is None
 
 
 def test_answers_state_size_and_notes(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from safetensors import safe_open
@@ -18,14 +20,18 @@ def compute_state(folder: Path) -> dict[str, str]:
     """Compute digests of all files by name, and of all features by encoder, image and block.
 
     Segments of the feature store have random names and end where a run was stopped, so rows are
-    compared instead of files. Duplicate rows must be identical.
+    compared instead of files, and so are the rows of the facts about images. Duplicate rows must be
+    identical.
     """
     digests: dict[str, str] = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(file.relative_to(folder))
         if file.suffix == ".damaged":
             raise AssertionError(f"{file} was set aside as damaged")
-        if _TEMPORARY.fullmatch(file.name):
+        if _TEMPORARY.fullmatch(file.name) or file.suffix == ".sqlite-journal":
+            continue
+        if file.suffix == ".sqlite":
+            digests |= _facts(file)
             continue
         if file.suffix == ".safetensors" and "features" in file.parts:
             for row, digest in _rows(file):
@@ -63,6 +69,12 @@ def _rows(segment: Path) -> list[tuple[str, str]]:
         for name, block in blocks.items()
         for row in range(len(keys))
     ]
+
+
+def _facts(file: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(file)) as database:
+        rows = database.execute("SELECT digest, facts, thumbnail FROM images").fetchall()
+    return {f"facts {key.hex()}": _digest(facts + thumbnail) for key, facts, thumbnail in rows}
 
 
 def _digest(data: bytes) -> str:

@@ -25,6 +25,7 @@ def cross_source(
 ) -> None:
     """Evaluate a method on sources never seen, and on the same sources for comparison."""
     from whichgen.cli.training import add_traces, selection_options
+    from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.splits.random_splits import split_unknown_origins
     from whichgen.data.splits.source_folds import find_copies_across_sources
     from whichgen.encoders.loading import load_encoder
@@ -58,28 +59,36 @@ def cross_source(
     splits += [SourceSplit(folds, share=fraction, seed=seed) for fraction in fractions]
     unknown = split_unknown_origins(source)
     name = Path(options.data).resolve().name
-    links = find_copies_across_sources(samples, progress=progress)
-    if links:
-        copied = {samples[i].source for pair in links for i in pair}
-        say(f"note: {len(copied)} sources with near-duplicates of each other stay in one fold")
-    datasets = [make_fold_datasets(name, samples, *unknown, split, links=links) for split in splits]
     encoder = load_encoder(
         options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
     )
+    reader = ImageReader(options.cache_dir)
     images = extract(
         samples,
         encoder,
         open_store(options.cache_dir, encoder),
+        reader=reader,
         batch_size=options.encoder.batch_size,
         progress=progress,
     )
     warn_skipped(images.skipped)
+    links = find_copies_across_sources(samples, reader, progress=progress)
+    if links:
+        copied = {samples[i].source for pair in links for i in pair}
+        say(f"note: {len(copied)} sources with near-duplicates of each other stay in one fold")
+    datasets = [make_fold_datasets(name, samples, *unknown, split, links=links) for split in splits]
     results = []
     for i, (split, folds_of_split) in enumerate(zip(splits, datasets, strict=True)):
         say(f"{i + 1} of {len(splits)}: {split.title}")
         results.append(
             evaluate_cross_source(
-                folds_of_split, images, encoder, library_options, split, progress=progress
+                folds_of_split,
+                images,
+                encoder,
+                library_options,
+                split,
+                reader=reader,
+                progress=progress,
             )
         )
     record = collect_run_metadata(

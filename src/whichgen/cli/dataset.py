@@ -71,12 +71,15 @@ def split(
 
 @app.command()
 @command
-def check(data: Data, sources: Sources = "", real: Real = "") -> None:
+def check(
+    data: Data, sources: Sources = "", real: Real = "", cache_dir: CacheDir = CACHE_DIR
+) -> None:
     """Check a dataset for unreadable files, duplicates, shortcuts and confounded sources.
 
     The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
     """
     from whichgen.data.checks.check_dataset import check_samples
+    from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.layouts.folder_layout import check_origin_names, read_layout
     from whichgen.data.open_dataset import list_samples
     from whichgen.data.splits.random_splits import read_samples
@@ -97,7 +100,7 @@ def check(data: Data, sources: Sources = "", real: Real = "") -> None:
         raise DataError(f"{data} defines its own origins. Remove --real.")
     else:
         samples = list(list_samples(data))
-    report = check_samples(samples, progress=progress)
+    report = check_samples(samples, ImageReader(cache_dir), progress=progress)
     rows = [asdict(row) for row in report.origins]
     rare = ("missing", "unreadable", "qualities", "former_jpeg")
     empty = {column for column in rare if not any(row[column] for row in rows)}
@@ -189,13 +192,16 @@ def prepare(
 @command
 def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) -> None:
     """Test whether file properties and mean color predict the origin."""
+    from whichgen.data.images.image_reader import ImageReader
     from whichgen.report.result_tables import shortcut_rows
     from whichgen.training.shortcuts import check_shortcuts
 
-    dataset = flags.dataset_options(data=data).open(cache_dir, progress=progress)
+    reader = ImageReader(cache_dir)
+    options = flags.dataset_options(data=data)
+    dataset = options.open(cache_dir, reader=reader, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
-    report = check_shortcuts(dataset, seed=flags.seed, progress=progress)
+    report = check_shortcuts(dataset, reader, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),
         title=f"{data}: origins predicted from file properties and mean color (%)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from whichgen.cli.console import progress, say, warn, warn_skipped
 from whichgen.cli.options import check_writable, open_store, parse_kinds
 from whichgen.cli.result_output import show_run
 from whichgen.cli.training_options import TrainOptions
-from whichgen.data.dataset import Dataset
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.names import TRACES, split_members, split_variants
 from whichgen.errors import DataError, FitError
+from whichgen.features.extraction import EncodingReader
+from whichgen.features.store import FeatureStore
 from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.report.run_folder import write_run
@@ -104,22 +106,32 @@ def prepare_training(
         "tpr": library_options.tpr,
         "augment": list(augment),
     }
-    dataset = source.open(options.cache_dir, progress=progress)
+    output_dir, backbone = options.output_dir or Path("output") / method, options.encoder.name
+
+    @cache
+    def start(name: str) -> tuple[Encoder, FeatureStore]:
+        """Claim the run folder for the dataset with this name, and load the encoder."""
+        claim_folder(run_folder(output_dir, backbone, name), config, force=options.force)
+        encoder = load_encoder(backbone, device=options.encoder.device, dtype=options.encoder.dtype)
+        if isinstance(library_options, FitOptions):
+            library_options.blocks_of(encoder)
+        return encoder, open_store(options.cache_dir, encoder)
+
+    reader = EncodingReader(
+        options.cache_dir,
+        partial(start, Path(options.data).resolve().name),
+        source.uses_most,
+        batch_size=options.encoder.batch_size,
+    )
+    dataset = source.open(options.cache_dir, reader=reader, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
-    folder = run_folder(
-        options.output_dir or Path("output") / method, options.encoder.name, dataset
-    )
-    claim_folder(folder, config, force=options.force)
-    encoder = load_encoder(
-        options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
-    )
-    if isinstance(library_options, FitOptions):
-        library_options.blocks_of(encoder)
+    encoder, store = start(dataset.name)
     features = extract_splits(
         dataset,
         encoder,
-        open_store(options.cache_dir, encoder),
+        store,
+        reader=reader,
         augment=augment,
         augmented_splits=FITTING_SPLITS if method == "fusion" else ("train",),
         seed=library_options.seed,
@@ -127,17 +139,17 @@ def prepare_training(
         progress=progress,
     )
     warn_skipped(features.skipped)
-    return TrainingData(encoder, features, folder, config)
+    return TrainingData(encoder, features, run_folder(output_dir, backbone, dataset.name), config)
 
 
-def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
+def run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
     """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``."""
 
     def folder_name(member: str) -> str:
         name, variants = split_variants(member)
         return "_".join([Path(name).name if Path(name).is_dir() else name, *variants])
 
-    data = dataset.name.replace(":split=", "_").replace(":", "_")
+    data = dataset.replace(":split=", "_").replace(":", "_")
     return output_dir / "+".join(map(folder_name, split_members(backbone))) / data
 
 
@@ -178,15 +190,17 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     features, encoder, folder = data.features, data.encoder, data.folder
     shortcuts = shuffle = None
     if not options.controls.no_shortcut_check:
-        shortcuts = check_shortcuts(features.dataset, seed=library_options.seed, progress=progress)
+        shortcuts = check_shortcuts(
+            features.dataset, features.reader, seed=library_options.seed, progress=progress
+        )
     settings: dict[str, Any] = {"config": data.config, "progress": progress}
     result: FitResult | FusionResult
     if isinstance(library_options, FusionOptions):
         result = fuse(features, encoder, library_options, **settings)
         head_method: HeadMethod = result.head_method
     else:
-        cache = options.cache_dir / "sweeps"
-        result = fit(features, encoder, library_options, cache=cache, **settings)
+        sweeps = options.cache_dir / "sweeps"
+        result = fit(features, encoder, library_options, cache=sweeps, **settings)
         head_method = library_options.head_method
     seeds, jobs = range(options.controls.shuffles), library_options.jobs
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -101,11 +101,7 @@ class Dataset:
             known origin has no images in train, val or test.
         """
         validate_origin_names((*self.known, *self.unknown))
-        if len(self.known) < 2:
-            raise DataError(
-                f"{self.name}: attribution needs at least two known origins, "
-                f"got {list(self.known)}. Add a folder of images of another origin."
-            )
+        check_known_origins(self.name, self.known)
         duplicates = [origin for origin, n in Counter(self.known).items() if n > 1]
         if duplicates:
             raise DataError(
@@ -129,6 +125,21 @@ class Dataset:
                     + (hint if REAL not in self.known else "")
                 )
         return self
+
+
+def check_known_origins(name: str, known: Sequence[str]) -> None:
+    """Check that a dataset has at least two known origins.
+
+    Raises
+    ------
+    DataError
+        It has fewer.
+    """
+    if len(known) < 2:
+        raise DataError(
+            f"{name}: attribution needs at least two known origins, got {list(known)}. Add a "
+            "folder of images of another origin."
+        )
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from whichgen.data.benchmarks.benchmark_files import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, Sample, limit_per_class
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
 from whichgen.data.open_dataset import open_dataset
 from whichgen.data.origins.families import read_families
@@ -21,6 +23,9 @@ from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
+
+#: Share of the images that counts as most of them.
+_MOST = 0.9
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,17 @@ class DatasetOptions(SplitOptions):
     families: str = ""
     samples_per_class: int = SAMPLES_PER_CLASS
 
-    def open(self, cache: Path, *, progress: Progress = no_progress) -> Dataset:
+    def open(
+        self, cache: Path, *, reader: ImageReader | None = None, progress: Progress = no_progress
+    ) -> Dataset:
         """Open the dataset, and apply ``samples_per_class`` and ``families``.
 
         Parameters
         ----------
         cache
             Cache folder in which the splits of an image folder are stored.
+        reader
+            See :func:`~whichgen.data.open_dataset.open_dataset`.
 
         Raises
         ------
@@ -73,13 +82,25 @@ class DatasetOptions(SplitOptions):
         """
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(
-            self.data, split, **self._read_groups_and_sources(), cache=cache, progress=progress
+            self.data,
+            split,
+            **self._read_groups_and_sources(),
+            cache=cache,
+            reader=reader,
+            progress=progress,
         )
         if self.samples_per_class:
             dataset = limit_per_class(dataset, self.samples_per_class)
         if self.families:
             dataset = replace(dataset, families=read_families(Path(self.families)))
         return dataset
+
+    def uses_most(self, samples: Sequence[Sample]) -> bool:
+        """Return whether ``samples_per_class`` leaves at least 90 % of the images in the splits."""
+        counts = Counter(sample.origin for sample in samples).values()
+        limit = self.samples_per_class or len(samples)
+        used = sum(min(share * n, limit) for n in counts for share in self.fractions)
+        return used >= _MOST * len(samples)
 
     def list_samples(self) -> list[Sample]:
         """Return the images of an image folder, with their groups and sources, without splits.

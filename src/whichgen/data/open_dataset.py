@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whichgen.data.benchmarks.benchmark_files import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
 from whichgen.data.splits.random_splits import SplitOptions, split_folder
 from whichgen.errors import DataError
@@ -25,6 +26,7 @@ def open_dataset(
     groups: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
     cache: Path,
+    reader: ImageReader | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Open a dataset from a folder or a dataset string.
@@ -47,6 +49,8 @@ def open_dataset(
         :func:`~whichgen.data.splits.random_splits.split_folder`).
     cache
         Cache folder. If it is read-only, new splits are not cached.
+    reader
+        Reads the images to split a folder; by default, a reader with this cache.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
@@ -73,7 +77,10 @@ def open_dataset(
     root = cache / "splits" / _hash_folder(folder, options, groups, sources)
     if (root / name / "origins.json").is_file():
         return replace(read_benchmark(name, root), name=folder.name)
-    dataset = split_folder(folder, options, groups=groups, sources=sources, progress=progress)
+    reader = reader or ImageReader(cache)
+    dataset = split_folder(
+        folder, options, groups=groups, sources=sources, reader=reader, progress=progress
+    )
     try:
         # write_benchmark writes origins.json last, so if it exists, all other files exist, too.
         write_benchmark(dataset, root, name)

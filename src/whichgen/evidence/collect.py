@@ -37,6 +37,7 @@ def collect(
     *,
     trust_anchors: str = "",
     aliases: Mapping[str, str] | None = None,
+    decoded: Image.Image | None = None,
 ) -> Evidence:
     """Collect provenance evidence from an image file: metadata, watermarks and JPEG tables.
 
@@ -51,6 +52,9 @@ def collect(
         Name of the file in error messages.
     trust_anchors, aliases
         See :class:`~whichgen.evidence.options.EvidenceOptions`.
+    decoded
+        The decoded image (:attr:`whichgen.data.images.reading.DecodedFile.stored`); ``None`` to
+        decode the pixels here if a reader needs them.
 
     Raises
     ------
@@ -60,10 +64,11 @@ def collect(
     """
     prepare_reading(data)
     damage: ImageError | None = None
-    image: Image.Image | None = None
+    image = decoded
     try:
-        read_header(data, name)
-        image = open_image(data, name)
+        if image is None:
+            read_header(data, name)
+            image = open_image(data, name)
     except ImageError as error:
         damage = error  # metadata before the damage may still be readable
     try:
@@ -83,7 +88,7 @@ def collect(
             )
         )
     finally:
-        if image is not None:
+        if image is not None and image is not decoded:
             image.close()
     if damage is not None and not evidence.findings:
         raise damage
@@ -101,7 +106,12 @@ def collect(
     return Evidence(tuple(resolved), tuple(clean(note) for note in notes))
 
 
-def collect_if_readable(data: bytes, name: str, options: EvidenceOptions | None) -> Evidence | None:
+def collect_if_readable(
+    data: bytes,
+    name: str,
+    options: EvidenceOptions | None,
+    decoded: Image.Image | None = None,
+) -> Evidence | None:
     """Collect provenance evidence as :func:`collect` does, for a model's answer.
 
     Returns
@@ -112,7 +122,7 @@ def collect_if_readable(data: bytes, name: str, options: EvidenceOptions | None)
     if options is None:
         return None
     try:
-        return collect(data, name, trust_anchors=options.trust_anchors, aliases=options.aliases)
+        return collect(data, name, **vars(options), decoded=decoded)
     except ImageError:
         return None
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -218,6 +219,7 @@ def evaluate_cross_source(
     options: FitOptions | FusionOptions,
     split: SourceSplit,
     *,
+    reader: ImageReader | None = None,
     progress: Progress = no_progress,
 ) -> CrossSourceResult:
     """Fit and test a model on each fold, and compute the metrics of all folds together.
@@ -234,7 +236,10 @@ def evaluate_cross_source(
         Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
     split
         How the images were divided.
+    reader
+        Reads facts about the images; by default, nothing is cached.
     """
+    reader = reader or ImageReader()
     options = replace(options, thumbnails=False)
     rows = {sample.path: row for row, sample in enumerate(images.samples)}
     parts, models = [], []
@@ -244,7 +249,7 @@ def evaluate_cross_source(
             samples = [s for s in dataset.split(name) if s.path in rows]
             table = images.take([rows[s.path] for s in samples])
             tables[name] = replace(table, samples=tuple(samples))
-        features = SplitFeatures(dataset, tables)
+        features = SplitFeatures(dataset, tables, reader)
         model = (
             fuse(features, encoder, options)
             if isinstance(options, FusionOptions)

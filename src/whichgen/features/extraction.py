@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from whichgen.data.dataset import Sample
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import Perturbation
-from whichgen.data.images.reading import decode_image, hash_image, read_bytes
+from whichgen.data.images.reading import decode_file
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, LoadedImage, encode_batches
-from whichgen.features.prefetch import count_threads, prefetch
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress
@@ -32,11 +32,14 @@ def extract(
     store: FeatureStore,
     *,
     perturbations: Sequence[Perturbation | None] | None = None,
+    reader: ImageReader | None = None,
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
     """Extract the features that the store lacks into it, and return a table of readable images.
+
+    Each file is read and decoded at most once per perturbation, and of equal files only one.
 
     Parameters
     ----------
@@ -49,6 +52,9 @@ def extract(
     perturbations
         Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
+    reader
+        Knows the files that it has read, and collects the facts about original images that are
+        decoded. By default, all files are read, and no facts are collected.
     batch_size
         Number of images per forward pass. On one device, the features of an image are bitwise
         reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
@@ -70,75 +76,104 @@ def extract(
     StoreError
         The store can't be read or written. Rows written before the error remain in the store.
     """
-    images = []
-    skipped = []
-    paths = (sample.path for sample in samples)
-    digests = prefetch(_digest_file, paths, threads=count_threads(), depth=64)
-    for sample, perturbation, digest in zip(
-        samples,
-        perturbations or [None] * len(samples),
-        progress(digests, description="Reading files", total=len(samples)),
-        strict=True,
-    ):
-        if isinstance(digest, ImageError):
-            skipped.append(str(digest))
-        else:
-            images.append(_PerturbedImage(sample, perturbation, digest))
+    files, with_facts = reader or ImageReader(), reader is not None
+    changes = perturbations or [None] * len(samples)
+    digests, keys = [b""] * len(samples), [b""] * len(samples)
+    first: dict[bytes, int] = {}  # position of the first image with each key
     store.refresh()  # another process may have added rows meanwhile
-    missing = {image.key: image for image in images if image.key not in store}
-    loaders = ((str(image.sample.path), image.load) for image in missing.values())
-    summary = write_features(
-        encode_batches(loaders, BatchEncoder(encoder, pad_to=batch_size), batch_size=batch_size),
-        store,
-        total=len(missing),
-        progress=progress if missing else no_progress,
-        description=description,
-    )
-    keys = list(missing)
-    failed = {keys[number]: error for number, error in summary.errors.items()}
-    for image in images:
-        if image.key in failed:
-            # Other files of the same content fail for the same reason.
-            path = str(missing[image.key].sample.path)
-            skipped.append(str(failed[image.key]).replace(path, str(image.sample.path), 1))
-    images = [image for image in images if image.key not in failed]
+
+    def is_complete(i: int, digest: bytes) -> bool:
+        digests[i], keys[i] = digest, feature_key(digest, str(changes[i] or ""))
+        return keys[i] in store or first.setdefault(keys[i], i) != i
+
+    def load(i: int) -> LoadedImage:
+        path, change = samples[i].path, changes[i]
+        digest = files.find_digest(path)
+        if digest is None or not is_complete(i, digest):
+            data, digest = files.read_file(path)
+            if not is_complete(i, digest):
+                file = decode_file(data, str(path))
+                if with_facts and change is None:
+                    files.add(file, digest)
+                return LoadedImage(change(file.pixels) if change else file.pixels, keys[i])
+        return LoadedImage(None, keys[i])
+
+    try:
+        errors = write_features(
+            encode_batches(
+                ((str(sample.path), partial(load, i)) for i, sample in enumerate(samples)),
+                BatchEncoder(encoder, pad_to=batch_size),
+                batch_size=batch_size,
+            ),
+            store,
+            total=len(samples),
+            progress=progress,
+            description=description,
+        ).errors
+    finally:
+        files.store.flush()
+    for i, key in enumerate(keys):
+        if i not in errors and key not in store:
+            # Files of the same content fail for the same reason.
+            path = str(samples[first[key]].path)
+            reason = str(errors.get(first[key], f"{path}: the file changed during extraction"))
+            errors[i] = ImageError(reason.replace(path, str(samples[i].path), 1))
+    rows = [i for i in range(len(samples)) if i not in errors]
     return FeatureTable(
-        tuple(image.sample for image in images),
-        tuple(image.key for image in images),
-        tuple(image.digest for image in images),
+        tuple(samples[i] for i in rows),
+        tuple(keys[i] for i in rows),
+        tuple(digests[i] for i in rows),
         store,
-        tuple(str(image.perturbation or "") for image in images),
-        tuple(skipped),
+        tuple(str(changes[i] or "") for i in rows),
+        tuple(str(errors[i]) for i in sorted(errors)),
     )
 
 
-@dataclass(frozen=True)
-class _PerturbedImage:
-    """An image file, the perturbation to apply to it, and the digest of the file's content."""
+class EncodingReader(ImageReader):
+    """Image reader that also extracts the features of the images, in the same pass.
 
-    sample: Sample
-    perturbation: Perturbation | None
-    digest: bytes
+    Parameters
+    ----------
+    cache
+        See :class:`~whichgen.data.images.image_reader.ImageReader`.
+    open_encoder
+        Returns the encoder and its feature store; it is called when images are read.
+    is_encoded
+        Whether the features of all (or nearly all) of the given images are needed. Otherwise, only
+        facts are read.
+    batch_size
+        See :func:`extract`.
+    """
 
-    @cached_property
-    def key(self) -> bytes:
-        """Key in the feature store (:func:`~whichgen.features.store.feature_key`)."""
-        return feature_key(self.digest, str(self.perturbation or ""))
+    def __init__(
+        self,
+        cache: Path,
+        open_encoder: Callable[[], tuple[Encoder, FeatureStore]],
+        is_encoded: Callable[[Sequence[Sample]], bool],
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        super().__init__(cache)
+        self._open_encoder = open_encoder
+        self._is_encoded = is_encoded
+        self._batch_size = batch_size
 
-    def load(self) -> LoadedImage:
-        """Read the image, apply its perturbation, and return the result with its key.
-
-        Raises
-        ------
-        ImageError
-            The file can't be read or decoded, or its content has changed since it was hashed.
-        """
-        path = self.sample.path
-        data = read_bytes(path)
-        if hash_image(data) != self.digest:
-            raise ImageError(f"{path}: the file changed during extraction. Run the command again.")
-        image = decode_image(data, str(path))
-        return LoadedImage(self.perturbation(image) if self.perturbation else image, self.key)
+    def _examine(
+        self, samples: Sequence[Sample], with_history: bool, progress: Progress
+    ) -> list[bytes | ImageError]:
+        if not self._is_encoded(samples):
+            return super()._examine(samples, with_history, progress)
+        encoder, store = self._open_encoder()
+        extract(
+            samples,
+            encoder,
+            store,
+            reader=self,
+            batch_size=self._batch_size,
+            progress=progress,
+            description="Features of all splits",
+        )
+        return super()._examine(samples, with_history, progress)
 
 
 @dataclass(frozen=True)
@@ -220,10 +255,3 @@ def write_features(
         flush()
     errors = {i: error for i, error in enumerate(results) if error}
     return ExtractionSummary(len(results), len(store) - rows_before, errors)
-
-
-def _digest_file(path: Path) -> bytes | ImageError:
-    try:
-        return hash_image(read_bytes(path))
-    except ImageError as error:
-        return error

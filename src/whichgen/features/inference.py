@@ -14,15 +14,16 @@ from PIL import Image, ImageOps
 
 from whichgen.data.images.color import to_rgb
 from whichgen.data.images.image_traits import ImageTraits, read_traits
-from whichgen.data.images.reading import decode_image, read_bytes
+from whichgen.data.images.reading import decode_file, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
+from whichgen.encoders.devices import count_cores
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.prefetch import count_threads, prefetch
+from whichgen.io.prefetch import prefetch
 
 #: A file path, encoded bytes, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
@@ -52,6 +53,12 @@ class LoadedImage:
     error: ImageError | None = None
     traits: ImageTraits | None = None
 
+
+#: Name of an image, what was read from its file, and the preprocessed image with its copies.
+_Prepared = tuple[str, LoadedImage, list[np.ndarray]]
+
+#: Maximum length of a batch that has skipped images, as a multiple of its number of images.
+_MAX_SKIPPED = 16
 
 #: Name of an image, and a function that loads it. The function may also raise ``ImageError`` if the
 #: image is unreadable.
@@ -92,6 +99,11 @@ class EncodedBatch:
         return len(self.names)
 
 
+def count_threads() -> int:
+    """Return the number of threads for decoding images: two per core, at least four."""
+    return max(4, 2 * count_cores())
+
+
 def encode_batches(
     images: Iterable[ImageLoader],
     encode: BatchEncoder,
@@ -101,8 +113,8 @@ def encode_batches(
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
-    An unreadable or skipped image keeps its position in its batch, so the division into batches
-    depends only on the order of the images. Threads load and preprocess up to 4 batches in advance.
+    Unreadable and skipped images keep their position. Threads load and preprocess up to 4 batches
+    in advance.
 
     Parameters
     ----------
@@ -111,8 +123,8 @@ def encode_batches(
     encode
         Preprocesses the images with its encoder, and encodes the preprocessed images.
     batch_size
-        Number of images per batch, including copies and unreadable and skipped images. A batch has
-        at least one image with its copies.
+        Number of images per batch, including copies and unreadable images, but not skipped images.
+        A batch has at least one image with its copies.
     copies
         Functions that make a copy of an RGB image, to be encoded together with the image.
 
@@ -129,7 +141,7 @@ def encode_batches(
     encoder = encode.encoder
     n_images = max(1, batch_size // (1 + len(copies)))
 
-    def prepare(loader: ImageLoader) -> tuple[str, LoadedImage, list[np.ndarray]]:
+    def prepare(loader: ImageLoader) -> _Prepared:
         name, load = loader
         image = LoadedImage(None)
         try:
@@ -145,7 +157,7 @@ def encode_batches(
 
     loop = prefetch(prepare, images, threads=count_threads(), depth=4 * n_images)
     with closing(loop) as prepared:
-        while batch := list(islice(prepared, n_images)):
+        while batch := _take_batch(prepared, n_images):
             names = tuple(name for name, _, _ in batch)
             loaded = [image for _, image, _ in batch]
             views = {i: views for i, (_, _, views) in enumerate(batch) if views}
@@ -164,6 +176,18 @@ def encode_batches(
                 evidence={i: image.evidence for i, image in enumerate(loaded) if image.evidence},
                 traits={i: image.traits for i, image in enumerate(loaded) if image.traits},
             )
+
+
+def _take_batch(prepared: Iterator[_Prepared], n_images: int) -> list[_Prepared]:
+    """Take the next images, of which ``n_images`` are not skipped, or a limited number of them."""
+    batch: list[_Prepared] = []
+    for prepared_image in islice(prepared, _MAX_SKIPPED * n_images):
+        batch.append(prepared_image)
+        _, image, views = prepared_image
+        n_images -= bool(views or image.error)
+        if not n_images:
+            break
+    return batch
 
 
 def image_loaders(
@@ -185,11 +209,12 @@ def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -
 
     The evidence may be readable even if the pixels are not.
     """
-    collected = collect_if_readable(data, name, evidence)
     try:
-        return LoadedImage(decode_image(data, name), evidence=collected)
+        file = decode_file(data, name)
     except ImageError as error:
-        return LoadedImage(None, evidence=collected, error=error)
+        return LoadedImage(None, evidence=collect_if_readable(data, name, evidence), error=error)
+    collected = collect_if_readable(data, name, evidence, file.stored)
+    return LoadedImage(file.pixels, evidence=collected)
 
 
 def encode_images(

@@ -19,8 +19,13 @@ from whichgen.data.shards.find_shards import Item, Shard
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import EncodedBatch, ImageLoader, LoadedImage, encode_batches
-from whichgen.features.prefetch import count_threads
+from whichgen.features.inference import (
+    EncodedBatch,
+    ImageLoader,
+    LoadedImage,
+    count_threads,
+    encode_batches,
+)
 from whichgen.features.store import feature_key
 
 

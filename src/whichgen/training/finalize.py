@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.data.dataset import Sample
-from whichgen.data.images.image_traits import measure_sizes
-from whichgen.data.images.reading import make_thumbnail, read_image
+from whichgen.data.images.image_reader import measure_sizes
 from whichgen.data.origins.families import assign_families
 from whichgen.defaults import PRECISION
 from whichgen.encoders.base import Encoder
-from whichgen.errors import ImageError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import CalibrationMetrics, calibration_metrics
@@ -218,7 +215,7 @@ def finalize_model(
     )
     if training_sources := record_training_sources(features):
         run_metadata["training_sources"] = asdict(training_sources)
-    if training_sizes := measure_sizes(dataset.train):
+    if training_sizes := measure_sizes(dataset.train, features.reader):
         run_metadata["training_sizes"] = asdict(training_sizes)
     return OriginModel(
         origins=origins,
@@ -339,13 +336,5 @@ def select_exemplars(
         x.astype(np.float16) if fits_float16 else x,
         np.concatenate([label_indices(table.origins, origins) for table in tables]),
         np.repeat([False, True], [len(table) for table in tables]),
-        tuple(map(_thumbnail, samples)) if thumbnails else (),
+        tuple(features.reader.read_thumbnails(samples)) if thumbnails else (),
     )
-
-
-def _thumbnail(sample: Sample) -> bytes:
-    """Return the JPEG thumbnail of an image, or empty bytes if the file can no longer be read."""
-    try:
-        return make_thumbnail(read_image(sample.path))
-    except ImageError:
-        return b""

@@ -25,14 +25,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import hmean
 from sklearn.ensemble import RandomForestClassifier
 
-from whichgen.data.checks.file_properties import PROPERTY_SETS, FileProperties, read_all_properties
+from whichgen.data.checks.file_properties import (
+    PROPERTY_SETS,
+    list_properties,
+    select_properties,
+)
 from whichgen.data.dataset import Dataset, Sample
-from whichgen.errors import DataError
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.images.image_reader import ImageReader
+from whichgen.errors import DataError, ImageError
 from whichgen.evaluation.closed_set import closed_set_metrics
 from whichgen.evaluation.predictions import label_indices
 from whichgen.progress import Progress, no_progress
@@ -133,7 +140,11 @@ class ShortcutReport:
 
 
 def check_shortcuts(
-    dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress
+    dataset: Dataset,
+    reader: ImageReader | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
 ) -> ShortcutReport:
     """Fit random forests on file properties of training images, and evaluate them on test images.
 
@@ -143,6 +154,8 @@ def check_shortcuts(
     ----------
     dataset
         The dataset, whose files in ``train``, ``test`` and ``test_unknown`` are read.
+    reader
+        Reads the files; by default, nothing is cached.
     seed
         Seed of the forests and of the choice of files.
 
@@ -151,27 +164,25 @@ def check_shortcuts(
     DataError
         A known origin has no readable image in ``train`` or ``test``.
     """
-    samples = {
-        split: _draw_samples(dataset.split(split), seed)
-        for split in ("train", "test", "test_unknown")
-    }
+    reader = reader or ImageReader()
     train, test, unknown = (
-        read_all_properties([s.path for s in drawn], progress=progress)
-        for drawn in samples.values()
+        _read_files(_draw_samples(dataset.split(split), seed), reader, progress)
+        for split in ("train", "test", "test_unknown")
     )
-    train_labels = _label_rows(dataset, "train", samples["train"], train)
-    test_labels = _label_rows(dataset, "test", samples["test"], test)
+    train_labels = _label_files(dataset, "train", train)
+    test_labels = _label_files(dataset, "test", test)
     counts = np.bincount(test_labels, minlength=len(dataset.known))
     chance = 1 / len(dataset.known)
     sets = []
     for name, columns in PROPERTY_SETS.items():
         forest = RandomForestClassifier(
             _TREES, class_weight="balanced", random_state=seed, n_jobs=1
-        ).fit(train.columns(columns), train_labels)
-        probabilities = forest.predict_proba(test.columns(columns))
+        ).fit(select_properties(train.properties, columns), train_labels)
+        probabilities = forest.predict_proba(select_properties(test.properties, columns))
         unknown_scores = np.empty(0)
-        if len(unknown.rows):
-            unknown_scores = forest.predict_proba(unknown.columns(columns)).max(axis=1)
+        if len(unknown.properties):
+            values = select_properties(unknown.properties, columns)
+            unknown_scores = forest.predict_proba(values).max(axis=1)
         closed = closed_set_metrics(probabilities, test_labels)
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
@@ -188,9 +199,9 @@ def check_shortcuts(
         balanced_chance=chance,
         warning_level=chance + MARGIN,
         message=_message(sets, chance),
-        train_images=len(train.rows),
-        test_images=len(test.rows),
-        unknown_images=len(unknown.rows),
+        train_images=len(train.properties),
+        test_images=len(test.properties),
+        unknown_images=len(unknown.properties),
         skipped=(*train.errors, *test.errors, *unknown.errors),
     )
 
@@ -207,18 +218,33 @@ def _draw_samples(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
     return [samples[i] for i in np.sort(np.concatenate(rows))]
 
 
-def _label_rows(
-    dataset: Dataset, split: str, samples: Sequence[Sample], properties: FileProperties
-) -> np.ndarray:
-    origins = np.array([samples[i].origin for i in properties.rows.tolist()])
-    if missing := [origin for origin in dataset.known if origin not in origins.tolist()]:
-        first = f" (first unreadable file: {properties.errors[0]})" if properties.errors else ""
+class _Files(NamedTuple):
+    """File properties and origins of readable files, and the errors of the others."""
+
+    properties: np.ndarray
+    origins: np.ndarray
+    errors: tuple[str, ...]
+
+
+def _read_files(samples: Sequence[Sample], reader: ImageReader, progress: Progress) -> _Files:
+    files = list(reader.read(samples, progress=progress))
+    pairs = zip(samples, files, strict=True)
+    return _Files(
+        list_properties([file for file in files if isinstance(file, ImageFacts)]),
+        np.array([sample.origin for sample, file in pairs if isinstance(file, ImageFacts)]),
+        tuple(str(file) for file in files if isinstance(file, ImageError)),
+    )
+
+
+def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
+    if missing := [origin for origin in dataset.known if origin not in files.origins.tolist()]:
+        first = f" (first unreadable file: {files.errors[0]})" if files.errors else ""
         raise DataError(
             f"{dataset.name}: the shortcut check needs images of every known origin, but there is "
             f"no readable {split} image of {', '.join(missing)}{first}. "
             "Run `whichgen dataset check`."
         )
-    return label_indices(origins, dataset.known)
+    return label_indices(files.origins, dataset.known)
 
 
 def _wilson_low(share: float, n: float) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from whichgen.data.dataset import SPLITS, Dataset
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
@@ -61,10 +62,13 @@ class SplitFeatures:
         Maps the name of each split to its feature table. The table ``train`` includes perturbed
         copies of its images; copies for other splits are in separate tables
         (:func:`perturbed_name`).
+    reader
+        Reads facts about the images; by default, nothing is cached.
     """
 
     dataset: Dataset
     tables: Mapping[str, FeatureTable]
+    reader: ImageReader = field(default_factory=ImageReader, compare=False)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -108,7 +112,7 @@ class SplitFeatures:
         for split in FITTING_SPLITS:
             table = self.tables[perturbed_name(split) if kind and split != "train" else split]
             tables[split] = table.take(np.flatnonzero(table.kinds == kind))
-        return SplitFeatures(self.dataset, tables)
+        return replace(self, tables=tables)
 
 
 def extract_splits(
@@ -120,6 +124,7 @@ def extract_splits(
     augment: Sequence[str] = (),
     augmented_splits: Sequence[str] = ("train",),
     perturbation: Perturbation | None = None,
+    reader: ImageReader | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
@@ -147,6 +152,8 @@ def extract_splits(
     perturbation
         Perturbation to apply to every image except the copies from ``augment``; ``None`` for
         unchanged images.
+    reader
+        See :func:`~whichgen.features.extraction.extract`.
     seed
         Seed for drawing the intensities.
     batch_size
@@ -174,9 +181,10 @@ def extract_splits(
                 encoder,
                 store,
                 perturbations=[p for _, p in pairs],
+                reader=reader,
                 batch_size=batch_size,
                 progress=progress,
-                description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
+                description=f"Features of {name}" + (f" {perturbation}" if perturbation else ""),
             )
         missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
         if missing and split in ("train", "val", "test"):
@@ -186,7 +194,7 @@ def extract_splits(
                 f"no readable {split} image of {', '.join(missing)}{first}. "
                 "Run `whichgen dataset check`."
             )
-    return SplitFeatures(dataset, tables)
+    return SplitFeatures(dataset, tables, reader or ImageReader())
 
 
 def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:

@@ -13,16 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whichgen.data.checks.duplicates import (
-    Fingerprint,
-    link_near_duplicates,
-    make_fingerprint,
-    map_files,
-)
-from whichgen.data.checks.jpeg_history import JpegHistory, compare_histories, find_jpeg_history
+from whichgen.data.checks.duplicates import link_near_duplicates
+from whichgen.data.checks.jpeg_history import JpegHistory, compare_histories
 from whichgen.data.checks.source_checks import SourceCount, check_sources, count_sources
 from whichgen.data.dataset import Sample
-from whichgen.data.images.reading import decode_image, read_bytes
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
@@ -103,27 +99,31 @@ class CheckReport:
     errors: tuple[str, ...]
 
 
-def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
+def check_samples(
+    samples: Sequence[Sample],
+    reader: ImageReader | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> CheckReport:
     """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates.
 
-    If all samples have a source, also check the sources.
+    If all samples have a source, also check the sources. ``reader`` reads the images; by default,
+    nothing is cached.
     """
-    results = map_files(
-        _examine_file, [s.path for s in samples], progress=progress, description="Reading images"
-    )
-    fingerprints = [r if isinstance(r, ImageError) else r[0] for r in results]
-    by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
+    reader = reader or ImageReader()
+    images = list(reader.read(samples, with_history=True, progress=progress))
+    by_origin: dict[str, list[ImageFacts | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
     histories: dict[str, list[JpegHistory]] = defaultdict(list)
-    for sample, fingerprint, result in zip(samples, fingerprints, results, strict=True):
-        by_origin[sample.origin].append(fingerprint)
-        if not isinstance(result, ImageError):
-            labels[result[0].digest].setdefault(sample.origin, sample)
-            histories[sample.origin].append(result[1])
-    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
-    rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
+    for sample, image in zip(samples, images, strict=True):
+        by_origin[sample.origin].append(image)
+        if isinstance(image, ImageFacts):
+            labels[image.digest].setdefault(sample.origin, sample)
+            histories[sample.origin] += [image.history] if image.history else []
+    readable = [f for f in images if isinstance(f, ImageFacts)]
+    rows = [i for i, f in enumerate(images) if isinstance(f, ImageFacts)]
     clusters: dict[int, list[int]] = {row: [row] for row in rows}
-    for first, i in link_near_duplicates(readable):
+    for first, i in link_near_duplicates([f.perceptual for f in readable]):
         clusters[rows[first]].append(rows[i])
         del clusters[rows[i]]
     origins = tuple(
@@ -149,22 +149,15 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
     warnings += _describe_duplicates(samples, repeated, conflicting)
     has_sources = bool(samples) and all(s.source for s in samples)
     if has_sources:
-        warnings += check_sources(samples, list(clusters.values()), progress=progress)
+        warnings += check_sources(samples, images, list(clusters.values()))
     return CheckReport(
         origins=origins,
         exact_duplicates=len(readable) - len(labels),
         near_duplicates=len(labels) - len(clusters),
         sources=tuple(count_sources(samples)) if has_sources else (),
         warnings=tuple(warnings),
-        errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
+        errors=tuple(str(f) for f in images if isinstance(f, ImageError)),
     )
-
-
-def _examine_file(path: Path) -> tuple[Fingerprint, JpegHistory]:
-    """Read and decode an image file once for all checks of its pixels."""
-    data = read_bytes(path)
-    image = decode_image(data, str(path))
-    return make_fingerprint(data, image), find_jpeg_history(data, image)
 
 
 def _describe_duplicates(
@@ -204,18 +197,18 @@ def _describe_duplicates(
 
 def _count_files(
     origin: str,
-    fingerprints: Sequence[Fingerprint | ImageError],
+    images: Sequence[ImageFacts | ImageError],
     histories: Sequence[JpegHistory],
 ) -> OriginCheck:
-    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
-    missing = sum(str(f).endswith("no such file") for f in fingerprints)
+    readable = [f for f in images if isinstance(f, ImageFacts)]
+    missing = sum(str(f).endswith("no such file") for f in images if isinstance(f, ImageError))
     return OriginCheck(
         origin=origin,
-        images=len(fingerprints),
+        images=len(images),
         missing=missing,
-        unreadable=len(fingerprints) - len(readable) - missing,
+        unreadable=len(images) - len(readable) - missing,
         formats=dict(Counter(f.format for f in readable).most_common()),
-        sizes=dict(Counter(f"{f.size[0]}×{f.size[1]}" for f in readable).most_common()),
+        sizes=dict(Counter(f"{f.traits.width}×{f.traits.height}" for f in readable).most_common()),
         modes=dict(Counter(f.mode for f in readable).most_common()),
         qualities=dict(Counter(str(h.quality) for h in histories if h.quality).most_common()),
         former_jpeg=sum(h.is_former for h in histories),

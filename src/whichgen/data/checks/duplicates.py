@@ -1,23 +1,13 @@
-"""Compute fingerprints of image files and find near-duplicates and connected components."""
+"""Find near-duplicates of images by their perceptual hashes, and connected components."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
-from pathlib import Path
-from typing import TypeVar
 
-import imagehash
 import numpy as np
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-
-from whichgen.data.images.reading import decode_image, hash_image, open_image, read_bytes
-from whichgen.errors import ImageError
-from whichgen.progress import Progress, no_progress
 
 #: Largest Hamming distance of 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
@@ -27,96 +17,6 @@ _MAX_PAIRS = 10**6
 
 # Number of other hashes with which each hash is compared before the first clusters are joined.
 _FIRST_STEPS = 16
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Digest, perceptual hash, format, color mode and size of an image file.
-
-    Parameters
-    ----------
-    digest
-        20-byte digest of the file (:func:`whichgen.data.images.reading.hash_image`).
-    perceptual
-        64-bit perceptual hash (pHash; Zauner, 2010) as 8 bytes.
-    format, mode
-        Format and color mode in the file, as named by Pillow.
-    size
-        Width and height in pixels, after EXIF rotation.
-    """
-
-    digest: bytes
-    perceptual: bytes
-    format: str
-    mode: str
-    size: tuple[int, int]
-
-
-def fingerprint_image(path: Path) -> Fingerprint:
-    """Compute the fingerprint of an image file.
-
-    Raises
-    ------
-    ImageError
-        The file can't be read or decoded.
-    """
-    data = read_bytes(path)
-    return make_fingerprint(data, decode_image(data, str(path)))
-
-
-def make_fingerprint(data: bytes, image: Image.Image) -> Fingerprint:
-    """Compute the fingerprint of a file from its content and its decoded image."""
-    with open_image(data) as header:
-        image_format, mode = header.format or "", header.mode
-    bits = np.packbits(imagehash.phash(image).hash).tobytes()
-    return Fingerprint(hash_image(data), bits, image_format, mode, image.size)
-
-
-def fingerprint_images(
-    paths: Sequence[Path], *, progress: Progress = no_progress
-) -> list[Fingerprint | ImageError]:
-    """Return the fingerprint or the :class:`ImageError` of each file, in input order."""
-    return map_files(fingerprint_image, paths, progress=progress, description="Reading images")
-
-
-def map_files(
-    function: Callable[[Path], _T], paths: Sequence[Path], *, progress: Progress, description: str
-) -> list[_T | ImageError]:
-    """Apply a function to each file in a pool of four threads.
-
-    Parameters
-    ----------
-    function
-        Function of one path.
-    paths
-        Paths of the files.
-    progress
-        Progress bar (:data:`whichgen.progress.Progress`).
-    description
-        Label of the progress bar.
-
-    Returns
-    -------
-    list
-        The value that each call returned, or the :class:`ImageError` that it raised, in input
-        order.
-    """
-
-    def run(path: Path) -> _T | ImageError:
-        try:
-            return function(path)
-        except ImageError as error:
-            return error
-
-    pool = ThreadPoolExecutor(4)
-    results = pool.map(run, paths)
-    try:
-        return list(progress(results, description=description, total=len(paths)))
-    finally:
-        # After Ctrl-C, do not wait for files that are still in the queue.
-        pool.shutdown(cancel_futures=True)
 
 
 def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
@@ -144,7 +44,7 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
 
 
 def link_near_duplicates(
-    fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
+    perceptual_hashes: Sequence[bytes], distance: int = NEAR_DISTANCE
 ) -> list[tuple[int, int]]:
     """Link each image to the first image of its cluster of near-duplicates.
 
@@ -158,6 +58,9 @@ def link_near_duplicates(
 
     Parameters
     ----------
+    perceptual_hashes
+        Perceptual hash of each image: 8 bytes
+        (:attr:`~whichgen.data.images.image_facts.ImageFacts.perceptual`).
     distance
         Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates;
         nothing is linked if it is negative.
@@ -168,9 +71,9 @@ def link_near_duplicates(
         Pairs (first, i) of indices, first < i: one pair for each image except the first of each
         cluster.
     """
-    if not fingerprints or distance < 0:
+    if not perceptual_hashes or distance < 0:
         return []
-    codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint64)
+    codes = np.frombuffer(b"".join(perceptual_hashes), np.uint64)
     hashes, hash_of_image = np.unique(codes, return_inverse=True)
     clusters, links = np.arange(len(hashes)), list[np.ndarray]()
     bounds = np.linspace(0, 64, distance + 2).astype(int).tolist()

@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from scipy.fft import dctn
 
-from whichgen.data.images.reading import open_image
+from whichgen.data.images.reading import DecodedFile
 
 #: Score above which an image counts as a former JPEG file.
 THRESHOLD = 0.25
@@ -53,13 +52,11 @@ class JpegHistory:
     is_former: bool
 
 
-def find_jpeg_history(data: bytes, image: Image.Image) -> JpegHistory:
-    """Find the JPEG compression of a file from its content and its decoded image."""
-    with open_image(data) as header:
-        tables = getattr(header, "quantization", None)
-    if tables:
+def find_jpeg_history(file: DecodedFile) -> JpegHistory:
+    """Find the JPEG compression of a decoded file."""
+    if tables := getattr(file.stored, "quantization", None):
         return JpegHistory(estimate_quality(sum(tables[min(tables)])), is_former=False)
-    luma = np.asarray(image.convert("L"), dtype=np.float64)
+    luma = np.asarray(file.pixels.convert("L"), dtype=np.float64)
     return JpegHistory(0, jpeg_score(luma) > THRESHOLD)
 
 

@@ -6,9 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whichgen.data.checks.file_properties import PROPERTIES, FileProperties, read_all_properties
+import numpy as np
+
+from whichgen.data.checks.file_properties import PROPERTIES, list_properties, select_properties
 from whichgen.data.dataset import Sample
-from whichgen.progress import Progress, no_progress
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.errors import ImageError
 
 #: A source differs if at least this fraction of its images has the same value, and at most one
 #: minus this fraction of the images of the origin's other sources.
@@ -60,9 +63,8 @@ def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
 
 def check_sources(
     samples: Sequence[Sample],
+    images: Sequence[ImageFacts | ImageError],
     clusters: Sequence[Sequence[int]],
-    *,
-    progress: Progress = no_progress,
 ) -> list[str]:
     """Return warnings about the sources of a dataset.
 
@@ -78,6 +80,8 @@ def check_sources(
     ----------
     samples
         Sequence of n samples with sources.
+    images
+        Facts about the file of each sample, or the error of an unreadable file.
     clusters
         Indices of the samples in each cluster of near-duplicates or identical images.
     """
@@ -93,8 +97,11 @@ def check_sources(
             f"SOURCES: no source of {_list(confounded)} has images of another origin, so the "
             "source reveals the origin. Add sources with several origins."
         )
-    properties = read_all_properties([s.path for s in samples], progress=progress)
-    differences = _find_differences([samples[i] for i in properties.rows], properties)
+    pairs = zip(samples, images, strict=True)
+    readable = [(s, image) for s, image in pairs if isinstance(image, ImageFacts)]
+    differences = _find_differences(
+        [sample for sample, _ in readable], list_properties([image for _, image in readable])
+    )
     warnings += [
         f"SOURCES: {len(differences[c.origin])} of {c.sources} sources of {c.origin} differ from "
         f"the others in format, size or JPEG quality: {_list(differences[c.origin])}."
@@ -120,18 +127,19 @@ def _count_by_origin(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
     return counts
 
 
-def _find_differences(
-    samples: Sequence[Sample], properties: FileProperties
-) -> dict[str, list[str]]:
+def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict[str, list[str]]:
     """Return the sources of each origin that differ from its other sources.
 
-    The properties of ``samples`` are the rows of ``properties``. Origins without such sources are
-    not in the dictionary.
+    The properties of ``samples`` are the rows of ``properties``
+    (:func:`~whichgen.data.checks.file_properties.list_properties`). Origins without such sources
+    are not in the dictionary.
     """
     sizes = _count_by_origin(samples)
     differences: dict[str, dict[str, None]] = defaultdict(dict)
     for prefix in ("format_", ("width", "height"), "quantization_0_"):
-        table = properties.columns(name for name in PROPERTIES if name.startswith(prefix))
+        table = select_properties(
+            properties, (name for name in PROPERTIES if name.startswith(prefix))
+        )
         counts: dict[tuple[str, str], Counter[bytes]] = defaultdict(Counter)
         totals: dict[str, Counter[bytes]] = defaultdict(Counter)
         for sample, row in zip(samples, table, strict=True):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageStat
 
-from whichgen.data.dataset import Sample
-from whichgen.data.images.reading import REPAIR_NOTE, read_bytes, read_header
-from whichgen.errors import ImageError
+from whichgen.data.images.reading import REPAIR_NOTE
 
 #: Shorter side in pixels below which no image shows enough of its generator, whatever the training
 #: images.
@@ -21,12 +17,6 @@ MIN_CONTRAST = 1.0
 
 #: How many times smaller or larger than the training images an image may be without a note.
 MAX_SIZE_RATIO = 2.0
-
-#: Maximum number of training images whose size is read.
-_MAX_SAMPLES = 1000
-
-#: Percentiles of the sides of the training images that count as the smallest and the largest.
-_PERCENTILES = (1, 99)
 
 
 @dataclass(frozen=True)
@@ -71,29 +61,6 @@ def read_traits(image: Image.Image) -> ImageTraits:
     contrast = ImageStat.Stat(image.convert("L")).stddev[0]
     note = str(image.info.get(REPAIR_NOTE, ""))
     return ImageTraits(image.width, image.height, float(contrast), note)
-
-
-def measure_sizes(samples: Sequence[Sample]) -> TrainingSizes | None:
-    """Measure the sizes of images; of more than 1,000 images, at most 1,000 are read.
-
-    Returns
-    -------
-    TrainingSizes or None
-        ``None`` if no image can be read.
-    """
-    sides = []
-    step = -(-len(samples) // _MAX_SAMPLES) or 1
-    for sample in samples[::step]:
-        try:
-            header = read_header(read_bytes(sample.path))
-        except ImageError:
-            continue
-        sides.append(sorted((header.width, header.height)))
-    if not sides:
-        return None
-    short, long = np.array(sides).T
-    low, high = _PERCENTILES
-    return TrainingSizes(int(np.percentile(short, low)), int(np.percentile(long, high)))
 
 
 def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:

@@ -132,6 +132,25 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
         return ImageHeader(str(image.format), image.width, image.height)
 
 
+@dataclass(frozen=True)
+class DecodedFile:
+    """An image file and its pixels, decoded once for all that is read from them.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    stored
+        The decoded image as stored in the file, with its format, mode and metadata.
+    pixels
+        The image as a viewer shows it (:func:`decode_image`).
+    """
+
+    data: bytes
+    stored: Image.Image
+    pixels: Image.Image
+
+
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
     """Decode an image file to 8-bit sRGB, as a viewer shows it.
 
@@ -155,18 +174,22 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
         The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
         of :mod:`whichgen.data.images.formats`.
     """
+    return decode_file(data, name).pixels
+
+
+def decode_file(data: bytes, name: str = "image") -> DecodedFile:
+    """Decode an image file as :func:`decode_image` does, and keep the image as stored."""
     from whichgen.data.images.color import to_rgb  # imports NumPy, which the header does not need
 
     with _convert_errors(data, name):
-        image = load_image(data, name)
-        note = image.info.get(REPAIR_NOTE)
+        image = _load_image(data, name)
         rgb = to_rgb(_rotate_upright(image))
-        if note:
+        if note := image.info.get(REPAIR_NOTE):
             rgb.info[REPAIR_NOTE] = note
-        return rgb
+        return DecodedFile(data, image, rgb)
 
 
-def load_image(data: bytes, name: str = "image") -> Image.Image:
+def _load_image(data: bytes, name: str) -> Image.Image:
     """Open an image file and decode its pixels, without converting them.
 
     Damage that viewers ignore is repaired (:func:`decode_image`).
@@ -285,7 +308,7 @@ def _rotate_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises any exception on damaged EXIF data
-        return image  # the pixels are intact, and a viewer shows them, too
+        return image.copy()  # the pixels are intact, and a viewer shows them, too
 
 
 def _count_scans(data: bytes) -> int:

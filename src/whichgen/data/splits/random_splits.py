@@ -35,12 +35,11 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.data.checks.duplicates import (
     NEAR_DISTANCE,
-    Fingerprint,
     find_components,
-    fingerprint_images,
     link_near_duplicates,
 )
-from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample, check_known_origins
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import FolderLayout, check_origin_names, read_layout
 from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.data.splits.folder_splits import FolderSplits, check_folder_splits, keep_folder_splits
@@ -129,6 +128,7 @@ def split_folder(
     groups: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
     near_distance: int = NEAR_DISTANCE,
+    reader: ImageReader | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Split a folder of images into the five splits of a dataset, reproducibly.
@@ -147,6 +147,8 @@ def split_folder(
         if they are not known.
     near_distance
         Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
+    reader
+        Reads the images; by default, nothing is cached.
 
     Raises
     ------
@@ -160,16 +162,20 @@ def split_folder(
     origins = layout.origins
     check_split_options(folder, origins, options)
     known = tuple(o for o in origins if o not in options.unknown)
+    check_known_origins(folder.name, known)  # before the images are decoded
     samples = read_samples(folder, layout, groups=groups, sources=sources)
     split_by_path = {} if sources else layout.splits
     if split_by_path:
         check_folder_splits(folder, samples, split_by_path, known)
-    results = fingerprint_images([s.path for s in samples], progress=progress)
+    results = [
+        image if isinstance(image, ImageError) else image.perceptual
+        for image in (reader or ImageReader()).read(samples, progress=progress)
+    ]
     errors = [result for result in results if isinstance(result, ImageError)]
-    samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
-    fingerprints = [result for result in results if isinstance(result, Fingerprint)]
+    samples = [s for s, result in zip(samples, results, strict=True) if isinstance(result, bytes)]
+    hashes = [result for result in results if isinstance(result, bytes)]
 
-    links = link_near_duplicates(fingerprints, near_distance)
+    links = link_near_duplicates(hashes, near_distance)
     for names in ([s.group for s in samples], [s.source for s in samples]):
         first: dict[str, int] = {}
         links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]

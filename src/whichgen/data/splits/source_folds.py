@@ -6,22 +6,23 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from whichgen.data.checks.duplicates import (
-    Fingerprint,
-    find_components,
-    fingerprint_images,
-    link_near_duplicates,
-)
+from whichgen.data.checks.duplicates import find_components, link_near_duplicates
 from whichgen.data.dataset import Sample
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.images.image_reader import ImageReader
 from whichgen.progress import Progress, no_progress
 
 
 def find_copies_across_sources(
-    samples: Sequence[Sample], *, progress: Progress = no_progress
+    samples: Sequence[Sample],
+    reader: ImageReader | None = None,
+    *,
+    progress: Progress = no_progress,
 ) -> list[tuple[int, int]]:
     """Link the sources with near-duplicates of each other.
 
-    Files that can't be read are skipped.
+    ``reader`` reads the images; by default, nothing is cached. Files that can't be read are
+    skipped.
 
     Returns
     -------
@@ -29,9 +30,10 @@ def find_copies_across_sources(
         Index pairs of samples in different sources that are in one cluster of near-duplicates
         (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
     """
-    results = fingerprint_images([sample.path for sample in samples], progress=progress)
-    rows = [i for i, result in enumerate(results) if isinstance(result, Fingerprint)]
-    pairs = link_near_duplicates([r for r in results if isinstance(r, Fingerprint)])
+    images = (reader or ImageReader()).read(samples, progress=progress)
+    hashes = {i: f.perceptual for i, f in enumerate(images) if isinstance(f, ImageFacts)}
+    rows = list(hashes)
+    pairs = link_near_duplicates(list(hashes.values()))
     return [
         (rows[i], rows[j]) for i, j in pairs if samples[rows[i]].source != samples[rows[j]].source
     ]

@@ -1,4 +1,4 @@
-"""Process items, for example image files, in background threads while the encoder runs."""
+"""Process items, for example image files, in background threads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from whichgen.encoders.devices import count_cores
-
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-
-def count_threads() -> int:
-    """Return the number of threads for decoding images: two per core, at least four."""
-    return max(4, 2 * count_cores())
 
 
 def prefetch(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from whichgen.features.prefetch import prefetch
+from whichgen.io.prefetch import prefetch
 
 
 @pytest.mark.parametrize(("threads", "depth"), [(1, 1), (4, 1), (2, 7), (4, 100)])

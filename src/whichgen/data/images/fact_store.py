@@ -1,0 +1,163 @@
+"""Keep facts about image files, and thumbnails, on disk by the content of the files."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from whichgen.data.images.image_facts import ImageFacts
+from whichgen.errors import StoreError
+from whichgen.io.atomic import is_permission_error
+from whichgen.option_names import name_option
+
+#: Name of the database; it has another number if facts are computed in another way.
+_FILE = "facts-1.sqlite"
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS images (
+    digest BLOB PRIMARY KEY, facts TEXT NOT NULL, thumbnail BLOB NOT NULL, has_history INTEGER
+) WITHOUT ROWID
+"""
+
+#: Number of images that are collected in memory before they are written.
+_FLUSH_IMAGES = 512
+
+#: Maximum number of digests in a query, below the limit of SQLite.
+_MAX_DIGESTS = 500
+
+#: Seconds to wait while another process writes.
+_TIMEOUT = 60.0
+
+_READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+_FACTS = TypeAdapter(ImageFacts)
+
+T = TypeVar("T")
+
+
+class FactStore:
+    """Facts and thumbnails in a SQLite database; in a read-only folder, new ones stay in memory.
+
+    Parameters
+    ----------
+    folder
+        Folder of the database; ``None`` to keep everything in memory.
+
+    Raises
+    ------
+    StoreError
+        The database is damaged.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = folder / _FILE if folder else None
+        self._new: dict[bytes, tuple[ImageFacts, bytes]] = {}
+        self._lock = threading.Lock()
+        query = "SELECT digest, has_history FROM images"
+        #: Whether the facts about each file include its JPEG history, by digest.
+        self._known = self._run(lambda database: dict(database.execute(query).fetchall())) or {}
+
+    def has_facts(self, digest: bytes, *, with_history: bool = False) -> bool:
+        """Return whether the store has facts about a file (``with_history``: all facts)."""
+        return bool(self._known.get(digest)) if with_history else digest in self._known
+
+    def add(self, facts: ImageFacts, thumbnail: bytes) -> None:
+        """Add or replace the facts about a file and its thumbnail; threads may call this.
+
+        Raises
+        ------
+        StoreError
+            The database can't be written, for example because the disk is full.
+        """
+        with self._lock:
+            self._new[facts.digest] = facts, thumbnail
+            self._known[facts.digest] = facts.history is not None
+            is_due = len(self._new) % _FLUSH_IMAGES == 0
+        if is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet.
+
+        Raises
+        ------
+        StoreError
+            See :meth:`add`.
+        """
+
+        def insert(database: sqlite3.Connection) -> bool:
+            rows = (
+                (facts.digest, _FACTS.dump_json(facts), thumbnail, facts.history is not None)
+                for facts, thumbnail in self._new.values()
+            )
+            database.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", rows)
+            return True
+
+        with self._lock:
+            is_written = bool(self._new) and self._run(insert)
+            if is_written:
+                self._new.clear()
+
+    def read_facts(self, digests: Sequence[bytes]) -> dict[bytes, ImageFacts]:
+        """Return the facts about files by digest, without those that are not in the store."""
+        texts: dict[bytes, str] = self._select(
+            "SELECT digest, facts FROM images WHERE digest IN (%s)", digests
+        )
+        facts = {digest: _FACTS.validate_json(text) for digest, text in texts.items()}
+        return facts | {d: self._new[d][0] for d in digests if d in self._new}
+
+    def read_thumbnails(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the thumbnails of images by digest, without those that are not in the store."""
+        query = "SELECT digest, thumbnail FROM images WHERE digest IN (%s)"
+        thumbnails: dict[bytes, bytes] = self._select(query, digests)
+        return thumbnails | {d: self._new[d][1] for d in digests if d in self._new}
+
+    def _select(self, query: str, digests: Sequence[bytes]) -> dict[bytes, T]:
+        """Run a query with a list of digests in place of ``%s``."""
+        rows: dict[bytes, T] = {}
+
+        def select(database: sqlite3.Connection) -> None:
+            for start in range(0, len(digests), _MAX_DIGESTS):
+                part = digests[start : start + _MAX_DIGESTS]
+                rows.update(database.execute(query % ",".join("?" * len(part)), part))
+
+        self._run(select)
+        return rows
+
+    def _run(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run an action on the database; return ``None`` if the folder does not allow it.
+
+        A connection is open only meanwhile: it belongs to one thread.
+        """
+        if self._file is None:
+            return None
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._file, timeout=_TIMEOUT)) as database, database:
+                database.execute(_TABLE)
+                return action(database)
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _READ_ONLY:
+                return None
+            if code in _DAMAGED:
+                self._file.replace(self._file.with_suffix(".damaged"))
+                advice = "It was damaged, and is renamed. Run the command again."
+            else:
+                full = "No space left on device. " if code == sqlite3.SQLITE_FULL else ""
+                advice = (
+                    f"{full}Free some disk space or choose another "
+                    f"{name_option('--cache-dir', 'folder')}, and try again."
+                )
+            raise StoreError(f"can't use {self._file} ({error}). {advice}") from error
+        except OSError as error:
+            if is_permission_error(error):
+                return None
+            raise StoreError(f"can't create {self._file.parent} ({error}). Check it.") from error

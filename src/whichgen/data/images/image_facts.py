@@ -1,0 +1,96 @@
+"""Facts about an image file that training and the checks of a dataset need, besides features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, ClassVar
+
+import imagehash
+import numpy as np
+from PIL import ImageStat
+from pydantic import AfterValidator, ConfigDict
+
+from whichgen.data.checks.jpeg_history import JpegHistory, find_jpeg_history
+from whichgen.data.images.image_traits import ImageTraits, read_traits
+from whichgen.data.images.reading import DecodedFile
+
+#: Quantization tables of a JPEG file.
+Tables = tuple[tuple[int, ...], ...]
+
+
+@lru_cache(maxsize=1000)
+def _share_tables(tables: Tables) -> Tables:
+    """Return the same object for equal tables, which most files of a dataset have."""
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """Facts about a readable image file.
+
+    Parameters
+    ----------
+    digest
+        20-byte digest of the file (:func:`whichgen.data.images.reading.hash_image`).
+    perceptual
+        64-bit perceptual hash (pHash; Zauner, 2010) as 8 bytes.
+    file_size
+        In bytes.
+    format, mode
+        Format and color mode in the file, as named by Pillow.
+    width, height
+        In pixels, before EXIF rotation.
+    has_exif, has_profile
+        Whether the file has EXIF metadata and an ICC profile.
+    quantization
+        Quantization tables 0 and 1 of a JPEG file (luminance and chrominance), 64 values each; a
+        missing table and those of other formats are empty.
+    mean, std
+        Mean and standard deviation of the red, green and blue values that a viewer shows, in
+        [0, 255].
+    traits
+        Size, contrast and damage of the image that a viewer shows.
+    history
+        JPEG compression; ``None`` if it was not examined, because it takes longer than decoding.
+    """
+
+    digest: bytes
+    perceptual: bytes
+    file_size: int
+    format: str
+    mode: str
+    width: int
+    height: int
+    has_exif: bool
+    has_profile: bool
+    quantization: Annotated[Tables, AfterValidator(_share_tables)]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    traits: ImageTraits
+    history: JpegHistory | None
+
+    __pydantic_config__: ClassVar = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+def collect_facts(file: DecodedFile, digest: bytes, *, with_history: bool = False) -> ImageFacts:
+    """Collect the facts about a decoded file; ``with_history`` includes its JPEG history."""
+    stored, pixels = file.stored, file.pixels
+    tables = getattr(stored, "quantization", {})
+    colors = ImageStat.Stat(pixels)
+    return ImageFacts(
+        digest=digest,
+        perceptual=np.packbits(imagehash.phash(pixels).hash).tobytes(),
+        file_size=len(file.data),
+        format=stored.format or "",
+        mode=stored.mode,
+        width=stored.width,
+        height=stored.height,
+        has_exif=not stored.info.keys().isdisjoint(("exif", "Raw profile type exif")),
+        has_profile=bool(stored.info.get("icc_profile")),
+        quantization=_share_tables((tuple(tables.get(0, ())), tuple(tables.get(1, ())))),
+        mean=tuple(colors.mean),
+        std=tuple(colors.stddev),
+        traits=read_traits(pixels),
+        history=find_jpeg_history(file) if with_history else None,
+    )

@@ -1,0 +1,171 @@
+"""Read image files: each file is read once, and each content is decoded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from whichgen.data.dataset import Sample
+from whichgen.data.images.fact_store import FactStore
+from whichgen.data.images.image_facts import ImageFacts, collect_facts
+from whichgen.data.images.image_traits import TrainingSizes
+from whichgen.data.images.reading import (
+    DecodedFile,
+    decode_file,
+    hash_image,
+    make_thumbnail,
+    read_bytes,
+)
+from whichgen.errors import ImageError
+from whichgen.io.prefetch import prefetch
+from whichgen.progress import Progress, no_progress
+
+#: Maximum number of training images whose size is read.
+_MAX_SAMPLES = 1000
+
+#: Number of images whose facts are read from the store at a time.
+_CHUNK = 1000
+
+#: Percentiles of the sides of the training images that count as the smallest and the largest.
+_PERCENTILES = (1, 99)
+
+
+class ImageReader:
+    """Read facts about image files.
+
+    Facts are kept by content in the cache. As long as the size and the modification time of a file
+    stay the same, it is read only once by one reader.
+
+    Parameters
+    ----------
+    cache
+        Cache folder, which keeps the facts beside the features; ``None`` to keep them in memory.
+
+    Raises
+    ------
+    StoreError
+        The facts in the cache are damaged.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self.store = FactStore(cache / "features" if cache else None)
+        self._digests: dict[Path, bytes] = {}  # state and digest of each file: compact
+
+    def read(
+        self,
+        samples: Sequence[Sample],
+        *,
+        with_history: bool = False,
+        progress: Progress = no_progress,
+    ) -> Iterator[ImageFacts | ImageError]:
+        """Yield the facts about each file or why it can't be read or decoded, in input order.
+
+        All files are read first. Facts take about 1 KB per image in memory: keep what you need.
+
+        Parameters
+        ----------
+        samples
+            The image files.
+        with_history
+            Whether to examine the JPEG compression of the images
+            (:attr:`~whichgen.data.images.image_facts.ImageFacts.history`).
+        progress
+            Progress bar (:data:`whichgen.progress.Progress`).
+
+        Raises
+        ------
+        StoreError
+            The facts can't be written to the cache, for example because the disk is full.
+        """
+        try:
+            digests = self._examine(samples, with_history, progress)
+        finally:
+            self.store.flush()
+        for start in range(0, len(digests), _CHUNK):
+            chunk = digests[start : start + _CHUNK]
+            facts = self.store.read_facts([d for d in chunk if isinstance(d, bytes)])
+            yield from (d if isinstance(d, ImageError) else facts[d] for d in chunk)
+
+    def read_thumbnails(self, samples: Sequence[Sample]) -> list[bytes]:
+        """Return the JPEG thumbnail of each image; empty if the file can no longer be read."""
+        digests = [f.digest if isinstance(f, ImageFacts) else b"" for f in self.read(samples)]
+        thumbnails = self.store.read_thumbnails(digests)
+        return [thumbnails.get(digest, b"") for digest in digests]
+
+    def find_digest(self, path: Path) -> bytes | None:
+        """Return the digest of a file that was read and has not changed since."""
+        entry = self._digests.get(path)
+        state = _get_state(path) if entry else b""
+        return entry[len(state) :] if entry and state and entry.startswith(state) else None
+
+    def read_file(self, path: Path) -> tuple[bytes, bytes]:
+        """Read a file; return its content and its digest.
+
+        Raises
+        ------
+        ImageError
+            The file can't be read.
+        """
+        state = _get_state(path)
+        data = read_bytes(path)
+        digest = hash_image(data)
+        if state:
+            self._digests[path] = state + digest
+        return data, digest
+
+    def add(self, file: DecodedFile, digest: bytes, *, with_history: bool = False) -> None:
+        """Collect the facts about a decoded file that the store lacks; threads may call this."""
+        if not self.store.has_facts(digest, with_history=with_history):
+            facts = collect_facts(file, digest, with_history=with_history)
+            self.store.add(facts, make_thumbnail(file.pixels))
+
+    def _examine(
+        self, samples: Sequence[Sample], with_history: bool, progress: Progress
+    ) -> list[bytes | ImageError]:
+        """Add the facts that the store lacks; return the digest or the error of each file."""
+        examine = partial(self._examine_file, with_history=with_history)
+        digests: Iterator[bytes | ImageError] = prefetch(
+            examine, (sample.path for sample in samples), threads=4, depth=64
+        )
+        return list(progress(digests, description="Reading images", total=len(samples)))
+
+    def _examine_file(self, path: Path, with_history: bool) -> bytes | ImageError:
+        digest = self.find_digest(path)
+        try:
+            if digest is None or not self.store.has_facts(digest, with_history=with_history):
+                data, digest = self.read_file(path)
+                if not self.store.has_facts(digest, with_history=with_history):
+                    self.add(decode_file(data, str(path)), digest, with_history=with_history)
+        except ImageError as error:
+            return error
+        return digest
+
+
+def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSizes | None:
+    """Measure the sizes of training images; of more than 1,000 images, at most 1,000 are read.
+
+    Returns
+    -------
+    TrainingSizes or None
+        ``None`` if no image can be read.
+    """
+    step = -(-len(samples) // _MAX_SAMPLES) or 1
+    images = [f.traits for f in reader.read(samples[::step]) if isinstance(f, ImageFacts)]
+    if not images:
+        return None
+    short, long = np.array([sorted((image.width, image.height)) for image in images]).T
+    low, high = _PERCENTILES
+    return TrainingSizes(int(np.percentile(short, low)), int(np.percentile(long, high)))
+
+
+def _get_state(path: Path) -> bytes:
+    """Return the size and the modification time of a file; empty if it can't be found."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (Path.stat is slower)
+    except (OSError, ValueError):
+        return b""
+    return f"{status.st_size} {status.st_mtime_ns} ".encode()
