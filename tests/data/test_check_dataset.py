@@ -69,7 +69,7 @@ def test_single_size_is_a_shortcut(image_folder: Callable[..., Path]) -> None:
         shutil.copy(path, folder / "real" / f"{path.parent.name}.png")
     (warning,) = check_samples(_samples(folder)).warnings
     assert warning.startswith("SHORTCUT: 10 of 10 images of gan have size 32×32")
-    assert "Process all origins alike, from their originals" in warning
+    assert "Process the original files of all origins in the same way" in warning
 
 
 def test_property_of_90_percent_is_a_shortcut_and_of_80_is_not(

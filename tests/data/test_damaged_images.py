@@ -1,4 +1,4 @@
-"""The handed files that concern reading: damage that viewers ignore, other files, and tables."""
+"""Sample files with damage that viewers ignore, files that are not images, and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whichgen.errors import ImageError
 
 @pytest.fixture
 def cases(shared: Path) -> Path:
-    """The folder of small made files."""
+    """Folder of small sample files."""
     return shared / "cases"
 
 
@@ -23,7 +23,7 @@ def cases(shared: Path) -> Path:
     "name", ["iccp_bad_crc.png", "itxt_bad_crc.png", "ztxt_2mib.png", "gama_short.png"]
 )
 def test_damage_that_viewers_ignore_changes_no_pixel(cases: Path, name: str) -> None:
-    # All were made of the same picture.
+    # All files contain the same picture.
     expected = np.asarray(read_image(cases / "@user_photo.webp"))
     assert np.array_equal(np.asarray(read_image(cases / name)), expected)
 

@@ -70,7 +70,7 @@ def test_check_warns_if_origins_differ_in_jpeg_history(tmp_path: Path) -> None:
     assert {o.origin: o.former_jpeg for o in report.origins} == {"gan": 0, "real": 5, "vae": 0}
     (warning,) = [w for w in report.warnings if "traces of JPEG" in w]
     assert "real 100 %, unlike gan, vae." in warning
-    assert "Re-encode all origins alike, from their originals" in warning
+    assert "Encode the original files of all origins in the same way" in warning
 
 
 def test_check_warns_if_origins_differ_in_jpeg_quality(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def _iterate_certificates(path: Path) -> list[tuple[str, str]]:
 
 
 def test_truepic_photograph_is_unchanged_by_our_own_computation(shared: Path) -> None:
-    """The library calls it changed: the signer left out the bytes before the manifest, too.
+    """The library reports a mismatch, because the bytes before the manifest are excluded, too.
 
     C2PA 1.2, section 13.1: the hash is over the file without the exclusion ranges.
     """
@@ -137,7 +137,7 @@ def test_truepic_photograph_is_unchanged_by_our_own_computation(shared: Path) ->
         detailed = reader.detailed_json()
     digest = b64encode(hashlib.sha256(data[length:]).digest()).decode()
     assert f'"{digest}"' in detailed
-    # What is left out: the start of the file, EXIF, and the segments of the manifest.
+    # Excluded: the start of the file, EXIF, and the segments of the manifest.
     assert data[length : length + 2] == b"\xff\xdb"
     assert [data[at : at + 2] for at in (0, 2)] == [b"\xff\xd8", b"\xff\xe1"]
 

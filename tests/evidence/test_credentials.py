@@ -126,7 +126,7 @@ def test_manifest_behind_the_image_is_not_read(sign: Sign) -> None:
     start = signed.index(b"\xff\xeb")
     end = start + 2 + int.from_bytes(signed[start + 2 : start + 4])
     (finding,) = findings(encode("JPEG") + signed[start:end], "credentials")
-    assert finding.title.endswith(": outside of their place in the file, not read")
+    assert finding.title.endswith(": not read, because they are in an unexpected place in the file")
     assert finding.indicates == "neutral"
 
 

@@ -1,4 +1,4 @@
-"""Which bytes a content hash leaves out: the manifest, metadata or the picture."""
+"""Classification of the bytes that are excluded from a content hash."""
 
 from __future__ import annotations
 

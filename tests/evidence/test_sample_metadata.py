@@ -1,4 +1,4 @@
-"""What programs wrote into the handed files, except Content Credentials, and no false alarms."""
+"""Metadata of sample files, except Content Credentials: generators, cameras, no false alarms."""
 
 from __future__ import annotations
 
@@ -159,13 +159,13 @@ def test_program_is_not_called_stable_diffusion(shared: Path, name: str) -> None
     [
         ("cases/cut_in_pixels.png", "the PNG is truncated"),
         ("cases/cut.webp", "the WebP is truncated"),
-        ("cases/no_eoi.jpg", "truncated or lacks its end marker"),
-        ("cases/itxt_bad_crc.png", "the checksum of a chunk iTXt is wrong"),
-        ("cases/iccp_bad_crc.png", "the checksum of a chunk iCCP is wrong"),
+        ("cases/no_eoi.jpg", "truncated or has no end marker"),
+        ("cases/itxt_bad_crc.png", "wrong checksum of chunk iTXt"),
+        ("cases/iccp_bad_crc.png", "wrong checksum of chunk iCCP"),
         ("cases/ztxt_2mib.png", "text field 'workflow' is damaged or too long"),
     ],
 )
-def test_damage_is_noted(shared: Path, name: str, note: str) -> None:
+def test_damage_is_reported_in_the_notes(shared: Path, name: str, note: str) -> None:
     assert any(note in text for text in read(shared, name).notes)
 
 

@@ -172,13 +172,13 @@ def test_credentials_that_do_not_count_are_told_and_prove_nothing() -> None:
         (
             "metadata/gemini_app_2025.png",
             "XMP source type and credit: made or edited with Google AI; the Gemini app writes this "
-            "on both (weak evidence)",
+            "in both cases (weak evidence)",
             *("google-ai", "weak"),
         ),
         ("cases/gama_short.png", "", "", ""),
     ],
 )
-def test_sentences_of_handed_files(
+def test_sentences_of_sample_files(
     shared: Path, name: str, sentence: str, origin: str, strength: str
 ) -> None:
     summary = summarize_evidence(collect((shared / name).read_bytes()))

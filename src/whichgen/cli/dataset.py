@@ -119,9 +119,9 @@ def check(
         [
             {
                 "origin": row.origin,
-                "sources": row.sources,
-                "with other origins": row.shared,
-                "images per source": "–".join(map(str, dict.fromkeys(row.images))),
+                "sources": row.n_sources,
+                "with other origins": row.n_shared_sources,
+                "images per source": "–".join(map(str, dict.fromkeys(row.images_per_source_range))),
             }
             for row in report.sources
         ],

@@ -2,6 +2,6 @@
 
 Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization tables
 are read without network access. The absence of metadata proves nothing, and metadata can be forged.
-Of invisible watermarks, those of open generators are found; the detectors of commercial services
-(SynthID) are not public.
+The invisible watermarks of open generators are detected; watermarks of commercial services, such as
+SynthID, are not, because their detectors are not public.
 """

@@ -12,7 +12,7 @@ from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_model
 from whichgen.evidence.summary import summarize_evidence
 
-#: Maximum number of names in a sentence.
+#: Maximum number of generator names in a sentence.
 _MAX_NAMES = 3
 
 
@@ -23,8 +23,8 @@ class Agreement:
     Parameters
     ----------
     agrees
-        ``None`` if there is nothing to compare: no evidence of origin, only evidence of an edit, or
-        a prediction that does not tell photographs from synthetic images.
+        ``None`` if they can't be compared, because there is no evidence of origin, only evidence of
+        an edit, or the prediction is neither ``real`` nor a generator.
     sentence
         Explanation; empty without evidence of origin.
     """
@@ -38,8 +38,8 @@ def compare_with_prediction(
 ) -> Agreement:
     """Compare the evidence of an image with the model's prediction.
 
-    Either may be wrong. Generator names are compared loosely: an unrecognized name, such as that of
-    a fine-tuned checkpoint, is no contradiction.
+    Both can be wrong. Generator names are compared loosely: an unrecognized name, such as the name
+    of a fine-tuned checkpoint, is not a contradiction.
 
     Parameters
     ----------
@@ -66,48 +66,49 @@ def compare_with_prediction(
         findings = [f for f in evidence.findings if f.indicates == "synthetic" and f.generator]
         findings = [f for f in findings if f.strength == "strong"] or findings
         is_family = origin == UNKNOWN
-        # One matching name is enough: a checkpoint's, or that of the tool that ran it.
+        # One matching name is enough: the name of the checkpoint or of the program that ran it.
         if findings and all(_differ(finding, answer, is_family) for finding in findings):
             names = list(dict.fromkeys(finding.generator for finding in findings))[:_MAX_NAMES]
             return Agreement(
                 False,
-                f"The model, too, predicts a synthetic image, but {prediction} instead of "
-                f"{' or '.join(names)}. Names in metadata can be imprecise or wrong.",
+                f"The model agrees that the image is synthetic, but predicts {prediction} instead "
+                f"of {' or '.join(names)}. Names in metadata can be imprecise or wrong.",
             )
     return Agreement(True, f"The model agrees{weak}: it predicts {prediction}.")
 
 
 def _differ(finding: Finding, answer: str, is_family: bool) -> bool:
-    """Return whether the generator that a finding names contradicts the prediction.
+    """Return whether the generator in a finding contradicts the prediction ``answer``.
 
-    The prediction ``answer`` is a family if ``is_family`` is true, otherwise a generator.
+    ``is_family``: ``answer`` is a family, not a generator.
     """
     name, origin = finding.generator, finding.origin or resolve_origin(finding.generator)
-    stated = {normalize_name(n) for n in (name, origin) if n}
-    predicted = {normalize_name(n) for n in (answer, resolve_origin(answer)) if n}
-    if any(one in two or two in one for one in stated for two in predicted):
+    stated_names = {normalize_name(n) for n in (name, origin) if n}
+    predicted_names = {normalize_name(n) for n in (answer, resolve_origin(answer)) if n}
+    if any(a in b or b in a for a in stated_names for b in predicted_names):
         return False
-    ours, theirs = find_model(name), find_model(answer)
-    if ours and theirs and not ours.tool and not theirs.tool:
-        is_maker = ours.maker in (ours.name, theirs.name) and ours.maker == theirs.maker
-        return ours.name != theirs.name and not (ours.maker and is_maker)
-    one, two = _find_family(name, origin), _find_family(answer)
-    if not one or not two or one == two:
+    stated, predicted = find_model(name), find_model(answer)
+    if stated and predicted and not stated.is_tool and not predicted.is_tool:
+        has_same_maker = bool(stated.maker) and stated.maker == predicted.maker
+        names_maker = stated.maker in (stated.name, predicted.name)
+        return stated.name != predicted.name and not (has_same_maker and names_maker)
+    families = {_find_family(name, origin), predicted_family := _find_family(answer)}
+    if "" in families or len(families) == 1:
         return False
-    if "diffusion" in (one, two) and not {one, two} <= TECHNIQUES.keys():
-        # Most products use diffusion. Two well-known networks differ all the same.
-        return bool(ours) and not theirs and not is_family and two in TECHNIQUES
+    if "diffusion" in families and not families <= TECHNIQUES.keys():
+        # Most products use diffusion, so "diffusion" contradicts only a network of known technique.
+        return bool(stated) and not predicted and not is_family and predicted_family in TECHNIQUES
     return True
 
 
 def _find_family(name: str, origin: str = "") -> str:
-    """Return the family of a well-known generator or family, or ``diffusion`` for a program.
+    """Return the family of a generator, or ``diffusion`` for a program that runs generators.
 
-    Returns an empty string for other names, also of families that the user defined, and for DALL·E
-    without a version.
+    Returns an empty string if the family is not known. This includes user-defined families and
+    DALL·E without a version.
     """
     generator = find_model(name)
-    if generator and generator.tool:
+    if generator and generator.is_tool:
         return "diffusion"
     if name in TECHNIQUES:
         return name

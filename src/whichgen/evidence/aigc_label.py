@@ -1,8 +1,8 @@
 """Read the label of AI-generated content that Chinese law requires (GB 45438-2025).
 
 Programs write it as JSON into XMP (``TC260:AIGC``), into a PNG text field ``AIGC`` or into the EXIF
-user comment. ``Label`` is 1 if the content is generated, 2 if it may be, and 3 if a platform
-suspects it.
+user comment. ``Label`` is 1 for generated content, 2 for possibly generated content, and 3 for
+content that a platform suspects to be generated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from whichgen.evidence.text_limits import parse_json
 
 FIELD = "AIGC"
 
-#: Keys of the label besides ``Label``; one of them is required, since others use that word, too.
+#: Other keys of the label. At least one is required, because ``Label`` alone is too common.
 _KEYS = frozenset(
     {"contentproducer", "produceid", "reservedcode1", "contentpropagator", "propagateid"}
 )
@@ -37,7 +37,7 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
     kind, field
         Type of metadata and name of the field.
     value
-        The JSON object of the label, or an object that has it under the key ``AIGC``.
+        JSON object of the label, or JSON object that contains the label under the key ``AIGC``.
     """
     if not isinstance(value, dict):
         return None
@@ -53,9 +53,9 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
 
 
 def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:
-    """Return a finding for the text of a field that is named after the label, or ``None``.
+    """Return a finding for the text of an ``AIGC`` field, or ``None`` if it contains no label.
 
-    The text is JSON, or similar enough to contain ``Label`` and a value.
+    If the text is not valid JSON, it is searched for ``Label`` and a value.
     """
     value = parse_json(text)
     if isinstance(value, dict) and (finding := read_aigc_label(kind, field, value)):

@@ -1,7 +1,7 @@
-"""Map the names of generators in metadata to origins, since one generator has many names.
+"""Map generator names in metadata to origins, because many generators have several names.
 
-"gpt-image 2.0", "gpt_image_2" and "OpenAI gpt-image-2" are one origin. The table is ``aliases.tsv``
-beside this file; users extend it with a file in the same format.
+For example, "gpt-image 2.0", "gpt_image_2" and "OpenAI gpt-image-2" are one origin. The table is
+the file ``aliases.tsv`` in this folder; users can add a file in the same format.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ def read_aliases(file: Path) -> dict[str, str]:
     Parameters
     ----------
     file
-        A name stands for itself in any spelling, or for all names that begin with it if it ends
-        with an asterisk (see :func:`whichgen.data.origins.generator_names.parse_name_table`).
+        File of names and origins. Names match in any spelling; a name that ends with an asterisk
+        matches all names that begin with it (see
+        :func:`whichgen.data.origins.generator_names.parse_name_table`).
 
     Returns
     -------
@@ -37,14 +38,14 @@ def read_aliases(file: Path) -> dict[str, str]:
 
 
 def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
-    """Return the origin that a generator's name stands for, or an empty string.
+    """Return the origin of a generator name, or an empty string if the name is not known.
 
     Parameters
     ----------
     name
-        Name of a generator or a checkpoint, as in metadata.
+        Name of a generator or a checkpoint in metadata.
     aliases
-        More names, from :func:`read_aliases`. They take precedence over the built-in table.
+        Additional names from :func:`read_aliases`. They take precedence over the built-in table.
     """
     table = load_name_table("whichgen.evidence", "aliases.tsv", _COLUMNS)
     return look_up_name(name, aliases or {}) or look_up_name(name, table)

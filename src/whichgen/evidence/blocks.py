@@ -1,13 +1,13 @@
-"""The metadata blocks of an image file, before they are interpreted."""
+"""Metadata blocks of an image file before they are interpreted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Largest number of bytes of one metadata block or text field after decompression.
+#: Maximum number of bytes of a metadata block or text field after decompression.
 MAX_BLOCK = 2_000_000
 
-#: Largest number of text fields per file, and of characters in all of them.
+#: Maximum number of text fields per file, and maximum number of characters in all of them.
 MAX_FIELDS = 100
 MAX_CHARACTERS = 8_000_000
 
@@ -27,7 +27,7 @@ class Blocks:
     iptc
         IPTC-IIM records.
     notes
-        Sentences about damage, and about what was not read.
+        Sentences about damage and about metadata that was not read.
     """
 
     texts: tuple[tuple[str, str], ...] = ()
@@ -49,14 +49,14 @@ def decode_text(content: bytes, fallback: str = "latin-1") -> str:
 
 
 def remove_exif_prefix(block: bytes) -> bytes:
-    """Remove the prefix ``Exif`` and its two NULs, which only JPEG requires."""
+    """Remove the prefix ``Exif\\0\\0``, which only JPEG requires."""
     return block[6:] if block.startswith(b"Exif\0") else block
 
 
 def find_iptc(resources: bytes) -> bytes:
-    """Return all IPTC records in the image resources of Photoshop; empty if there are none.
+    """Return all IPTC records in Photoshop image resources; empty if there are none.
 
-    A resource is ``8BIM``, its number (1028 for IPTC), a name, a size and the content.
+    A resource consists of ``8BIM``, a number (1028 for IPTC), a name, a size and the content.
     """
     position, records = 0, b""
     while resources[position : position + 4] == b"8BIM":

@@ -1,8 +1,8 @@
-"""Find the metadata blocks of HEIC, AVIF and JPEG XL files, whether or not they can be decoded.
+"""Find the metadata blocks of HEIC, AVIF and JPEG XL files, even if Pillow can't decode them.
 
-All three consist of boxes: a size of four bytes, a type of four letters and the content. In HEIC
-and AVIF, the box ``meta`` lists items and their places in the file (ISO/IEC 14496-12, 8.11); in
-JPEG XL, metadata are boxes of their own (ISO/IEC 18181-2).
+These files consist of boxes. A box has a size of four bytes, a type of four letters, and a content.
+In HEIC and AVIF, the box ``meta`` lists items and their positions in the file (ISO/IEC 14496-12,
+8.11). In JPEG XL, each metadata block is a separate box (ISO/IEC 18181-2).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BRANDS = {
 }
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"
 
-#: Largest number of boxes, of items in a list, and of items that are read.
+#: Maximum number of boxes or listed items, and maximum number of items whose content is read.
 _MAX_BOXES = 1000
 _MAX_ITEMS = 10
 
@@ -36,7 +36,7 @@ def find_bmff_mime(data: bytes) -> str:
 def find_bmff_blocks(data: bytes) -> Blocks:
     """Find the EXIF and XMP of a HEIC, AVIF or JPEG XL file.
 
-    Compressed boxes of JPEG XL (``brob``) are not read, which adds a note.
+    Compressed boxes of JPEG XL (``brob``) are not read, but reported in the notes.
     """
     exif: list[bytes] = []
     xmp: list[bytes] = []
@@ -56,12 +56,12 @@ def find_bmff_blocks(data: bytes) -> Blocks:
                 else:
                     xmp.append(item_content)
         if end > len(data):
-            notes.append("the file is truncated; the metadata before was read")
+            notes.append("the file is truncated; only the metadata before the end was read")
     return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=tuple(dict.fromkeys(notes)))
 
 
 def _find_tiff(content: bytes) -> bytes:
-    """Return an EXIF block without the four bytes that state where it begins."""
+    """Return an EXIF block without the offset of four bytes that precedes it."""
     return content[4 + int.from_bytes(content[:4]) :]
 
 
@@ -73,7 +73,7 @@ def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, i
         size, kind, head = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8], 8
         if size == 1:
             size, head = int.from_bytes(data[start + 8 : start + 16]), 16
-        if size == 0:  # until the end
+        if size == 0:  # the box extends to the end
             size = end - start
         if size < head:
             return
@@ -82,19 +82,19 @@ def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, i
 
 
 def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the type and the content of each item of EXIF (``Exif``) and XMP (``mime``)."""
+    """Yield the type (``Exif``, or ``mime`` for XMP) and the content of each metadata item."""
     boxes = {kind: (first, last) for kind, first, last in _iterate_boxes(data, start, end)}
     if b"iinf" not in boxes or b"iloc" not in boxes:
         return
     kinds = dict(islice(_list_item_types(data, *boxes[b"iinf"]), _MAX_ITEMS))
-    for item, in_idat, extents in _list_places(data[slice(*boxes[b"iloc"])]):
+    for item, in_idat, extents in _list_extents(data[slice(*boxes[b"iloc"])]):
         if item not in kinds:
             continue
         origin = boxes.get(b"idat", (len(data), 0))[0] if in_idat else 0
         content = b""
-        for first, length in extents:  # they may overlap
-            rest = min(length, MAX_BLOCK - len(content))
-            content += data[origin + first : origin + first + rest]
+        for first, length in extents:  # extents of a hostile file can overlap
+            n_bytes = min(length, MAX_BLOCK - len(content))
+            content += data[origin + first : origin + first + n_bytes]
         if content:
             yield kinds.pop(item), content
 
@@ -113,12 +113,13 @@ def _list_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, b
             yield number, item
 
 
-def _list_places(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
-    """List number, whether it lies in the box ``idat``, and extents of each item of ``iloc``.
+def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
+    """List the items of a box ``iloc``: number, whether it is in the box ``idat``, and extents.
 
-    An extent is an offset and a length in bytes. The list ends where the box is damaged.
+    An extent is an offset and a length in bytes. If the box is damaged, the items before the damage
+    are returned.
     """
-    places: list[tuple[int, bool, list[tuple[int, int]]]] = []
+    items: list[tuple[int, bool, list[tuple[int, int]]]] = []
     position = 0
 
     def read(width: int) -> int:
@@ -147,7 +148,7 @@ def _list_places(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
                 offset = base + read(offset_width)
                 extents.append((offset, read(length_width)))
             if method in (0, 1):
-                places.append((number, method == 1, extents))
+                items.append((number, method == 1, extents))
     except struct.error:
         pass
-    return places
+    return items

@@ -21,13 +21,13 @@ from whichgen.evidence.text_limits import clean
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 
-#: Maximum number of findings kept per image.
+#: Maximum number of findings per image.
 MAX_FINDINGS = 50
 
-#: Formats of files that Pillow can't open, by their first bytes.
+#: Formats by the first bytes, for files that Pillow can't open.
 _FORMATS = {b"\x89PN": "PNG", b"\xff\xd8\xff": "JPEG", b"RIF": "WEBP"}
 
-#: Always shown with evidence.
+#: Caveat that is always shown with evidence.
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
@@ -70,9 +70,10 @@ def collect(
             read_header(data, name)
             image = open_image(data, name)
     except ImageError as error:
-        damage = error  # metadata before the damage may still be readable
+        damage = error  # metadata may still be readable
     try:
-        others = run_readers(
+        # While other metadata is read, the child process for Content Credentials starts.
+        other_evidence = run_readers(
             (
                 ("invisible watermark", lambda: _read_watermarks(image)),
                 ("metadata", lambda: read_metadata(data, image)),
@@ -84,7 +85,7 @@ def collect(
                     "Content Credentials",
                     lambda: read_credentials(data, _find_mime(data, image), trust_anchors),
                 ),
-                ("other evidence", lambda: others),
+                ("other evidence", lambda: other_evidence),
             )
         )
     finally:
@@ -94,10 +95,10 @@ def collect(
         raise damage
     findings, notes = evidence.findings, list(evidence.notes)
     if damage is not None:
-        notes.insert(0, f"the pixels can't be decoded ({damage}); the metadata before was read")
+        notes.insert(0, f"the pixels can't be decoded ({damage}); only metadata was read")
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
-        # Many texts without meaning must not hide a statement that follows.
+        # Neutral findings come last, so that they do not displace other findings.
         findings = tuple(sorted(findings, key=lambda f: f.indicates == "neutral"))
     resolved = (
         replace(finding, origin=resolve_origin(finding.generator, aliases))
@@ -112,7 +113,7 @@ def collect_if_readable(
     options: EvidenceOptions | None,
     decoded: Image.Image | None = None,
 ) -> Evidence | None:
-    """Collect provenance evidence as :func:`collect` does, for a model's answer.
+    """Collect provenance evidence (see :func:`collect`) without raising an error.
 
     Returns
     -------
@@ -139,6 +140,6 @@ def _find_mime(data: bytes, image: Image.Image | None) -> str:
     """Return the MIME type of an image, or an empty string if it is unknown."""
     if mime := find_bmff_mime(data):
         return mime
-    # MPO: JPEG files of several pictures, a format of its own only in Pillow.
+    # Pillow uses the format name MPO for JPEG files that contain several pictures.
     kind = image.format or "" if image is not None else _FORMATS.get(data[:3], "")
     return Image.MIME.get("JPEG" if kind == "MPO" else kind, "")

@@ -1,7 +1,7 @@
 """Read the settings of ComfyUI graphs: model, sampler, steps, seed, size and prompt.
 
-The links are followed from the sampler that comes last. Only a text that feeds its positive input
-is reported as the prompt.
+Links are followed backward from the last sampler. Only texts that are connected to its positive
+input are reported as the prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from whichgen.evidence.comfyui_graph import Link, Node, parse_nodes
 from whichgen.evidence.generation import WEIGHTS, Parameters, shorten_model
 
-#: Inputs that hold the file of a generator in any node.
+#: Inputs of any node that contain the file name of a generator.
 _MODEL_INPUTS = re.compile(
     r"(base_)?(ckpt|unet|diffusion_model|checkpoint|gguf)(_name|_path|_file)?(_?\d)?$",
     re.IGNORECASE,
@@ -35,7 +35,7 @@ _TEXT_INPUTS = re.compile(
 )
 _TEXT_NODE = re.compile(r"text|prompt|string|primitive|conditioning", re.IGNORECASE)
 
-#: Inputs through which no prompt comes.
+#: Inputs that do not lead to a prompt.
 _NO_PROMPT = re.compile(
     r"clip|vae|model|image|latent|control|mask|style|noise|sampler|sigmas", re.IGNORECASE
 )
@@ -47,23 +47,23 @@ _SETTINGS = {
     "steps": ("steps",),
     "seed": ("seed", "noise_seed"),
 }
-#: Positions of the same in the widgets of KSampler.
+#: Positions of these settings in the widgets of KSampler.
 _WIDGETS = {"seed": "0", "steps": "2", "sampler": "4"}
 
-#: The same in a graph that is not valid JSON.
+#: Node classes and checkpoints in a graph that is not valid JSON.
 _CLASS = re.compile(r"""["']class_type["']: ?["']""")
 _CHECKPOINT = re.compile(r"""["'](?:ckpt|unet)_name["']: ?["']([^"']{1,200})["']""")
 _MAX_SEARCH = 200_000
 
-#: Largest number of texts in the reported prompt.
+#: Maximum number of texts in the reported prompt.
 _MAX_TEXTS = 5
 
 
 def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is not a graph.
 
-    Settings that the graph does not contain are omitted. The same graph is in every image that it
-    saves; the settings are those of the sampler of the first one, and other models are listed.
+    Missing settings are omitted. If a graph saves several images, each image contains the whole
+    graph. The settings of the first saved image are returned, and additional models are listed.
     """
     nodes = parse_nodes(value)
     if not nodes:
@@ -73,11 +73,11 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     upstream = [node for node, _ in _walk(nodes, [Link(sampler)])] if sampler else []
     for node in (*upstream, *(() if upstream else nodes.values())):
         for label, names in _SETTINGS.items():
-            value_ = next((node.values[name] for name in names if name in node.values), None)
-            if value_ is None and node.kind == "KSampler":
-                value_ = node.values.get(_WIDGETS[label])
-            if value_ is not None:
-                settings.setdefault(label, value_)
+            setting = next((node.values[name] for name in names if name in node.values), None)
+            if setting is None and node.kind == "KSampler":
+                setting = node.values.get(_WIDGETS[label])
+            if setting is not None:
+                settings.setdefault(label, setting)
         if "Empty" in node.kind and {"width", "height"} <= node.values.keys():
             settings.setdefault("size", f"{node.values['width']}x{node.values['height']}")
     if models := _find_models([*upstream, *nodes.values()]):
@@ -138,7 +138,7 @@ def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node,
 
 
 def _find_models(nodes: list[Node]) -> list[str]:
-    """Return the files of generators, or the models that nodes of online services name."""
+    """Return the file names of generators; without any, the models of online services."""
     models: dict[str, None] = {}
     for node in nodes:
         for name, value in node.values.items():
@@ -152,13 +152,13 @@ def _find_models(nodes: list[Node]) -> list[str]:
 
 
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:
-    """Return the texts that feed the positive input of a sampler."""
+    """Return the texts that are connected to the positive input of a sampler."""
     starts = [sampler.links[name] for name in _POSITIVE if name in sampler.links][:1]
     queue, visited, texts = deque(starts), set[tuple[str, bool]](), dict[str, None]()
     while queue and len(texts) < _MAX_TEXTS:
         link = queue.popleft()
         node = nodes.get(link.node)
-        # A node that passes both prompts on returns the positive first.
+        # If a node passes on both prompts, its first output is the positive prompt.
         is_negative = node is not None and "negative" in node.links and link.slot == 1
         if node is None or (link.node, is_negative) in visited:
             continue

@@ -19,7 +19,7 @@ _MUTED = 2
 
 @dataclass(frozen=True)
 class Link:
-    """The output of a node that another node has as its input."""
+    """Output ``slot`` of a node, connected to an input of another node."""
 
     node: str
     slot: int = 0
@@ -34,9 +34,9 @@ class Node:
     kind
         Class name, such as ``KSampler``.
     values
-        Strings and numbers by the names of their inputs; unnamed ones are numbered from 0.
+        Maps the name of each input to its string or number. Unnamed inputs are numbered from 0.
     links
-        Links by the names of their inputs.
+        Maps the name of each connected input to its link.
     """
 
     kind: str
@@ -50,9 +50,9 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
     Parameters
     ----------
     value
-        JSON object: the executed graph (nodes by number) or the workflow of the editor (a list
-        ``nodes`` and a list ``links``). The nodes of subgraphs are included; links into and out of
-        a subgraph are not followed.
+        JSON object: the executed graph (a dictionary of nodes) or the workflow of the editor (a
+        list ``nodes`` and a list ``links``). The nodes of subgraphs are included, without the links
+        into and out of the subgraph.
     """
     if isinstance(value.get("nodes"), list) and "links" in value:
         nodes = dict(_parse_workflow(value, ""))
@@ -83,7 +83,7 @@ def _parse_link(entry: object) -> Link | None:
 
 
 def _parse_values(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str | int | float]]:
-    """Yield strings and numbers; some nodes wrap theirs as ``{"content": …}``."""
+    """Yield strings and numbers, including those in objects of the form ``{"content": …}``."""
     for name, entry in entries:
         value = entry.get("content") if isinstance(entry, dict) else entry
         if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -108,7 +108,7 @@ def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str
 
 
 def _parse_links(links: list[Any], prefix: str) -> Iterator[tuple[int, Link]]:
-    """Yield the number and the source of each link: a list or, in subgraphs, an object."""
+    """Yield the number and the source of each link (a list or, in subgraphs, an object)."""
     for entry in links[:_MAX_LINKS]:
         keys = ("id", "origin_id", "origin_slot")
         link = [entry.get(key) for key in keys] if isinstance(entry, dict) else entry

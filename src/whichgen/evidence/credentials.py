@@ -1,9 +1,9 @@
 """Read C2PA Content Credentials: signed manifests that state how an image was made.
 
 A valid signature proves that the manifest and the image have not changed since they were signed. It
-does not prove the identity of the signer: anyone can create a certificate. That takes a trust list,
-which whichgen reads but does not include. What an intact manifest states is reported as stated,
-with its status.
+does not prove the identity of the signer, because anyone can create a certificate. Signers are
+identified by a trust list, which whichgen can read but does not include. The statements of an
+intact manifest are reported with its status and are not judged.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from whichgen.evidence.text_limits import as_dict, as_list, clean
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
 _STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
 
-#: Maximum number of manifests per history.
+#: Maximum number of manifests read per image.
 _MAX_MANIFESTS = 10
 
 _TITLE = "Content Credentials (C2PA)"
 
-#: Whether a manifest is about the whole image or about a part of it.
+#: Whether a manifest describes the whole image or a part of it.
 _Role = Literal["whole", "part"]
 
 
@@ -61,19 +61,19 @@ class _Manifest:
     Parameters
     ----------
     content
-        As the C2PA library reports it.
+        JSON object from the C2PA library.
     status
         Integrity and trust.
     role
-        Whether it is about the whole image or a part.
-    attached_by
-        Contents of the manifests that name it as an ingredient; empty for the active manifest.
+        Whether it describes the whole image or a part.
+    outer_contents
+        Contents of the manifests that contain it as an ingredient; empty for the active manifest.
     """
 
     content: dict[str, Any]
     status: ManifestStatus
     role: _Role
-    attached_by: tuple[dict[str, Any], ...] = ()
+    outer_contents: tuple[dict[str, Any], ...] = ()
 
 
 def has_manifest(data: bytes) -> bool:
@@ -87,7 +87,7 @@ def prepare_reading(data: bytes) -> None:
     The process loads its library while the caller reads other parts of the file.
     """
     if has_manifest(data) and is_installed():
-        with contextlib.suppress(OSError):  # read_credentials will report it
+        with contextlib.suppress(OSError):  # read_credentials reports the error
             start_process()
 
 
@@ -119,7 +119,7 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     except ManifestError as error:
         states: dict[type[ManifestError], str] = {
             MalformedError: "not valid: malformed, can't be read",
-            MisplacedError: "outside of their place in the file, not read",
+            MisplacedError: "not read, because they are in an unexpected place in the file",
         }
         title = f"{_TITLE}: {states.get(type(error), 'not checked')}"
         return Evidence((Finding("credentials", title, str(error), statement=title),))
@@ -140,7 +140,7 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
 def _report_signature(active: _Manifest, *, is_silent: bool) -> Finding:
     """Report the status, the signer and the program of the active manifest.
 
-    ``is_silent``: no statement about the origin of the image counts.
+    ``is_silent`` means that the manifests contain no valid statement about the origin.
     """
     info = as_dict(active.content.get("signature_info"))
     details = {
@@ -168,14 +168,14 @@ def _phrase_signature(active: _Manifest, is_silent: bool) -> str:
 def _list_signers(
     manifest: _Manifest, form: Callable[[dict[str, Any]], str] = name_signer
 ) -> list[str]:
-    """Return the signer of a manifest, followed by those who attached it to the image."""
-    contents = (manifest.content, *manifest.attached_by)
+    """Return the signer of a manifest, followed by the signers of the outer manifests."""
+    contents = (manifest.content, *manifest.outer_contents)
     return list(dict.fromkeys(form(content) or "an unnamed signer" for content in contents))
 
 
 def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     """Report what a manifest states; ``neutral`` if the manifest is not intact."""
-    signer, *others = _list_signers(manifest, format_signer)
+    signer, *outer_signers = _list_signers(manifest, format_signer)
     trust = "trusted" if manifest.status.trusted else "not verified"
     indication: Indication = statement.indicates
     title, generator = statement.title, statement.generator
@@ -186,8 +186,8 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     if indication != "synthetic":
         generator = ""
     source = f"stated by {signer} ({trust})"
-    if others:  # nobody but they say that this manifest belongs to the image
-        source += f"; attached by {', '.join(others)}"
+    if outer_signers:  # only they state that this manifest belongs to the image
+        source += f"; attached by {', '.join(outer_signers)}"
     return Finding(
         kind="credentials",
         title=title,
@@ -201,7 +201,7 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
 
 
 def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
-    """Return what a manifest states as a phrase: signer, claim, and the status in brackets."""
+    """Describe a statement in a phrase: signer, claim, and status in parentheses."""
     by = f"with {statement.generator}" if statement.generator else "by AI"
     subject = statement.title.rpartition(": ")[2]
     if manifest.role == "part":
@@ -214,17 +214,17 @@ def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
         claim = f"an existing picture, changed {by}"
     elif statement.title == "edits":
         claim = f"edited ({statement.detail})"
-    else:  # a source type, which the detail explains, or a camera
+    else:  # a source type or a camera
         claim = statement.detail.partition(";")[0] or subject
-    signer, *others = _list_signers(manifest)
-    if others:
-        signer += f", attached by {', '.join(others)}"
+    signer, *outer_signers = _list_signers(manifest)
+    if outer_signers:
+        signer += f", attached by {', '.join(outer_signers)}"
     cautions = ", ".join(manifest.status.cautions)
     return f"Content Credentials signed by {signer}: {claim} ({cautions})"
 
 
 def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> list[_Manifest]:
-    """List the active manifest and those of its ingredients that tell the history of the image."""
+    """List the active manifest and the manifests of the earlier versions and parts of the image."""
     manifests = dict(as_dict(store.store.get("manifests")))
     results = as_dict(store.store.get("validation_results"))
     deltas = [as_dict(delta) for delta in as_list(results.get("ingredientDeltas"))]
@@ -239,13 +239,15 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
         label, outer = queue.pop(0)
         for ingredient, role in _iterate_history(outer.content):
             inner = str(ingredient.get("active_manifest"))
-            content = manifests.pop(inner, None)  # pop: labels may form a circle
+            content = manifests.pop(inner, None)  # pop, because labels may form a cycle
             if not isinstance(content, dict) or len(history) >= _MAX_MANIFESTS:
                 continue
             uri = f"{label}/c2pa.assertions/{ingredient.get('label')}"
-            own = [d for d in deltas if str(d.get("ingredientAssertionURI")).endswith(uri)]
+            ingredient_deltas = [
+                delta for delta in deltas if str(delta.get("ingredientAssertionURI")).endswith(uri)
+            ]
             recorded = as_dict(ingredient.get("validation_results")).get("activeManifest")
-            checks = [*(d.get("validationDeltas") for d in own), recorded]
+            checks = [*(delta.get("validationDeltas") for delta in ingredient_deltas), recorded]
             status = assess_manifest(
                 [code for check in checks for code in _list_codes(check, "success")],
                 [code for check in checks for code in _list_codes(check, "failure")]
@@ -257,7 +259,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
                 content,
                 limit_status(status, outer.status),
                 role if outer.role == "whole" else "part",
-                (*outer.attached_by, outer.content),
+                (*outer.outer_contents, outer.content),
             )
             history.append(manifest)
             queue.append((inner, manifest))
@@ -265,10 +267,11 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
 
 
 def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Role]]:
-    """Yield the ingredients that are the image itself or parts of it, not inputs of a generator.
+    """Yield the ingredients that are earlier versions or parts of the image.
 
-    Some generators re-sign their images with a manifest that has no action and the generated image
-    as its only component.
+    Inputs of a generator are skipped. If the manifest has no action that creates content and a
+    single component, the component is the image itself, because some generators re-sign images in
+    this way.
     """
     ingredients = [as_dict(ingredient) for ingredient in as_list(manifest.get("ingredients"))]
     is_resigned = len(ingredients) == 1 and not creates_content(manifest)
@@ -285,12 +288,12 @@ def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
     successes, failures = _list_codes(results, "success"), _list_codes(results, "failure")
     excluded = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
     if excluded == "picture":
-        failures.append("content hash leaves out the picture")
+        failures.append("content hash excludes the picture")
     elif excluded != "unknown" and "assertion.dataHash.match" in successes:
-        # The hash is right, and all that it leaves out is not the picture.
+        # The hash matches, and only the manifest or metadata is excluded from it.
         failures = [code for code in failures if code != "assertion.dataHash.mismatch"]
     if store.store.get("validation_state") == "Invalid" and not results:
-        failures.append("no reason given")
+        failures.append("no reason stated")
     return assess_manifest(
         successes,
         failures,

@@ -1,12 +1,12 @@
-"""Parse IPTC digital source types, which are used in XMP and in Content Credentials (C2PA)."""
+"""Parse IPTC digital source types, which occur in XMP and in Content Credentials (C2PA)."""
 
 from __future__ import annotations
 
 from whichgen.evidence.finding import Indication
 from whichgen.evidence.text_limits import clean
 
-# https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are C2PA's own. Composites are
-# `edited`, since a photograph with one filled-in corner is one. Drawings are `neutral`.
+# https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are defined by C2PA. Composites are
+# `edited`, because a photograph with one generated corner is a composite. Drawings are `neutral`.
 _TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),

@@ -26,28 +26,27 @@ _SETTINGS = {
     Base.DateTimeOriginal: "{}",
 }
 
-#: Text fields. Windows writes those that begin with XP.
+#: Text fields. The fields that begin with XP are written by Windows.
 _TEXTS = (
     *(Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.Artist, Base.Copyright),
     *(Base.DocumentName, Base.HostComputer, Base.ProcessingSoftware),
     *(Base.XPTitle, Base.XPComment, Base.XPSubject, Base.XPKeywords, Base.XPAuthor),
 )
 
-#: ComfyUI stores its texts in unrelated fields, with their names: `prompt:{"3": …}`.
+#: ComfyUI stores texts with their names in unrelated fields: `prompt:{"3": …}`.
 _NAMED_JSON = re.compile(r"\s*([A-Za-z_][\w \-]{0,40}):\s*(?=\{)")
 
 #: Grok signs its images: a signature in Base64 as the description, an identifier as the artist.
 _SIGNATURE = re.compile(r"Signature:\s*[A-Za-z0-9+/_\-]{64,}={0,2}\s*")
 
-#: Largest number of bytes that are added where a truncated block has lost its end.
+#: Maximum number of NULs that are appended to a truncated block.
 _MAX_PADDING = 1 << 20
 
 
 def load_exif(block: bytes) -> Image.Exif:
     """Parse an EXIF block (without the prefix ``Exif``).
 
-    The end that a truncated block has lost is replaced with NULs, so that a text is read as far as
-    it goes.
+    NULs are appended, so that the beginning of a text in a truncated block is read.
     """
     exif = Image.Exif()
     if block:
@@ -72,7 +71,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
         findings.append(Finding("exif", title, detail, "synthetic", "Grok"))
     for field, text in list(texts.items()):
         if match := _NAMED_JSON.match(text):
-            texts[field] = ""  # not the name of a camera
+            texts[field] = ""  # not a camera, even if the field is Make or Model
             findings += interpret("exif", match[1], text[match.end() :])
         elif field == "Make" and (generator := find_generator(text)):
             name = generator.name
@@ -104,7 +103,7 @@ def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding
     detail = ", ".join(settings)
     name = " ".join(part for part in (make, model) if part)
     if make and model:
-        # Anyone can write it, and pictures that a generator changed may keep it.
+        # Weak, because anyone can write it, and editing with a generator may preserve it.
         return [Finding("exif", f"camera: {clean(name, 120)}", detail, "camera", strength="weak")]
     if name or detail:
         return [Finding("exif", f"camera settings {clean(name, 120)}", detail)]
@@ -134,7 +133,8 @@ def decode_user_comment(value: object) -> str:
 def _decode_unicode(text: bytes) -> str:
     """Decode UTF-16 in either byte order, or UTF-8, which some programs write instead.
 
-    In UTF-16, every second byte of Latin letters, digits and spaces is 0: the first in big-endian.
+    In UTF-16, one of the two bytes of a Latin letter, a digit or a space is 0: the first byte in
+    big-endian order.
     """
     trimmed = text.rstrip(b"\0")
     if 0 not in trimmed and not trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
@@ -149,14 +149,14 @@ def _decode_unicode(text: bytes) -> str:
 def _decode_text(value: object) -> str:
     """Convert the value of an EXIF field to text, and remove NULs and spaces at both ends.
 
-    Bytes are decoded as little-endian UTF-16, as written by Windows, if they have many zeros at odd
-    positions, otherwise as UTF-8. ``None`` becomes an empty string.
+    Bytes with many zeros at odd positions are decoded as little-endian UTF-16 (as written by
+    Windows), other bytes as UTF-8. ``None`` becomes an empty string.
     """
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
         value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")
     elif isinstance(value, str):
-        # Pillow decodes as Latin-1, but programs write UTF-8.
+        # Pillow decodes the field as Latin-1, but many programs write UTF-8.
         with contextlib.suppress(UnicodeError):
             value = value.encode("latin-1").decode("utf-8")
     return "" if value is None else str(value).strip("\0 ")

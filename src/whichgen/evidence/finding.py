@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from whichgen.evidence.text_limits import clean
 
-#: What a finding indicates. ``edited``: an existing picture was changed, possibly by a generator.
+#: What a finding indicates. ``edited`` means a changed picture, possibly changed by a generator.
 Indication = Literal["synthetic", "camera", "edited", "neutral"]
 
-#: ``weak``: anyone may have typed it, as a caption, or it has other explanations.
+#: ``weak`` means a statement that anyone can write, such as a caption, or an ambiguous sign.
 Strength = Literal["strong", "weak"]
 
 
@@ -35,15 +35,14 @@ class Finding:
         Generator as named in the metadata; empty if there is none.
     strength
         ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, and for
-        a sign with other explanations; otherwise ``strong``.
+        an ambiguous sign; otherwise ``strong``.
     origin
-        Origin that the name of the generator stands for (see :mod:`whichgen.evidence.aliases`);
-        empty if it is unknown.
+        Origin of the generator (see :mod:`whichgen.evidence.aliases`); empty if it is unknown.
     statement
-        The finding as a phrase of a summary (:mod:`whichgen.evidence.summary`), without the kind of
-        metadata; the title if it is empty.
+        Phrase for the summary (:mod:`whichgen.evidence.summary`), without the kind of metadata. If
+        it is empty, the summary uses the title.
     trusted
-        Whether a signer on the trust list states it.
+        Whether the statement is signed by a signer on the trust list.
     """
 
     kind: str

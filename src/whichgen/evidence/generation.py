@@ -1,4 +1,4 @@
-"""Generation parameters: what a program notes about how it made an image."""
+"""Generation parameters: the settings with which a program generated an image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Parameters:
 def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
     """Create a finding from the parameters in a text field.
 
-    The generator is the model that the parameters name; without one, the program.
+    The generator is the model in the parameters or, without a model, the program.
     """
     lowered = {str(key).lower(): value for key, value in parameters.values.items()}
     if is_plain(lowered.get("width")) and is_plain(lowered.get("height")):
@@ -87,7 +87,7 @@ def shorten_model(name: str) -> str:
 
 
 def count_keys(value: Mapping[str, Any], keys: Iterable[str]) -> int:
-    """Return how many of the given lower-case keys a dictionary has, in any capitalization."""
+    """Count the lower-case ``keys`` that a dictionary contains in any capitalization."""
     return len({str(key).lower() for key in value} & set(keys))
 
 

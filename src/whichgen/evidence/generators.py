@@ -1,4 +1,4 @@
-"""Recognize names of generators, of programs that run them, and of photo editors."""
+"""Recognize names of generators, programs that run generators, and photo editors."""
 
 from __future__ import annotations
 
@@ -16,61 +16,69 @@ class Generator:
     name
         Name in reports.
     pattern
-        Regular expression that finds the name anywhere in a text, regardless of case. It has no
-        other meaning.
+        Case-insensitive regular expression for unambiguous names, which count anywhere in a text.
     maker
-        Company that makes the generator, if metadata may name the company instead of the generator;
-        otherwise empty.
-    tool
-        Whether this is a program that runs various generators. The name of such a program indicates
-        a synthetic image but not which generator made it.
-    short
-        Regular expression of names that have other meanings, such as "Flux". They count only where
-        a name is expected.
+        Company that makes the generator, if metadata may contain the company instead of the
+        generator; otherwise empty.
+    is_tool
+        Whether this is a program that runs various generators. Its name indicates a synthetic image
+        but not which generator made it.
+    short_pattern
+        Regular expression for ambiguous names, such as "Flux", which count only in places where a
+        generator name is expected.
     """
 
     name: str
     pattern: str
     maker: str = ""
-    tool: bool = False
-    short: str = ""
+    is_tool: bool = False
+    short_pattern: str = ""
 
 
-# Tried in this order: programs whose names include a generator's, generators, other programs, and
-# makers. A pattern that can't match is `(?!)`.
+# In the order of the search: programs whose names contain the name of a generator, generators,
+# other programs, and makers.
 _GENERATORS = (
-    Generator("stable-diffusion.cpp", r"stable[\-_ ]?diffusion\.cpp|\bsd\.cpp", tool=True),
-    Generator("Stable Diffusion web UI", r"stable[\-_ ]?diffusion[\-_ ]web[\-_ ]?ui", tool=True),
-    Generator("SD.Next", r"\bsd\.next", tool=True),
-    Generator("mflux", r"\bmflux\b", tool=True),
+    Generator("stable-diffusion.cpp", r"stable[\-_ ]?diffusion\.cpp|\bsd\.cpp", is_tool=True),
+    Generator("Stable Diffusion web UI", r"stable[\-_ ]?diffusion[\-_ ]web[\-_ ]?ui", is_tool=True),
+    Generator("SD.Next", r"\bsd\.next", is_tool=True),
+    Generator("mflux", r"\bmflux\b", is_tool=True),
     Generator("DALL·E mini", r"dall[·.\-_ ]?e[\-_ ]?mini|craiyon"),
     Generator("DALL·E", r"dall[·.\-_ ]?e(?![a-z])", maker="OpenAI"),
     Generator("gpt-image", r"gpt[\-_ ]?image", maker="OpenAI"),
     Generator("GPT-4o", r"gpt[\-_ ]?4o|chatgpt", maker="OpenAI"),
-    Generator("Sora", r"openai[\-_ ]sora", short=r"sora", maker="OpenAI"),
+    Generator("Sora", r"openai[\-_ ]sora", short_pattern=r"sora", maker="OpenAI"),
     Generator("Midjourney", r"mid[\-_ ]?journey|niji[\-_ ]?journey"),
-    Generator("Adobe Firefly", r"adobe[\-_ ]firefly", short=r"firefly"),
+    Generator("Adobe Firefly", r"adobe[\-_ ]firefly", short_pattern=r"firefly"),
     Generator("NovelAI", r"novel[\-_ ]?ai"),
     Generator(
-        "Imagen", r"google[\-_ ]imagen|imagen[\-_ ]?[1-4](?!\d)", short="imagen", maker="Google AI"
+        "Imagen",
+        r"google[\-_ ]imagen|imagen[\-_ ]?[1-4](?!\d)",
+        short_pattern="imagen",
+        maker="Google AI",
     ),
     Generator(
         "Gemini",
         r"google[\-_ ]gemini|gemini[\-_ ]?[1-3](\.\d|[\-_ ](flash|pro|ultra))|nano[\-_ ]banana",
-        short=r"gemini",
+        short_pattern=r"gemini",
         maker="Google AI",
     ),
-    Generator("FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|img;flux", short=r"flux"),
-    Generator("Ideogram", r"ideogram[\-_ .]?(ai|v?\d)", short=r"ideogram"),
+    Generator(
+        "FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|img;flux", short_pattern=r"flux"
+    ),
+    Generator("Ideogram", r"ideogram[\-_ .]?(ai|v?\d)", short_pattern=r"ideogram"),
     Generator("Leonardo.Ai", r"leonardo[.\-_ ]?ai"),
-    Generator("Recraft", r"recraft[\-_ .]?(ai|v\d)", short=r"recraft"),
+    Generator("Recraft", r"recraft[\-_ .]?(ai|v\d)", short_pattern=r"recraft"),
     Generator("Kandinsky", r"kandinsky[\-_ ]?\d(?!\d)"),
-    Generator("Stable Diffusion", r"stable[\-_ ]?diffusion|v1-5-pruned|sdxl[\-_ ]", short=r"sdxl"),
+    Generator(
+        "Stable Diffusion", r"stable[\-_ ]?diffusion|v1-5-pruned|sdxl[\-_ ]", short_pattern=r"sdxl"
+    ),
     Generator("Stability AI", r"stability[\-_. ]?ai|dreamstudio"),
-    Generator("Grok", r"\bgrok[\-_ ]?(\d|image|imagine|ai)|aurora[\-_ ]xai|\bxai\b", short=r"grok"),
+    Generator(
+        "Grok", r"\bgrok[\-_ ]?(\d|image|imagine|ai)|aurora[\-_ ]xai|\bxai\b", short_pattern=r"grok"
+    ),
     Generator("Meta AI", r"\bmeta[\-_ ]ai\b|imagined with ai"),
     Generator("Apple Image Playground", r"image[\-_ ]playground"),
-    Generator("Krea", r"krea[\-_ .]?(ai\b|\d)", short=r"krea"),
+    Generator("Krea", r"krea[\-_ .]?(ai\b|\d)", short_pattern=r"krea"),
     Generator("Qwen-Image", r"qwen[\-_ ]?image"),
     Generator("Z-Image", r"\bz[\-_]image\b"),
     Generator("Seedream", r"seedream"),
@@ -82,23 +90,23 @@ _GENERATORS = (
     Generator("Kolors", r"\bkolors\b"),
     Generator("Bria", r"\bbria[\-_ .]?(ai|\d)|briaai"),
     Generator("Runway", r"runway[\-_ ]?(ml|gen[\-_ ]?\d)"),
-    Generator("ComfyUI", r"comfy[\-_ ]?ui", tool=True),
-    Generator("InvokeAI", r"invoke[\-_ ]?ai", tool=True),
-    Generator("Fooocus", r"fooocus", tool=True),
-    Generator("SwarmUI", r"swarm[\-_ ]?ui", tool=True),
-    Generator("Easy Diffusion", r"easy[\-_ ]diffusion", tool=True),
-    Generator("DiffusionBee", r"diffusion[\-_ ]?bee", tool=True),
-    Generator("Mochi Diffusion", r"mochi[\-_ ]diffusion", tool=True),
-    Generator("Draw Things", r"draw[\-_ ]?things", tool=True),
-    Generator("Jimeng", r"jimeng|dreamina|即梦", tool=True),
-    Generator("Doubao", r"doubao|豆包", tool=True),
-    Generator("Freepik AI", r"freepik[\-_ ]ai|pikaso", tool=True),
-    Generator("Tensor.Art", r"tensor\.art|seaart", tool=True),
-    Generator("NightCafe", r"nightcafe", tool=True),
+    Generator("ComfyUI", r"comfy[\-_ ]?ui", is_tool=True),
+    Generator("InvokeAI", r"invoke[\-_ ]?ai", is_tool=True),
+    Generator("Fooocus", r"fooocus", is_tool=True),
+    Generator("SwarmUI", r"swarm[\-_ ]?ui", is_tool=True),
+    Generator("Easy Diffusion", r"easy[\-_ ]diffusion", is_tool=True),
+    Generator("DiffusionBee", r"diffusion[\-_ ]?bee", is_tool=True),
+    Generator("Mochi Diffusion", r"mochi[\-_ ]diffusion", is_tool=True),
+    Generator("Draw Things", r"draw[\-_ ]?things", is_tool=True),
+    Generator("Jimeng", r"jimeng|dreamina|即梦", is_tool=True),
+    Generator("Doubao", r"doubao|豆包", is_tool=True),
+    Generator("Freepik AI", r"freepik[\-_ ]ai|pikaso", is_tool=True),
+    Generator("Tensor.Art", r"tensor\.art|seaart", is_tool=True),
+    Generator("NightCafe", r"nightcafe", is_tool=True),
     Generator(
         "Bing Image Creator",
         r"(bing|microsoft)[\-_ ](image creator|designer)|image creator from|designer image creator",
-        tool=True,
+        is_tool=True,
     ),
     Generator("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
@@ -115,7 +123,7 @@ def _compile_patterns() -> _Patterns:
     )
 
 
-# A version or a word that belongs to the name may follow a short name; nothing else.
+# A version or a word such as "pro", which may follow a short name.
 _SUFFIX = (
     r"(?:[\-_ ]*(?:v|version|ai|api|app|image|images|imagine|model|pro|ultra|flash|turbo|xl"
     r"|\d[\w.]*)(?![a-z]))*\s*"
@@ -126,15 +134,17 @@ _SUFFIX = (
 def _compile_short_patterns() -> _Patterns:
     return tuple(
         (
-            re.compile(rf"(?:{generator.short}){_SUFFIX}(?=$|[.,;:!?)\]\n])", re.IGNORECASE),
+            re.compile(
+                rf"(?:{generator.short_pattern}){_SUFFIX}(?=$|[.,;:!?)\]\n])", re.IGNORECASE
+            ),
             generator,
         )
         for generator in _GENERATORS
-        if generator.short
+        if generator.short_pattern
     )
 
 
-#: Names of Stable Diffusion that in other fields are cameras, storage cards and abbreviations.
+#: Abbreviations of Stable Diffusion, which in other fields mean cameras or memory cards.
 _MODEL_NAMES = re.compile(r"(?<![a-z])sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))", re.IGNORECASE)
 
 _EDITORS = re.compile(
@@ -152,16 +162,16 @@ _MAX_SEARCH = 2000
 def find_generator(text: str) -> Generator | None:
     """Return the most specific generator or program named in a text, or ``None``.
 
-    Only the first 2000 characters are searched. Short names with other meanings ("Flux") count only
-    if the text is nothing but the name and a version.
+    Only the first 2000 characters are searched. Ambiguous names ("Flux") count only if the text
+    consists of the name and an optional version.
     """
     text = text[:_MAX_SEARCH]
-    named = next(
+    match = next(
         (generator for pattern, generator in _compile_patterns() if pattern.search(text)), None
     )
-    if named is not None and not named.tool and named.name != named.maker:
-        return named
-    return find_short_name(text.strip(), whole=True) or named
+    if match is not None and not match.is_tool and match.name != match.maker:
+        return match
+    return find_short_name(text.strip(), whole=True) or match
 
 
 def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
@@ -182,7 +192,7 @@ def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
 
 
 def find_model(name: str) -> Generator | None:
-    """Return the generator that the name of a model or an origin stands for, or ``None``.
+    """Return the generator of a model name or an origin name, or ``None`` if it is not known.
 
     Unlike :func:`find_generator`, abbreviations such as "sdv2" count.
     """

@@ -1,8 +1,8 @@
-"""Check which parts of a file the content hash of a C2PA manifest leaves out.
+"""Check which parts of a file are excluded from the content hash of a C2PA manifest.
 
-A content hash must leave out the manifest itself. Some signers leave out more, such as the EXIF
-segment before it; the C2PA library then reports a mismatch even though the hash is right. That is
-harmless as long as everything that defines the picture is hashed.
+The manifest itself must be excluded. Some signers exclude more, such as the EXIF segment before the
+manifest. The C2PA library then reports a mismatch although the hash is correct. This is harmless if
+all parts that define the picture are hashed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Literal
 
 from whichgen.data.images.png import SIGNATURE
 
-#: ``manifest``: only the manifest and padding; ``metadata``: metadata too, such as EXIF;
-#: ``picture``: parts that define the picture; ``unknown``: the file format is not supported.
+#: ``manifest``: only the manifest and padding; ``metadata``: also metadata, such as EXIF;
+#: ``picture``: also parts that define the picture; ``unknown``: unsupported file format.
 Excluded = Literal["manifest", "metadata", "picture", "unknown"]
 
 #: Maximum number of segments or chunks examined.
 _MAX_PARTS = 10_000
 
-# WebP chunks that define the picture. PNG chunks that do: critical ones, transparency, animation.
+# Chunks that define the picture. For PNG, critical chunks are included, too.
 _WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
 _PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", b"iCCP", b"cICP"})
 
@@ -27,14 +27,14 @@ _Part = tuple[int, int, Excluded]
 
 
 def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> Excluded:
-    """Return what the content hash of a manifest leaves out: the most important kind of bytes.
+    """Return the most important kind of bytes that are excluded from a content hash.
 
     Parameters
     ----------
     data
         Content of a JPEG, PNG or WebP file; for other formats, the result is ``unknown``.
     exclusions
-        Start and length in bytes of each part that is left out.
+        Start and length in bytes of each excluded part.
     """
     parts = _list_parts(data)
     if parts is None:
@@ -51,7 +51,10 @@ def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> E
 
 
 def _list_parts(data: bytes) -> list[_Part] | None:
-    """Return start, end and kind of the parts of a file; bytes after them define the picture."""
+    """Return start, end and kind of each part of a file; ``None`` for unsupported formats.
+
+    All bytes after the last segment or chunk are one part of kind ``picture``.
+    """
     if data[:2] == b"\xff\xd8":
         parts = _iterate_jpeg(data)
     elif data.startswith(SIGNATURE):
@@ -78,7 +81,7 @@ def _iterate_jpeg(data: bytes) -> Iterator[_Part]:
         if data[at + 1] == 0xEB:  # JUMBF
             yield at, end, "manifest"
         elif data[at + 1] == 0xFE or data[at + 1] in range(0xE0, 0xF0):  # comment, APPn
-            # APP14 states the color space, APP2 holds the color profile.
+            # APP14 defines the color space, and APP2 contains the color profile.
             picture = data[at + 1] == 0xEE or data[at + 4 : at + 15] == b"ICC_PROFILE"
             yield at, end, "picture" if picture else "metadata"
         else:

@@ -22,7 +22,7 @@ _FIELDS = {
     120: "Caption",
 }
 
-#: Largest number of entries read.
+#: Maximum number of entries read.
 _MAX_ENTRIES = 200
 
 
@@ -32,7 +32,8 @@ def read_iptc(records: bytes) -> Evidence:
     Parameters
     ----------
     records
-        Entries of a tag (28, record, field), a size of two bytes and the content.
+        Concatenated entries. An entry consists of the bytes 28, record and field, a size of two
+        bytes, and the content.
     """
     findings = [f for name, text in _iterate_fields(records) for f in interpret("iptc", name, text)]
     return Evidence(tuple(findings))
@@ -46,7 +47,7 @@ def _iterate_fields(records: bytes) -> Iterator[tuple[str, str]]:
         if len(head) < 5 or head[0] != 0x1C:
             return
         size = int.from_bytes(head[3:5])
-        if size & 0x8000:  # a size of more than two bytes: not a text
+        if size & 0x8000:  # a size of more than two bytes, which texts do not have
             return
         content = records[position + 5 : position + 5 + size]
         position += 5 + size

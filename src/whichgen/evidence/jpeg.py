@@ -45,7 +45,7 @@ def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
 
 
 def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[int]:
-    """Find the libjpeg qualities (1–100) that produce exactly the given table.
+    """Find the libjpeg qualities (1–100) that produce exactly this quantization table.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     list of int
         The qualities in ascending order; empty if no quality produces the table.
     """
-    # libjpeg exceeds 8 bits only if baseline is not forced.
+    # libjpeg writes values above 255 only if baseline JPEG is not forced.
     max_value = 255 if max(table, default=0) <= 255 else 32767
     base = _read_standard_tables()[int(chrominance)]
     return [q for q in range(1, 101) if list(table) == _scale_table(base, q, max_value)]
@@ -81,7 +81,7 @@ def _read_standard_tables() -> list[list[int]]:
 def _scale_table(base: Sequence[int], quality: int, max_value: int) -> list[int]:
     """Scale a standard table to a quality (1–100), with values from 1 to ``max_value``.
 
-    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg.
+    The formula is from ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg.
     """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return [min(max((value * percent + 50) // 100, 1), max_value) for value in base]

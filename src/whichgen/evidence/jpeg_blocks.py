@@ -1,4 +1,4 @@
-"""Find the metadata blocks of a JPEG file, also of a damaged one."""
+"""Find the metadata blocks of a JPEG file, which may be damaged."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 
 _START, _END, _SCAN, _COMMENT, _APP1, _APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1, 0xED
 
-#: The next marker behind scan data: not an escaped 255 (0), not a restart (D0 to D7), not a fill.
+#: Next marker in scan data, excluding escaped 255 (00), restart markers (D0 to D7) and fill bytes.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
-#: Largest number of segments read.
+#: Maximum number of segments read.
 _MAX_SEGMENTS = 10_000
 
 
 def find_jpeg_blocks(data: bytes) -> Blocks:
     """Find the comments, EXIF, XMP and IPTC of a JPEG file.
 
-    Bytes behind the end marker do not belong to the image and are ignored. A truncated segment is
-    read as far as it goes, and adds a note.
+    Bytes after the end marker are ignored. The beginning of a truncated segment is read, and the
+    notes report that the file is truncated.
     """
     comments: list[bytes] = []
     exif: list[bytes] = []
     xmp: list[bytes] = []
     resources, extension = b"", b""
-    ends = False
+    has_end = False
     for marker, content in _iterate_segments(data):
-        ends = marker == _END
+        has_end = marker == _END
         if marker == _COMMENT:
             comments.append(content)
         elif marker == _APP13 and content.startswith(_PHOTOSHOP):
@@ -49,13 +49,15 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
         elif marker == _APP1 and content.startswith(_XMP):
             xmp.append(content[len(_XMP) :])
         elif marker == _APP1 and content.startswith(_EXTENSION):
-            # A digest of 32 digits, the whole length and the position, four bytes each.
+            # Skip the digest (32 bytes), the total length and the offset (four bytes each).
             extension += content[len(_EXTENSION) + 40 :]
         if len(resources) + len(extension) > MAX_BLOCK:
             break
     notes = []
-    if not ends:
-        notes.append("the JPEG is truncated or lacks its end marker; the metadata before was read")
+    if not has_end:
+        notes.append(
+            "the JPEG is truncated or has no end marker; only the metadata before the end was read"
+        )
     if len(comments) > MAX_FIELDS:
         notes.append(f"only the first {MAX_FIELDS} comments were read")
     iptc = find_iptc(resources)
@@ -79,7 +81,7 @@ def _iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         if marker == _END:
             yield marker, b""
             return
-        if marker in (_START, 0x01):  # have no length
+        if marker in (_START, 0x01):  # markers without a length
             position = start
             continue
         end = start + max(2, int.from_bytes(data[start : start + 2]))

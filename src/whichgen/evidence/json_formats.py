@@ -31,7 +31,7 @@ _FORMATS: tuple[tuple[str, frozenset[str]], ...] = (
     ("Easy Diffusion", frozenset({"use_stable_diffusion_model", "prompt"})),
 )
 
-#: Keys of other programs. A prompt and two of them are generation parameters.
+#: Keys of unknown programs. A prompt and at least two of these keys are generation parameters.
 _COMMON = (
     *("negative_prompt", "negative prompt", "negativeprompt", "seed", "steps", "sampler"),
     *("num_inference_steps", "guidance_scale", "guidance scale", "cfg_scale", "cfgscale"),
@@ -39,15 +39,15 @@ _COMMON = (
 )
 _PROMPTS = frozenset({"prompt", "positive_prompt", "positiveprompt", "input_prompt", "caption"})
 
-#: Largest number of nodes searched in an InvokeAI graph.
+#: Maximum number of nodes searched in an InvokeAI graph.
 _MAX_NODES = 5000
 
 
 def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
     """Read generation parameters from a JSON object; return ``None`` if there are none.
 
-    ``value`` may also map the names of an image's text fields to their texts, since some programs
-    write one field per setting.
+    ``value`` may also be a dictionary of text fields, because some programs write one text field
+    per setting.
     """
     if (graph := read_graph(value)) is not None:
         return graph

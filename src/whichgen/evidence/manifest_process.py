@@ -1,8 +1,8 @@
 """Parse C2PA manifests in a child process with limits on time and memory.
 
-The parser of Content Credentials is native code that reads untrusted files. A crash, an endless
-loop or exhausted memory ends the child process; the file is reported as unreadable, and the next
-file gets a new process. Processes are kept for later files.
+The parser of Content Credentials is native code that reads untrusted files. After a crash, a
+timeout or an out-of-memory error, the file is reported as unreadable, and a new process is started
+for the next file. Otherwise, processes are reused.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-#: Maximum time per file in seconds, including the start of the process; 5 ms are usual.
+#: Maximum time per file in seconds, including the start of the process. About 5 ms is typical.
 TIMEOUT = 10.0
 
-#: Error of the C2PA library if there is no manifest store in its place.
+#: Error of the C2PA library if the manifest store is not in the expected place.
 _MISPLACED = "ManifestNotFound"
 
-#: Maximum length of a response in bytes; the child does not write more.
+#: Maximum length of a response in bytes; the same as in the worker.
 _MAX_RESPONSE = 4_000_000
 
 #: Maximum number of idle processes.
 _MAX_IDLE = 2
 
-#: No network access: manifests may name remote manifests and OCSP servers.
+#: Disable network access, because manifests can refer to remote manifests and OCSP servers.
 _SETTINGS: dict[str, Any] = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "core": {"allowed_network_hosts": []},
 }
 
-#: Purposes of certificates that may sign manifests: e-mail and documents, as in C2PA 1; time stamps
-#: and OCSP; claims of Microsoft and of C2PA 2. Trust depends on the trust list alone.
+#: Key usages of certificates that can sign manifests: e-mail and documents (C2PA 1), time stamps
+#: and OCSP, claims of Microsoft and of C2PA 2. Trust depends only on the trust list.
 _PURPOSES = (
     *("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9"),
     *("1.3.6.1.4.1.311.76.59.1.9", "1.3.6.1.4.1.62558.2.1"),
@@ -53,11 +53,11 @@ class ManifestError(Exception):
 
 
 class MalformedError(ManifestError):
-    """The C2PA library refuses the manifest store."""
+    """The C2PA library can't parse the manifest store."""
 
 
 class MisplacedError(ManifestError):
-    """The file contains a manifest store, but not where its format provides for one."""
+    """The manifest store is not in the place that the file format specifies."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class ManifestStore:
         Manifest store with validation results, as the C2PA library reports it in JSON. Its shape is
         not validated.
     exclusions
-        Start and length in bytes of each part of the file that the content hash leaves out; empty
-        if the C2PA library accepts all of them.
+        Start and length in bytes of each part of the file that is excluded from the content hash;
+        empty if the C2PA library accepts all exclusions.
     """
 
     store: dict[str, Any]
     exclusions: tuple[tuple[int, int], ...] = ()
 
 
-# Idle processes by process ID of the parent: a forked process must not use its parent's.
+# Idle processes by process ID of the parent, because a forked process must not share them.
 _idle: defaultdict[int, deque[subprocess.Popen[bytes]]] = defaultdict(deque)
 
 
@@ -109,11 +109,11 @@ def read_manifest_store(
     Raises
     ------
     MalformedError
-        The C2PA library refuses the manifest store.
+        The C2PA library can't parse the manifest store.
     MisplacedError
-        The manifest store is not where the file format provides for one.
+        The manifest store is not in the place that the file format specifies.
     ManifestError
-        The parser crashed or exceeded its time or memory.
+        The parser crashed or exceeded its limit of time or memory.
     """
     settings: dict[str, Any] = {**_SETTINGS, "trust": {"trust_config": "\n".join(_PURPOSES)}}
     if trust_anchors:
@@ -127,7 +127,7 @@ def read_manifest_store(
 
 
 def start_process() -> None:
-    """Start a child process now, so that the next file does not wait for it."""
+    """Start a child process in advance for the next file."""
     _release(_acquire())
 
 
@@ -210,5 +210,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         if stream:
             try:
                 stream.close()
-            except OSError:  # unwritten bytes for a dead process
+            except OSError:  # unwritten bytes can't be flushed to a dead process
                 continue

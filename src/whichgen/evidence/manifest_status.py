@@ -1,8 +1,8 @@
-"""ManifestStatus of a C2PA manifest: whether it is intact, and whether its signer is trusted.
+"""Status of a C2PA manifest: whether it is intact, and whether its signer is trusted.
 
-Integrity and trust are two things. An intact manifest states what its signer signed; a trust list
-tells whether the signer is known. A certificate that has expired, is not on a trust list or is of
-an unlisted type does not mean that the image was changed.
+Integrity and trust are independent. An intact manifest has not changed since it was signed. A
+signer is trusted if its certificate is on the trust list. A certificate that has expired, is not on
+the trust list or has an unlisted type does not mean that the image was changed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from whichgen.evidence.text_limits import clean
 #: Maximum number of codes in a text.
 _MAX_CODES = 5
 
-#: Checks that must succeed: the signature, and one of the hashes of the content.
+#: Checks that must succeed: the signature and at least one hash of the content.
 _SIGNATURE = "claimSignature.validated"
 _CONTENT = re.compile(r"assertion\.(data|boxes|bmff|collection|multiAsset)Hash\.(match|mismatch)$")
 
-# Failures that leave integrity untouched: the certificate and its time, and the form of assertions
-# and claims whose hashes and signature match. All other failures mean a broken manifest.
+# Failures that do not affect integrity: those of the certificate and its time, and malformed
+# assertions and claims whose hashes and signature match. Any other failure breaks the manifest.
 _CERTIFICATE = re.compile(
     r"signingCredential\.|timeStamp\.|timeOfSigning\.|claimSignature\.outside"
 )
 _FORM = re.compile(r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\.")
 
-
-#: The only one of :attr:`ManifestStatus.cautions` if only the content does not match.
+#: The only entry of :attr:`ManifestStatus.cautions` if the only failure is the content hash.
 CONTENT_CHANGED = "content changed after signing"
 
 
@@ -39,13 +38,13 @@ class ManifestStatus:
     Parameters
     ----------
     intact
-        Whether the signature and all hashes match, so that the manifest states what was signed.
+        Whether the signature and all hashes match.
     trusted
         Whether the signer is on the trust list. Always false if the manifest is not intact.
     summary
         Description for reports.
     cautions
-        The most important parts of the description, for a summary in one sentence.
+        Most important parts of ``summary``, for a one-sentence summary.
     """
 
     intact: bool
@@ -67,14 +66,14 @@ def assess_manifest(
     Parameters
     ----------
     successes, failures
-        Codes of the checks of this manifest.
+        Codes of the checks of this manifest that succeeded and failed.
     is_active
-        Whether this is the active manifest, which must match the content of the file. The content
-        of ingredients is not available.
+        Whether this is the active manifest, which must match the content of the file. An
+        ingredient's manifest can't be compared, because the content of the ingredient is missing.
     has_trust_list
         Whether signers were checked against a trust list.
     is_metadata_excluded
-        Whether the content hash leaves out metadata, such as EXIF.
+        Whether the content hash excludes metadata, such as EXIF.
     """
     succeeded, failed = set(successes), list(dict.fromkeys(failures))
     certificate = [code for code in failed if _CERTIFICATE.match(code)]
@@ -87,10 +86,11 @@ def assess_manifest(
         if not any(_CONTENT.match(code) for code in succeeded):
             broken.append("no content hash")
     if broken:
-        words = CONTENT_CHANGED
+        problem = CONTENT_CHANGED
         if changed != broken or (is_active and _SIGNATURE not in succeeded):
-            words = "manifest damaged or forged"
-        return ManifestStatus(False, False, f"not valid: {words} ({_list_codes(broken)})", (words,))
+            problem = "manifest damaged or forged"
+        summary = f"not valid: {problem} ({_list_codes(broken)})"
+        return ManifestStatus(False, False, summary, (problem,))
     is_trusted = "signingCredential.trusted" in succeeded
     caution = "signer not verified"
     trust = "signer not checked against a trust list"
@@ -115,9 +115,10 @@ def assess_manifest(
 
 
 def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatus:
-    """Return the status of an ingredient's manifest, given that of the manifest that names it.
+    """Limit the status of an ingredient's manifest by the status of the outer manifest.
 
-    An ingredient is at most as intact and as trusted as the latter.
+    The outer manifest refers to the ingredient. The ingredient's manifest is intact only if both
+    are, and trusted only if both are.
     """
     cautions = status.cautions
     if status.trusted and not outer.trusted:

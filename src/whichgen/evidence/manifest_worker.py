@@ -1,13 +1,15 @@
-"""Program of the child process that parses C2PA manifests; imports nothing of whichgen.
+"""Program of the child process that parses C2PA manifests.
 
-The parser is native code that reads untrusted files. The process has limits on memory, open files
-and written bytes; its parent limits its time (see :mod:`whichgen.evidence.manifest_process`).
+The parser is native code that reads untrusted files. The process limits its memory, open files and
+written bytes; the parent process limits its time (:mod:`whichgen.evidence.manifest_process`). This
+file imports nothing from whichgen, so that the process starts quickly.
 
-Requests on standard input and responses on standard output are frames: the length in four bytes
-(big-endian), then JSON. A request has the keys ``mime``, ``settings`` (of the C2PA library, in
-JSON) and ``bytes`` (length of the image file, which follows). A response has either the key
-``error`` (message), or ``store`` (manifest store) and ``exclusions``: start and length of each part
-of the file that the content hash leaves out. They are empty unless the library objects to them.
+The process reads requests from standard input and writes responses to standard output. Both consist
+of a length in four bytes (big-endian) and JSON of this length. A request has the keys ``mime``,
+``settings`` (JSON for the C2PA library) and ``bytes`` (length of the image file, which follows the
+JSON). A response has the key ``error`` (message), or the keys ``store`` (manifest store) and
+``exclusions`` (start and length of each part of the file that is excluded from the content hash).
+The exclusions are omitted if the library accepts them.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def _limit_resources() -> None:
     for name, value in limits.items():
         try:
             resource.setrlimit(name, (value, value))
-        except (OSError, ValueError):  # a lower limit is set, or the system does not support it
+        except (OSError, ValueError):  # a lower limit is in force, or the limit is not supported
             continue
 
 

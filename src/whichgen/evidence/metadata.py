@@ -21,7 +21,7 @@ from whichgen.evidence.stealth import read_stealth
 from whichgen.evidence.webp_blocks import find_webp_blocks
 from whichgen.evidence.xmp import read_xmp
 
-#: Largest number of blocks of each kind that are read; one is usual.
+#: Maximum number of blocks of each kind that are read; most files have one.
 MAX_BLOCKS = 4
 
 #: Tag of IPTC in TIFF files.
@@ -29,7 +29,7 @@ _TIFF_IPTC = 33723
 
 
 def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
-    """Read text fields, XMP, IPTC, EXIF, JPEG tables and texts in the lowest bits of pixels.
+    """Read text fields, XMP, IPTC, EXIF, JPEG tables, and texts hidden in the pixels.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
 
 
 def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
-    """Find the metadata blocks of an image file, whether or not its pixels can be decoded."""
+    """Find the metadata blocks of an image file, even if its pixels can't be decoded."""
     if data.startswith(SIGNATURE):
         return find_png_blocks(data)
     if data.startswith(b"\xff\xd8"):
@@ -80,7 +80,7 @@ def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
 
 
 def _find_other_blocks(image: Image.Image) -> Blocks:
-    """Take the blocks from Pillow for all other formats: TIFF, GIF and more."""
+    """Find the blocks of all other formats, such as TIFF and GIF, with Pillow."""
     comment, xmp = image.info.get("comment"), image.info.get("xmp")
     if isinstance(comment, bytes):
         comment = comment.decode("utf-8", errors="replace")

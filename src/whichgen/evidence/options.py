@@ -1,4 +1,4 @@
-"""Options of the collection of provenance evidence."""
+"""Options for collecting provenance evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EvidenceOptions:
-    """Options of :func:`whichgen.evidence.collect.collect` for all images of a task.
+    """Options of :func:`whichgen.evidence.collect.collect`.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ class EvidenceOptions:
         Certificates of trusted signers of Content Credentials in PEM (see
         :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
     aliases
-        More names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
+        Additional names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
     """
 
     trust_anchors: str = ""

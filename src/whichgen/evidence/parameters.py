@@ -1,7 +1,8 @@
 """Interpret a text field: generation parameters, the name of a program, a label, or free text.
 
-Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment. Therefore
-a text is recognized by its content; the name of its field only tells who writes such fields.
+Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment.
+Therefore, a text is interpreted by its content. The name of the field matters only for names of
+programs, credits, keywords and labels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from whichgen.evidence.text_formats import has_midjourney_options, parse_text
 from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
 from whichgen.evidence.wording import Statement, read_credit, read_free_text, read_program
 
-#: Fields in which a program enters its own name.
+#: Fields that contain the name of the program that wrote the file.
 _PROGRAMS = frozenset(
     {"software", "source", "creatortool", "creator tool", "generator", "program", "created with"}
     | {"make", "processingsoftware", "hostcomputer", "originating program", "encoder"}
@@ -29,13 +30,13 @@ _PROGRAMS = frozenset(
 _CREDITS = frozenset({"credit"})
 _KEYWORDS = frozenset({"keywords", "xpkeywords", "subject"})
 
-#: Largest number of characters searched for keywords and for binary data.
+#: Maximum number of characters searched for keywords and for binary data.
 _MAX_HEAD = 2000
 
-#: Largest number of characters of a text in a summary.
+#: Maximum number of characters of a text in a summary.
 _MAX_QUOTE = 80
 
-#: Largest depth of JSON texts within JSON, and number of entries read per object.
+#: Maximum depth of nested JSON, and maximum number of entries read per object.
 _MAX_DEPTH = 2
 _MAX_ENTRIES = 30
 
@@ -55,8 +56,8 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Empty if the text is blank. A text that says nothing about the origin of the image is a
-        ``neutral`` finding.
+        Empty if the text is blank. A text that contains no statement about the origin of the image
+        is a ``neutral`` finding.
     """
     if not text.strip("\0 \r\n\t"):
         return []
@@ -71,7 +72,7 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
 
 
 def _is_binary(text: str) -> bool:
-    """Return whether a third of a text could not be decoded or can't be printed."""
+    """Return whether more than a third of a text can't be decoded or printed."""
     head = text[:_MAX_HEAD].strip("\0 \r\n\t")
     return 3 * sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in head) > len(head)
 
@@ -88,7 +89,7 @@ def _read_statement(field: str, text: str) -> Statement:
 
 
 def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Finding]:
-    """Interpret text fields: each for itself, and all together as one set of parameters.
+    """Interpret text fields, first separately and then together as one set of parameters.
 
     Some programs, such as Easy Diffusion, write one field per setting.
     """
@@ -97,13 +98,13 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
     if any(f.indicates == "synthetic" and f.strength == "strong" for f in findings):
         return findings
     if parameters := read_parameters(fields):
-        others = [finding for finding in findings if finding.indicates != "neutral"]
-        return [report_parameters(kind, "text fields", parameters), *others]
+        statements = [finding for finding in findings if finding.indicates != "neutral"]
+        return [report_parameters(kind, "text fields", parameters), *statements]
     return findings
 
 
 def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Finding]:
-    """Recognize parameters and labels, also in JSON within JSON; empty if there are none."""
+    """Return findings for parameters and labels, including those in nested JSON."""
     if field.upper() == AIGC and (label := read_aigc_text(kind, field, text)):
         return [label]
     if text.lstrip("\0 \r\n\t\ufeff")[:1] != "{":

@@ -1,4 +1,4 @@
-"""Find the metadata blocks of a PNG file, also of a damaged one."""
+"""Find the metadata blocks of a PNG file, which may be damaged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from whichgen.evidence.blocks import (
 
 _XMP = "XML:com.adobe.xmp"
 
-#: Largest number of notes; the last ones are kept, which state where the walk ended.
+#: Maximum number of notes. The last notes are kept, because they report truncation.
 _MAX_NOTES = 20
 
-#: ImageMagick's fields that hold a block in hexadecimal digits.
+#: Text fields in which ImageMagick stores a metadata block in hexadecimal digits.
 _PROFILE = re.compile(r"Raw profile type (exif|iptc|xmp|APP1|8bim)", re.IGNORECASE)
 _HEX = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s*)+")
 
@@ -29,9 +29,9 @@ _HEX = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s*)+")
 def find_png_blocks(data: bytes) -> Blocks:
     """Find the text fields, EXIF, XMP and IPTC of a PNG file.
 
-    Text fields are the chunks tEXt, zTXt and iTXt. Those behind the pixels count; bytes behind the
-    end of the image do not. A truncated text field is read as far as it goes. Every kind of damage
-    adds a note.
+    Text fields are the chunks tEXt, zTXt and iTXt, before or after the pixels. Bytes after the end
+    of the image are ignored. The beginning of a truncated text field is read. Damage is reported in
+    the notes.
     """
     texts: list[tuple[str, str]] = []
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}
@@ -42,7 +42,7 @@ def find_png_blocks(data: bytes) -> Blocks:
         last = chunk
         is_optional = chunk.kind[:1].islower()
         if is_optional and chunk.is_complete and not has_valid_checksum(data, chunk):
-            notes.append(f"the checksum of a chunk {chunk.kind.decode()} is wrong")
+            notes.append(f"wrong checksum of chunk {chunk.kind.decode()}")
         if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             continue
         content = data[chunk.start : chunk.end]
@@ -52,17 +52,19 @@ def find_png_blocks(data: bytes) -> Blocks:
         if chunk.kind == b"eXIf":
             blocks["exif"].append(remove_exif_prefix(content))
             continue
-        field, text, is_whole = _read_text(chunk.kind, content)
+        field, text, is_complete = _read_text(chunk.kind, content)
         n_fields, n_characters = n_fields + 1, n_characters + len(text)
-        if not is_whole:
-            notes.append(f"text field {field!r} is damaged or too long; its beginning was read")
+        if not is_complete:
+            notes.append(
+                f"text field {field!r} is damaged or too long; only its beginning was read"
+            )
         if field == _XMP:
             blocks["xmp"].append(text.encode("utf-8", errors="surrogatepass"))
         elif not _read_profile(field, text, blocks):
             texts.append((field, text))
     else:
         if last is None or last.kind != b"IEND":
-            notes.append("the PNG is truncated; the metadata before was read")
+            notes.append("the PNG is truncated; only the metadata before the end was read")
     return Blocks(
         texts=tuple(texts),
         exif=tuple(blocks["exif"]),
@@ -73,25 +75,25 @@ def find_png_blocks(data: bytes) -> Blocks:
 
 
 def _read_text(kind: bytes, content: bytes) -> tuple[str, str, bool]:
-    """Return the name and the text of a text chunk, and whether the text is whole."""
-    name, _, rest = content.partition(b"\0")
+    """Return the name and the text of a text chunk, and whether the text is complete."""
+    name, _, value = content.partition(b"\0")
     field = name[:79].decode("latin-1")
     is_compressed, encoding = kind == b"zTXt", "latin-1"
     if kind == b"iTXt":
-        is_compressed, encoding = rest[:1] == b"\1", "utf-8"
-        language_and_name = rest[2:].split(b"\0", 2)
-        rest = language_and_name[2] if len(language_and_name) == 3 else b""
+        is_compressed, encoding = value[:1] == b"\1", "utf-8"
+        parts = value[2:].split(b"\0", 2)  # language, translated name, text
+        value = parts[2] if len(parts) == 3 else b""
     elif is_compressed:
-        rest = rest[1:]  # the compression method
-    is_whole = len(rest) <= MAX_BLOCK
+        value = value[1:]  # skip the compression method
+    is_complete = len(value) <= MAX_BLOCK
     if is_compressed:
-        rest, is_whole = _decompress(rest)
-    # Many programs write UTF-8 into tEXt, although it is Latin-1 by definition.
-    return field, decode_text(rest[:MAX_BLOCK], encoding), is_whole
+        value, is_complete = _decompress(value)
+    # tEXt is Latin-1 by definition, but many programs write UTF-8.
+    return field, decode_text(value[:MAX_BLOCK], encoding), is_complete
 
 
 def _decompress(content: bytes) -> tuple[bytes, bool]:
-    """Return at most :data:`MAX_BLOCK` bytes, and whether that is everything."""
+    """Return at most :data:`MAX_BLOCK` decompressed bytes, and whether they are complete."""
     decompressor = zlib.decompressobj()
     text = b""
     try:
@@ -102,10 +104,10 @@ def _decompress(content: bytes) -> tuple[bytes, bool]:
 
 
 def _read_profile(field: str, text: str, blocks: dict[str, list[bytes]]) -> bool:
-    """Decode a block in hexadecimal digits; return whether the field holds one."""
+    """Add a block in hexadecimal digits to ``blocks``; return whether the field contains one."""
     match = _PROFILE.fullmatch(field)
     digits = text
-    if match:  # a line with the name, a line with the length, then the digits
+    if match:  # skip the empty line, the name and the length
         digits = "".join(text.split("\n")[3:]) if text.startswith("\n") else text
     elif field != "IPTC":  # mflux
         return False

@@ -1,4 +1,4 @@
-"""Run several readers of evidence; a failure of one does not stop the others."""
+"""Run several evidence readers and continue after errors."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable
 
 from whichgen.evidence.finding import Evidence, Finding
 
-#: A function that reads one part of a file.
+#: Function that reads the evidence in one part of a file.
 Reader = Callable[[], Evidence]
 
 
 def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
-    """Run readers in order and merge their evidence; equal findings are kept once.
+    """Run readers in order and merge their evidence without duplicate findings.
 
     Parameters
     ----------
     readers
-        Name of each part of the file and its reader. If a reader raises an exception, a note names
-        the part and the error.
+        Name of each part of the file and its reader. If a reader raises an exception, the name and
+        the error are added to the notes.
     """
     findings: dict[Finding, None] = {}  # ordered set
     notes: list[str] = []

@@ -1,4 +1,7 @@
-"""What a C2PA manifest states about the origin of an image: actions, source types, programs."""
+"""Extract statements about the origin of an image from a C2PA manifest.
+
+Statements are actions, source types, and programs.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from whichgen.evidence.text_limits import as_dict, as_list, clean
 _MAX_ACTIONS = 50
 _MAX_ASSERTIONS = 100
 
-#: Actions that make a picture or take one from elsewhere as a whole.
+#: Actions that create or open the whole picture.
 _ORIGINS = frozenset({"c2pa.created", "c2pa.opened"})
 
-# Actions that do not change the picture. Others without a source type are edits.
+# Actions that do not change the picture. All other actions without a source type are edits.
 _NO_EDITS = _ORIGINS | frozenset(
     f"c2pa.{name}"
     for name in (
@@ -28,17 +31,17 @@ _NO_EDITS = _ORIGINS | frozenset(
     )
 )
 
-# Descriptions of Microsoft and others that write no source type.
+# Descriptions of generated images by companies, such as Microsoft, that state no source type.
 _GENERATED = re.compile(
     r"\bAI[- ]generated\b|\b(generated|created) (by|with|using) (\w+ )?(AI|generative)\b",
     re.IGNORECASE,
 )
 
-#: Metadata assertions, and their keys of the source type and of the camera (without namespace).
+#: Labels of metadata assertions, and their key for the source type (without namespace).
 _METADATA = ("stds.iptc", "stds.exif", "c2pa.metadata", "cawg.metadata")
 _SOURCE_TYPE = "digitalsourcetype"
 
-#: Assertion with which Adobe marked generated images before actions had source types.
+#: Assertion that Adobe used for generated images before actions had source types.
 _ADOBE_GENERATIVE = "com.adobe.generative-ai"
 
 
@@ -49,9 +52,9 @@ class Statement:
     Parameters
     ----------
     title
-        Action or assertion, and what it states.
+        Action or assertion, and its value.
     detail
-        Meaning of the statement, program and version.
+        Meaning of the value, program and version.
     indicates, generator, strength
         As in :class:`~whichgen.evidence.finding.Finding`.
     """
@@ -66,8 +69,8 @@ class Statement:
 def list_statements(manifest: dict[str, Any]) -> list[Statement]:
     """List the statements of a manifest in the JSON of the C2PA library.
 
-    An action with a source type gives one statement each, all edits together one. A generator is
-    named as the manifest names it, with its version.
+    Each source type of an action is one statement, and all edits together are one statement. The
+    name and version of a generator are copied from the manifest.
     """
     actions = list(_iterate_actions(manifest))
     is_derived = _has_parent(manifest) or any(_starts_from_picture(action) for action, _ in actions)
@@ -89,19 +92,19 @@ def list_statements(manifest: dict[str, Any]) -> list[Statement]:
 def interpret_claim_generator(manifest: dict[str, Any]) -> list[Statement]:
     """Return a weak statement if the program that wrote a manifest is a known generator.
 
-    It counts only if no manifest states an origin: a generator may also sign pictures that it only
-    converted.
+    Use it only if no manifest states an origin, because a generator may also sign pictures that it
+    did not generate.
     """
     program = format_claim_generator(manifest)
-    known = find_generator(program)
-    if known is None or known.tool:
+    generator = find_generator(program)
+    if generator is None or generator.is_tool:
         return []
     title = f"claim generator: {program}"
-    return [Statement(title, "no source type is stated", "synthetic", known.name, "weak")]
+    return [Statement(title, "no source type is stated", "synthetic", generator.name, "weak")]
 
 
 def creates_content(manifest: dict[str, Any]) -> bool:
-    """Return whether a manifest creates or assembles the picture itself."""
+    """Return whether a manifest has an action that creates or assembles the picture."""
     names = {action.get("action") for action, _ in _iterate_actions(manifest)}
     return bool(names & {"c2pa.created", "c2pa.placed"})
 
@@ -114,7 +117,7 @@ def format_signer(manifest: dict[str, Any]) -> str:
 
 
 def name_signer(manifest: dict[str, Any]) -> str:
-    """Return the organization of the signer or, without one, the common name; may be empty."""
+    """Return the organization of the signer, the common name or, without both, an empty string."""
     info = as_dict(manifest.get("signature_info"))
     return clean(str(info.get("issuer") or info.get("common_name") or ""), 80)
 
@@ -139,7 +142,7 @@ def format_programs(programs: Any) -> str:
 
 
 def _iterate_actions(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Yield each action, and the programs to which it may refer by number."""
+    """Yield each action and the list of programs that it can refer to by index."""
     count = 0
     for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
         if not str(assertion.get("label")).startswith("c2pa.actions"):
@@ -196,7 +199,7 @@ def _interpret_action(
     for source, is_parameter in _iterate_sources(action):
         code, indication, meaning = parse_source_type(source)
         program = agent
-        if is_parameter:  # of the picture that was opened, not of the program that opened it
+        if is_parameter:  # the program that made the opened picture, not the one that opened it
             program = format_programs(parameters.get("com.adobe.details"))
         generator = _name_generator(program, description) if indication == "synthetic" else ""
         if indication == "synthetic" and name not in _ORIGINS and is_derived:
@@ -219,12 +222,12 @@ def _interpret_action(
 def _name_generator(program: str, description: str) -> str:
     if program:
         return program
-    known = find_generator(description)
-    return known.name if known else ""
+    generator = find_generator(description)
+    return generator.name if generator else ""
 
 
 def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[Statement]:
-    """Yield the statements of metadata assertions and of assertions of single companies."""
+    """Yield the statements of metadata assertions and of Adobe's assertions."""
     for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
         label = clean(str(assertion.get("label")), 60)
         data = as_dict(assertion.get("data"))

@@ -1,9 +1,9 @@
-"""Read parameters that programs hide in the lowest bits of the pixels.
+"""Read generation parameters that are hidden in the lowest bits of the pixels.
 
-The extension ``stealth_pnginfo`` of Stable Diffusion web UIs and NovelAI write them: column by
-column, a signature of 15 letters, the number of bits as 32 bits, and the text. The bits are those
-of the alpha channel, or of red, green and blue in turn; the signature tells which, and whether the
-text is compressed with gzip.
+They are written by NovelAI and by the extension ``stealth_pnginfo`` of Stable Diffusion web UIs.
+The data consist of a signature of 15 letters, the length of the text in bits (as 32 bits), and the
+text. They are stored column by column, in the alpha channel or in red, green and blue in turn. The
+signature specifies the channels and whether the text is compressed with gzip.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ALPHA, _RGB = "alpha channel", "lowest bits of the colors"
 
-#: Signature, name of the field in reports, and whether the text is compressed.
+#: Maps each signature to the field name in reports and to whether the text is compressed.
 _SIGNATURES = {
     b"stealth_pnginfo": (_ALPHA, False),
     b"stealth_pngcomp": (_ALPHA, True),
@@ -36,7 +36,7 @@ _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 def read_stealth(image: Image.Image) -> Evidence:
     """Extract provenance evidence from the lowest bits of a lossless image.
 
-    Images without an alpha channel are examined up to 4 million pixels.
+    Images without an alpha channel are skipped if they have more than 4 million pixels.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_stealth(image: Image.Image) -> Evidence:
         if text:
             return Evidence(tuple(interpret("text", _ALPHA, text)))
     if has_examined_pixels(image):
-        # The signature takes 40 pixels: look at them before all others are rearranged.
+        # Check the signature, which takes 40 pixels, before rearranging all pixels.
         columns = np.asarray(image.crop((0, 0, -(-_SIGNATURE_BITS // image.height), image.height)))
         head = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
         if _SIGNATURES.get(_pack(head), ("", False))[0] == _RGB:
@@ -63,15 +63,15 @@ def read_stealth(image: Image.Image) -> Evidence:
 
 
 def _read_bits(bits: np.ndarray, field: str) -> str:
-    """Return the text in a sequence of bits; empty without a signature of the given field."""
-    place, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
-    if place != field:
+    """Return the text in a sequence of bits; empty if there is no signature of ``field``."""
+    signature_field, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
+    if signature_field != field:
         return ""
     start = _SIGNATURE_BITS + _SIZE_BITS
     size = int.from_bytes(_pack(bits[_SIGNATURE_BITS:start]))
     content = _pack(bits[start : start + min(size, 8 * MAX_TEXT)])
     if is_compressed:
-        # 47: gzip or zlib.
+        # wbits=47 accepts gzip and zlib.
         content = zlib.decompressobj(wbits=47).decompress(content, MAX_TEXT)
     return content.decode("utf-8", errors="replace")
 

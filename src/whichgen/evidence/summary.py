@@ -1,10 +1,16 @@
-"""Summarize provenance evidence in one sentence, led by the strongest finding.
+"""Summarize provenance evidence in one sentence that begins with the strongest finding.
 
-The order of strength: what a signer on the trust list states; what other evidence of a generator
-states, namely Content Credentials, then a watermark, then what programs write; a camera that is
-signed; a camera in unsigned metadata; weak evidence of a generator; an editor. A camera comes after
-a generator because anyone can write its name, and because pictures that a generator changed may
-keep it.
+From strongest to weakest, the evidence is:
+
+1. a statement by a signer on the trust list;
+2. a generator in other Content Credentials, then in a watermark, then in metadata;
+3. a camera in signed metadata;
+4. a camera in unsigned metadata;
+5. weak evidence of a generator;
+6. a photo editor.
+
+A camera is weaker than a generator because anyone can write its name, and because editing with a
+generator may preserve it.
 """
 
 from __future__ import annotations
@@ -17,19 +23,19 @@ from whichgen.constants import REAL, SYNTHETIC
 from whichgen.evidence.finding import Evidence, Finding, Indication, Strength
 from whichgen.evidence.generators import find_generator
 
-#: What a finding says about the image: ``changed`` means an edit with a generator.
+#: What a finding claims about the image; ``changed`` means edited with a generator.
 _Claim = Literal["synthetic", "changed", "camera", "edited"]
 
-#: Titles of edits in which a generator took part.
+#: Titles of findings about edits with a generator.
 _GENERATED_PART = re.compile(r"^component, |rainedAlgorithmicMedia|compositeSynthetic|\bAI\b|^AI")
 
-#: Names before the phrases of each kind of metadata.
+#: Prefixes of the phrases by kind of metadata.
 _PREFIXES = {"xmp": "XMP ", "iptc": "IPTC ", "exif": "EXIF "}
 
 _KINDS = ("credentials", "watermark")
 _CLAIMS: tuple[_Claim, ...] = ("synthetic", "changed", "camera", "edited")
 
-#: What contradicts a claim, and what else is worth knowing with it.
+#: The claim that contradicts each claim, and claims that are reported in addition.
 _OPPOSITES: dict[_Claim, _Claim] = {"synthetic": "camera", "camera": "synthetic"}
 _COMPANIONS: dict[_Claim, tuple[_Claim, ...]] = {
     "changed": ("synthetic", "camera"),
@@ -44,15 +50,15 @@ class EvidenceSummary:
     Parameters
     ----------
     sentence
-        What the evidence states, and what contradicts it; empty if there is no evidence.
+        The evidence and contradictory evidence; empty if there is no evidence.
     indicates
         As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence of origin.
     origin
-        Origin of a synthetic image: from the table of names, otherwise the generator as named, or
-        ``synthetic`` if none is named; ``real`` for a camera; empty for all other images.
+        For a synthetic image, the origin from the table of names, otherwise the name of the
+        generator, or ``synthetic`` if there is no name. For a camera, ``real``. Otherwise empty.
     strength
-        ``strong`` or ``weak``; empty without evidence of origin. Strong evidence that other strong
-        evidence contradicts is ``weak``, unless only the former is trusted.
+        ``strong`` or ``weak``; empty without evidence of origin. Contradictory strong evidence
+        makes strong evidence ``weak``, unless only the latter is trusted.
     """
 
     sentence: str = ""
@@ -70,8 +76,8 @@ class EvidenceSummary:
 
 
 def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
-    """Summarize the evidence of an image, led by its strongest finding."""
-    # Credentials that do not count, or that state no origin.
+    """Summarize the evidence of an image in a sentence that begins with the strongest finding."""
+    # Content Credentials that are not valid or state no origin.
     remarks = [f.statement for f in evidence.findings if f.indicates == "neutral" and f.statement]
     ranked = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
     if not ranked:
@@ -93,7 +99,7 @@ def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
 
 
 def _classify(finding: Finding) -> _Claim:
-    """Return what a finding that is not neutral says about the image."""
+    """Return the claim of a finding that is not neutral."""
     if finding.indicates == "edited" and (
         finding.generator or _GENERATED_PART.search(finding.title)
     ):
@@ -102,7 +108,7 @@ def _classify(finding: Finding) -> _Claim:
 
 
 def _rank(finding: Finding) -> tuple[int, ...]:
-    """Return the sort key of a finding that is not neutral: the strongest evidence comes first."""
+    """Return the sort key of a finding that is not neutral; the strongest finding is first."""
     claim = _classify(finding)
     is_generated = claim in ("synthetic", "changed")
     if claim == "edited":
@@ -113,13 +119,13 @@ def _rank(finding: Finding) -> tuple[int, ...]:
         level = 0
     else:
         level = 1 if is_generated else 2
-    known = find_generator(finding.generator)
+    generator = find_generator(finding.generator)
     return (
         level,
         _KINDS.index(finding.kind) if finding.kind in _KINDS else len(_KINDS),
         _CLAIMS.index(claim),
         not finding.generator,
-        bool(known and known.tool),  # it runs various generators
+        bool(generator and generator.is_tool),
         not finding.origin,
     )
 
@@ -134,5 +140,6 @@ def _name_origin(claim: _Claim, finding: Finding) -> str:
         return REAL
     if claim != "synthetic":
         return ""
-    known = find_generator(finding.generator)
-    return finding.origin or ("" if known and known.tool else finding.generator) or SYNTHETIC
+    generator = find_generator(finding.generator)
+    name = "" if generator and generator.is_tool else finding.generator
+    return finding.origin or name or SYNTHETIC

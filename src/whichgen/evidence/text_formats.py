@@ -12,18 +12,18 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 _MIDJOURNEY = re.compile(rf"\bJob ID: ?({UUID.pattern})", re.IGNORECASE)
 
-#: Options of Midjourney's prompts; two of them are required.
+#: Options in prompts of Midjourney. A text must contain at least two of them.
 _OPTION = re.compile(
     r"\s--(ar|aspect|v|version|niji|stylize|s|chaos|c|q|quality|style|sref|cref|weird|w|raw|seed"
     r"|no|tile|iw|profile|p)\b",
     re.IGNORECASE,
 )
 
-#: InvokeAI 1 notes its command line: `"a prompt" -s 50 -S 7 -W 512 -H 512 -C 7.5 -A k_lms`.
+#: InvokeAI 1 writes its command line: `"a prompt" -s 50 -S 7 -W 512 -H 512 -C 7.5 -A k_lms`.
 _FLAG = re.compile(r" -([sSWHCA]) ?([\w.]+)")
 _FLAGS = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg", "A": "sampler"}
 
-#: Mochi Diffusion joins its pairs with semicolons, since version 6 with line breaks.
+#: Settings of Mochi Diffusion, separated by semicolons or, since version 6, by line breaks.
 _MOCHI = re.compile(
     r"(?:^|; |\n)(Include in Image|Exclude from Image|Model|Size|Seed|Steps|Scheduler|Generator"
     r"|Guidance Scale): ?((?:(?!; [A-Z][\w ]{2,20}: )[^\n]){0,5000})"
@@ -42,7 +42,7 @@ def parse_text(text: str) -> Parameters | None:
 
 
 def has_midjourney_options(text: str) -> bool:
-    """Return whether a text has two options of Midjourney, such as ``--ar 3:2 --v 6``."""
+    """Return whether a text has two or more Midjourney options, such as ``--ar 3:2 --v 6``."""
     return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_TEXT])}) >= 2
 
 

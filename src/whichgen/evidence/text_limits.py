@@ -6,17 +6,17 @@ import json
 import unicodedata
 from typing import Any
 
-#: Maximum number of characters kept of a field.
+#: Maximum number of characters of a cleaned string.
 MAX_CHARACTERS = 300
 
-#: Maximum number of characters parsed; workflows of hundreds of nodes are far smaller.
+#: Maximum number of characters parsed; a ComfyUI workflow of hundreds of nodes is far smaller.
 MAX_TEXT = 2_000_000
 
 #: Maximum depth of a JSON value.
 _MAX_DEPTH = 64
 
-# Control characters, surrogates, private use, unassigned, and format characters such as those that
-# reverse the writing direction and could disguise printed text.
+# Unicode categories: control, format (such as reversed writing direction, which can disguise text),
+# surrogate, private use and unassigned characters.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
@@ -26,7 +26,7 @@ def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
     White space is collapsed to single spaces, and unprintable characters are removed. A longer line
     is truncated and ends with ``…``, which counts as one character.
     """
-    # White space is collapsed, so more text is examined than kept.
+    # Collapsing white space shortens the text, so read more than max_length characters.
     head = text[: 8 * max_length]
     words = "".join(
         " " if c.isspace() else c
@@ -64,6 +64,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def _is_shallow(value: Any) -> bool:
+    """Return whether the nesting depth is at most :data:`_MAX_DEPTH`."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [

@@ -1,4 +1,4 @@
-"""Read a trust list: the certificates (PEM) of authorities whose C2PA signers are trusted."""
+"""Read a trust list: PEM certificates of trusted authorities for C2PA signers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from whichgen.errors import DataError
 from whichgen.io.untrusted_files import read_regular_file
 
-#: Maximum size of a trust list in bytes; that of the C2PA has about 100 kB.
+#: Maximum size of a trust list in bytes. The C2PA's trust list has about 100 kB.
 _MAX_BYTES = 4 * 2**20
 
 _CERTIFICATE = re.compile(
@@ -24,7 +24,7 @@ def read_trust_list(path: Path) -> str:
     Raises
     ------
     DataError
-        The file can't be read, is too large, contains no certificate, or one is damaged.
+        The file can't be read, is too large, contains no certificate, or a certificate is damaged.
     """
     try:
         content = read_regular_file(path, _MAX_BYTES)
@@ -43,7 +43,7 @@ def read_trust_list(path: Path) -> str:
 
 
 def _is_sequence(body: str) -> bool:
-    """Return whether a PEM body is one DER sequence of the length that it states."""
+    """Return whether a PEM body is a single DER sequence with a correct length."""
     try:
         der = b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError):

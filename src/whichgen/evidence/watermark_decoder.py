@@ -1,9 +1,10 @@
 """Decode the invisible watermark of the library ``invisible-watermark``, method ``dwtDct``.
 
-The library writes one bit into each block of 8 × 8 pixels: it takes the U channel and one level of
-its Haar wavelet, and in each block of 4 × 4 approximation coefficients the largest one but the
-first, which it moves to a quarter (0) or three quarters (1) of a multiple of the step. The bits
-repeat in reading order; a decoded bit is the majority of its blocks.
+The library writes one bit into each block of 8 × 8 pixels. It computes one level of the Haar
+wavelet transform of the U channel. In each block of 4 × 4 approximation coefficients, it selects
+the largest coefficient except the first, and changes its remainder modulo the step to 1/4 (bit 0)
+or 3/4 (bit 1) of the step. The sequence of bits repeats row by row. Each bit is decoded by a
+majority vote of its blocks.
 
 Source: https://github.com/ShieldMnt/invisible-watermark, ``maxDct.py`` (MIT license). The decoded
 bits equal those of the library, which needs OpenCV and torch.
@@ -27,15 +28,16 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 Coefficients = NDArray[np.float32] | NDArray[np.float64]
 
-#: How blocks vote on a bit. ``library``: ones against zeros, as in the library. ``share``: a bit is
-#: 1 if it has more votes than the average bit. That reads far more images: lowering a coefficient
-#: to write a 0 can make another one the largest, so that zeros are often read as ones. ``sine``: as
-#: ``share``, but coefficients near the border between two bits count less.
+#: How blocks vote on a bit. ``library``: majority vote, as in the library. ``share``: a bit is 1 if
+#: its fraction of ones is above the average of all bits. This decodes far more images, because
+#: lowering a coefficient to write a 0 can make another one the largest, so that zeros are often
+#: decoded as ones. ``sine``: like ``share``, but coefficients near the border between 0 and 1 have
+#: less weight.
 Rule = Literal["library", "share", "sine"]
 
 
 def compute_u(planes: Planes) -> NDArray[np.float64]:
-    """Return the U channel of 8-bit pixels as OpenCV computes it: rounded, shifted by 128."""
+    """Return the U channel of 8-bit pixels, rounded and shifted by 128 as in OpenCV."""
     red, green, blue = (plane.astype(np.int32) for plane in planes)
     luma = (4899 * red + 9617 * green + 1868 * blue + (1 << 13)) >> 14
     blue -= luma
@@ -46,9 +48,10 @@ def compute_u(planes: Planes) -> NDArray[np.float64]:
 
 
 def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Haar approximation of a U channel, of half its height and width.
+    """Return the Haar approximation of a U channel, which has half its height and width.
 
-    Flat areas lie on the border between two bits, so that the order of the operations matters.
+    The order of the operations is the same as in the library, because rounding errors decide the
+    bits of flat areas.
     """
     height, width = u.shape[0] // 2 * 2, u.shape[1] // 2 * 2
     halves = 0.5**0.5 * u[:height]
@@ -60,7 +63,7 @@ def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
 def transform_float(planes: Planes) -> NDArray[np.float32]:
     """Return the Haar approximation of the U channel of floating-point pixels.
 
-    Generators that watermark pixels before they round them call the library in this way.
+    Some generators apply the library to pixels that are not yet rounded to integers.
     """
     height, width = (size // 2 * 2 for size in planes[0].shape)
     sums = []
@@ -73,7 +76,7 @@ def transform_float(planes: Planes) -> NDArray[np.float32]:
 
 
 def read_blocks(haar: Coefficients) -> Coefficients:
-    """Return the coefficient of each block that holds its bit, modulo :data:`STEP`.
+    """Return the watermarked coefficient of each block, modulo :data:`STEP`.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ def read_blocks(haar: Coefficients) -> Coefficients:
 def decode_bits(
     blocks: Coefficients, length: int, width: int = 0, *, rule: Rule = "library"
 ) -> NDArray[np.bool_]:
-    """Decode the bits of a watermark: the majority of the blocks that hold each bit.
+    """Decode the bits of a watermark by a vote of the blocks of each bit.
 
     Parameters
     ----------
@@ -103,8 +106,7 @@ def decode_bits(
     length
         Number of bits of the watermark, at most the number of blocks.
     width
-        Number of blocks per row of the image in which the watermark was written; 0 if it is that
-        of ``blocks``, that is, if the image was not cropped.
+        Number of blocks per row of the original image; 0 if the image was not cropped.
     rule
         How blocks vote.
     """

@@ -1,9 +1,9 @@
-"""Find the invisible watermarks of open generators, by an exact test.
+"""Find the invisible watermarks of open generators by an exact statistical test.
 
 The scripts of Stable Diffusion, diffusers, FLUX and InvokeAI write a fixed sequence of bits into
-every image (see :mod:`whichgen.evidence.watermark_decoder`). In any other image each decoded bit
-agrees by chance. The probability that so many agree is that of fair coins, multiplied by the number
-of sequences and places that were tried.
+every image (see :mod:`whichgen.evidence.watermark_decoder`). In an image without a watermark, each
+decoded bit matches with probability 1/2. The p-value is the probability of at least as many
+matching bits, multiplied by the number of tested sequences and positions.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from whichgen.evidence.watermark_decoder import (
     transform_u,
 )
 
-#: Largest probability of a match by chance that counts as a watermark.
+#: Threshold of the p-value: a smaller value counts as a watermark.
 MAX_PROBABILITY = 1e-6
 
-#: Maximum number of pixels that are examined, from the top.
+#: Maximum number of pixels that are examined, starting from the top of the image.
 _MAX_EXAMINED = 1 << 18
 
-#: The sides of generated images are multiples of this; others may be cropped.
-_WHOLE = 64
+#: The sides of generated images are multiples of this number of pixels, unless they are cropped.
+_SIDE_MULTIPLE = 64
 
 #: Side in pixels of the window in which the grid of a cropped image is searched.
 _WINDOW = 256
 
-#: Smallest concentration of coefficients at a quarter and three quarters of the step: 1 if all lie
-#: there, 0 on average without a watermark.
+#: Minimum concentration of coefficients at 1/4 and 3/4 of the step: 1 if all lie there, 0 on
+#: average without a watermark.
 _MIN_CONCENTRATION = 0.1
 
 
 @dataclass(frozen=True)
 class Watermark:
-    """A sequence of bits that a program writes into every image.
+    """Sequence of bits that a program writes into every image.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Watermark:
     bits
         The sequence.
     is_float
-        Whether the program watermarks floating-point pixels before it rounds them.
+        Whether the program watermarks floating-point pixels before rounding.
     """
 
     name: str
@@ -76,9 +76,9 @@ class _Match:
     """Agreement of decoded bits with a watermark."""
 
     watermark: Watermark
-    matching: int
+    n_matching_bits: int
     probability: float
-    cropped: bool = False
+    is_cropped: bool = False
 
 
 def _from_text(text: str) -> NDArray[np.bool_]:
@@ -109,10 +109,10 @@ WATERMARKS = (
     ),
 )
 
-#: The first is better after weak compression, the second after strong compression.
+#: The first rule is better after weak compression, the second one after strong compression.
 _RULES: tuple[Rule, ...] = ("sine", "share")
 
-#: Only long sequences are searched for in cropped images: others would need an exact match.
+#: Watermark that is searched for in cropped images. Shorter sequences would need an exact match.
 _CROPPED = WATERMARKS[0]
 
 
@@ -127,8 +127,8 @@ def read_watermarks(image: Image.Image) -> Evidence:
     rows = max(_MAX_EXAMINED // image.width // BLOCK, 1) * BLOCK
     rgb = image.crop((0, 0, image.width, min(image.height, rows))).convert("RGB")
     red, green, blue = (np.asarray(channel) for channel in rgb.split())
-    is_whole = image.width % _WHOLE == image.height % _WHOLE == 0
-    matches = _find_matches((red, green, blue), search_grid=not is_whole)
+    is_cropped = bool(image.width % _SIDE_MULTIPLE or image.height % _SIDE_MULTIPLE)
+    matches = _find_matches((red, green, blue), search_grid=is_cropped)
     best = min(matches, key=lambda match: match.probability, default=None)
     if best is None or best.probability >= MAX_PROBABILITY:
         return Evidence()
@@ -138,8 +138,10 @@ def read_watermarks(image: Image.Image) -> Evidence:
 def _report(match: _Match) -> Finding:
     length = len(match.watermark.bits)
     probability = max(match.probability, 1e-99)
-    detail = f"{match.matching} of {length} bits match; probability by chance {probability:.0e}"
-    if match.cropped:
+    detail = (
+        f"{match.n_matching_bits} of {length} bits match; probability by chance {probability:.0e}"
+    )
+    if match.is_cropped:
         detail += "; the image was cropped"
     title = f"invisible watermark of {match.watermark.name}"
     return Finding(
@@ -176,49 +178,51 @@ def _match_bits(blocks: Coefficients, *, is_float: bool) -> Iterator[_Match]:
             continue
         for rule in _RULES:
             bits = decode_bits(blocks, length, rule=rule)
-            matching = int(np.count_nonzero(bits == watermark.bits))
-            if matching > _count_repeats(bits):
-                yield _Match(watermark, matching, _probability(matching, length, _TRIALS))
+            n_matching = int(np.count_nonzero(bits == watermark.bits))
+            if n_matching > _count_repeats(bits):
+                yield _Match(watermark, n_matching, _probability(n_matching, length, _TRIALS))
 
 
 def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Match]:
-    """Match at every width of the original image and every position of its first block."""
+    """Compare bits for every width of the original image and every position of its first block."""
     length = len(watermark.bits)
     if blocks.size < length:
         return
-    widths = range(length, 2 * length)  # only the remainder matters
+    widths = range(length, 2 * length)  # only the width modulo the length matters
     bits = np.stack([decode_bits(blocks, length, width, rule="sine") for width in widths])
     expected = np.fft.rfft(2.0 * watermark.bits - 1).conj()
     agreement = np.fft.irfft(np.fft.rfft(2.0 * bits - 1) * expected, length).max(axis=1)
     best = int(agreement.argmax())
-    matching = round((float(agreement[best]) + length) / 2)
-    if matching > _count_repeats(bits[best]):
-        trials = _TRIALS * BLOCK**2 * length**2
-        yield _Match(watermark, matching, _probability(matching, length, trials), cropped=True)
+    n_matching = round((float(agreement[best]) + length) / 2)
+    if n_matching > _count_repeats(bits[best]):
+        n_trials = _TRIALS * BLOCK**2 * length**2
+        probability = _probability(n_matching, length, n_trials)
+        yield _Match(watermark, n_matching, probability, is_cropped=True)
 
 
 def _count_repeats(bits: NDArray[np.bool_]) -> int:
-    """Return how many bits agree with those some steps further, at most.
+    """Return the maximum number of bits that are unchanged by a circular shift.
 
-    Flat areas and regular patterns give bits that are not independent. If the bits repeat
-    themselves better than they match a watermark, they prove nothing.
+    The bits of flat areas and regular patterns are not independent. A match with a watermark counts
+    only if it is better than the match of the bits with a shifted copy of themselves.
     """
     spectrum = np.fft.rfft(2.0 * bits - 1)
     agreement = np.fft.irfft(spectrum * spectrum.conj(), len(bits))[1:].max()
     return round((float(agreement) + len(bits)) / 2)
 
 
-def _probability(matching: int, length: int, trials: int) -> float:
-    """Return the probability that fair coins match as well, in any of several trials."""
-    tail = sum(comb(length, k) for k in range(matching, length + 1))
-    return min(float(tail / 2**length) * trials, 1.0)
+def _probability(n_matching: int, length: int, n_trials: int) -> float:
+    """Return the probability of at least ``n_matching`` random matches in any of the trials."""
+    tail = sum(comb(length, k) for k in range(n_matching, length + 1))
+    return min(float(tail / 2**length) * n_trials, 1.0)
 
 
 def _find_grid(u: NDArray[np.float64]) -> Coefficients:
-    """Return the blocks at the offset in pixels at which their coefficients concentrate most."""
+    """Return the blocks at the pixel offset with the highest concentration of coefficients."""
     top, left = (max((size - _WINDOW) // 2 // BLOCK * BLOCK, 0) for size in u.shape)
     window = u[top : top + _WINDOW, left : left + _WINDOW]
     scores = {}
+    # y and x are offsets in pixels; row and column are offsets in wavelet coefficients.
     for y, x in product(range(2), repeat=2):
         haar = transform_u(window[y:, x:])
         for row, column in product(range(BLOCK // 2), repeat=2):

@@ -8,7 +8,7 @@ from whichgen.evidence.generation import Parameters
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.text_limits import clean
 
-#: Keys that captions do not have, with the pattern of their values. Two of them are required.
+#: Keys that do not occur in captions, with the pattern of their values. Two are required.
 _KEYS = {
     "Steps": r"\d{1,4}\b",
     "Sampler": r"\w",
@@ -30,7 +30,7 @@ _PAIR = re.compile(r'([A-Za-z][\w /\-]{0,40}): *("(?:\\.|[^"\\]){0,2000}"|[^,\n]
 _CHECKPOINT = re.compile(r'\{[^{}]{0,1000}"type": ?"checkpoint"[^{}]{0,1000}\}')
 _MODEL_NAME = re.compile(r'"modelName": ?"([^"]{1,200})"')
 
-#: Largest number of characters parsed as settings, and of matching keys.
+#: Maximum number of characters parsed as settings, and maximum number of keys.
 _MAX_SETTINGS = 10_000
 _MAX_KEYS = 1000
 
@@ -75,12 +75,12 @@ def _find_settings(text: str) -> int | None:
     settings = [match for match in matches if not _NEGATIVE.match(match[0])]
     if not settings:
         return None
-    # The prompt may contain such words; the settings are on the last line that has two of them.
+    # The prompt may contain keys, too. The settings are on the last line that has several keys.
     lines: dict[int, list[int]] = {}
     line, position = -1, 0
     for match in settings:
         line = max(line, text.rfind("\n", position, match.start()))
         position = match.start()
         lines.setdefault(line, []).append(position)
-    several = (starts[0] for starts in reversed(lines.values()) if len(starts) > 1)
-    return next(several, settings[0].start())
+    line_starts = (starts[0] for starts in reversed(lines.values()) if len(starts) > 1)
+    return next(line_starts, settings[0].start())

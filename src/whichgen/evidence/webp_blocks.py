@@ -1,23 +1,23 @@
-"""Find the metadata blocks of a WebP file, also of a damaged one."""
+"""Find the metadata blocks of a WebP file, which may be damaged."""
 
 from __future__ import annotations
 
 from whichgen.evidence.blocks import Blocks, remove_exif_prefix
 
-#: Largest number of chunks read; an animation has one per frame.
+#: Maximum number of chunks read. An animation has one chunk per frame.
 _MAX_CHUNKS = 20_000
 
 
 def find_webp_blocks(data: bytes) -> Blocks:
     """Find the EXIF and XMP of a WebP file.
 
-    Bytes behind the length that the file states do not belong to the image and are ignored. A
-    truncated block is read as far as it goes, and adds a note.
+    Bytes after the length in the file header are ignored. The beginning of a truncated block is
+    read, and the notes report that the file is truncated.
     """
     exif: list[bytes] = []
     xmp: list[bytes] = []
-    stated = 8 + int.from_bytes(data[4:8], "little")
-    position, end = 12, min(stated, len(data))
+    length = 8 + int.from_bytes(data[4:8], "little")
+    position, end = 12, min(length, len(data))
     for _ in range(_MAX_CHUNKS):
         if position + 8 > end:
             break
@@ -29,5 +29,5 @@ def find_webp_blocks(data: bytes) -> Blocks:
         elif kind == b"XMP ":
             xmp.append(content)
         position += 8 + size + size % 2
-    note = "the WebP is truncated; the metadata before was read"
-    return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=(note,) if stated > len(data) else ())
+    note = "the WebP is truncated; only the metadata before the end was read"
+    return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=(note,) if length > len(data) else ())

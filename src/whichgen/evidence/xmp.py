@@ -29,7 +29,7 @@ _AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
 _GUID = "DigImageGUID"
 _CANVA = "ContainsAiGeneratedContent"
 
-#: Names that no other namespace has, in lower case; programs declare them under wrong namespaces.
+#: Unambiguous names, in lower case. The namespace is ignored, because programs often get it wrong.
 _UNIQUE = {name.lower(): name for name in (_SOURCE, _FILE_SOURCE, *_AI, _GUID, _CANVA, AIGC)}
 _NAMES = {
     "{http://ns.adobe.com/photoshop/1.0/}Credit": "Credit",
@@ -47,13 +47,13 @@ _NAMES = {
     "{http://purl.org/dc/elements/1.1/}creator": "creator",
     "{http://purl.org/dc/terms/}provenance": "provenance",
 }
-#: An event of the editing history of Adobe's programs: ``action`` and ``softwareAgent``.
+#: Namespace of events in the editing history of Adobe's programs: ``action``, ``softwareAgent``.
 _EVENT = "{http://ns.adobe.com/xap/1.0/sType/ResourceEvent#}"
 _HISTORY = "History"
 _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 _TC260 = "{http://www.tc260.org.cn/"
 
-#: The same properties in a packet that is not valid XML.
+#: Properties in a packet that is not valid XML.
 _LOOSE = re.compile(
     r"[:<\s](?P<name>" + "|".join(_UNIQUE) + r"|credit|creatortool)"
     r"(?:\s*=\s*(?:\"(?P<a>[^\"<]{0,5000})\"|'(?P<b>[^'<]{0,5000})')"
@@ -61,7 +61,7 @@ _LOOSE = re.compile(
     re.IGNORECASE,
 )
 
-#: Google writes this on images that it makes and on those that it edits.
+#: Credit that Google writes into generated and edited images.
 _GOOGLE_EDIT = "Edited with Google AI"
 
 
@@ -94,9 +94,9 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
         properties = _search_properties(xmp)
         if not properties:
             raise
-        notes = ("XMP is not valid XML; only single properties were read",)
+        notes = ("XMP is not valid XML; some properties may be missing",)
     findings = [f for name, text in properties for f in _interpret_property(name, text)]
-    findings = _judge_composite(findings, has_camera=has_camera)
+    findings = _correct_composite(findings, has_camera=has_camera)
     if any(name == _GUID and UUID.fullmatch(text.strip()) for name, text in properties) and any(
         f.title.startswith(_SOURCE) and f.indicates == "synthetic" for f in findings
     ):
@@ -124,7 +124,7 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     from defusedxml.ElementTree import fromstring
 
     root = fromstring(_decode_packet(xmp), forbid_dtd=True)
-    properties: dict[tuple[str, str], None] = {}  # ordered set: histories repeat themselves
+    properties: dict[tuple[str, str], None] = {}  # ordered set, because histories have duplicates
     for element in root.iter():
         for key, text in element.attrib.items():
             if name := _name(key):
@@ -140,17 +140,17 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
         if agent:
             properties[f"{_HISTORY}: {clean(action, 30)}", agent] = None
         if len(properties) >= _MAX_PROPERTIES:
-            break  # nested properties would read texts many times
+            break  # the text of nested properties would be read many times
     return list(properties)[:_MAX_PROPERTIES]
 
 
 def _iterate_texts(element: Any) -> Iterator[str]:
-    """Yield the texts within an element: its own, or those of the entries of a list."""
+    """Yield at most 100 texts in an element and its descendants."""
     return islice((text for part in element.itertext() if (text := part.strip())), 100)
 
 
 def _name(key: str) -> str:
-    """Return the name of a property in reports, or an empty string if it is not read."""
+    """Return the name of a property in reports, or an empty string if it is ignored."""
     if key in _NAMES:
         return _NAMES[key]
     local = key.rpartition("}")[2]
@@ -160,9 +160,9 @@ def _name(key: str) -> str:
 
 
 def _decode_packet(xmp: bytes) -> bytes | str:
-    """Decode a packet in UTF-16, or return one in UTF-8 without white space around it.
+    """Decode a packet in UTF-16, or return the bytes of a packet in UTF-8, without white space.
 
-    XMP may be in UTF-16 in either byte order, without a byte-order mark.
+    UTF-16 may be in either byte order and without a byte-order mark.
     """
     if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return xmp.decode("utf-16", errors="replace").strip("\0 \r\n\t")
@@ -173,7 +173,7 @@ def _decode_packet(xmp: bytes) -> bytes | str:
 
 
 def _search_properties(xmp: bytes) -> list[tuple[str, str]]:
-    """Search a packet that is not valid XML, such as one with a truncated element."""
+    """Search for properties in a packet that is not valid XML, such as a truncated packet."""
     packet = _decode_packet(xmp)
     text = packet if isinstance(packet, str) else packet.decode("utf-8", errors="replace")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -226,7 +226,7 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
 
 
 def _interpret_event(name: str, agent: str) -> list[Finding]:
-    """Interpret an event of the editing history: a generator created the image or changed it."""
+    """Interpret an event of the editing history, such as an edit with a generator."""
     generator = find_generator(agent)
     quote = f"{name} by “{clean(agent, 80)}”"
     if generator:
@@ -239,27 +239,28 @@ def _interpret_event(name: str, agent: str) -> list[Finding]:
 
 
 def _interpret_canva(text: str) -> list[Finding]:
-    """Interpret Canva's statement: Yes if the design contains AI-generated parts, otherwise No."""
+    """Interpret Canva's field for AI-generated parts, whose value is Yes or No."""
     if text.lower() not in ("yes", "true", "1"):
         return [Finding("xmp", _CANVA, text)]
     title = f"{_CANVA}: AI-generated parts, stated by Canva"
     return [Finding("xmp", title, text, "synthetic", "Canva", "weak")]
 
 
-def _judge_composite(findings: list[Finding], *, has_camera: bool) -> list[Finding]:
-    """Judge statements about composites of generated and other parts.
+def _correct_composite(findings: list[Finding], *, has_camera: bool) -> list[Finding]:
+    """Correct findings about composites of generated and other parts.
 
-    Generators that fill in part of a photograph state the same properties as those that make whole
-    images. Google's Gemini app, however, writes "Edited with Google AI" and the source type of a
-    composite on images that it makes, too. Without a camera, they count as synthetic, weakly.
+    AI properties count as ``edited``, because a generator writes them even if it changed only part
+    of a photograph. However, Google's Gemini app also writes "Edited with Google AI" and the source
+    type of a composite into fully generated images. Therefore, without a camera, these are weak
+    evidence of a synthetic image.
     """
     types = [f for f in findings if f.title.startswith((_SOURCE, _FILE_SOURCE))]
     is_composite = any(f.indicates in ("edited", "camera") for f in types)
     if not is_composite:
         return findings
-    google = any(f.detail.lower() == _GOOGLE_EDIT.lower() for f in findings)
-    if google and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):
-        detail = "made or edited with Google AI; the Gemini app writes this on both"
+    has_google_credit = any(f.detail.lower() == _GOOGLE_EDIT.lower() for f in findings)
+    if has_google_credit and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):
+        detail = "made or edited with Google AI; the Gemini app writes this in both cases"
         changes: dict[str, Any] = {"indicates": "synthetic", "strength": "weak", "detail": detail}
         changes["statement"] = f"source type and credit: {detail}"
         return [replace(f, **changes) if f.indicates == "edited" else f for f in findings]

@@ -1,19 +1,16 @@
-"""Base class of open-set scores; a high score indicates an image of a known origin.
-
-An *origin* is a class: a generator or ``real``.
-"""
+"""Base class of open-set scores. A high score indicates an image of a known origin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import Field, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
 from whichgen.heads.base import HeadOutput
 
-#: A spread below this fraction of the largest value is a rounding error.
+#: A range of values below this fraction of the largest value counts as a rounding error.
 ROUNDING = 1e-12
 
 
@@ -48,15 +45,22 @@ class OpenSetScore:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the fields by name as arrays; convert a number to an array of shape (1,)."""
-        return {field.name: np.atleast_1d(getattr(self, field.name)) for field in fields(self)}
+        """Return the fields as arrays by name in a saved model; numbers have shape (1,).
+
+        The name is that of the field, unless the field's metadata contains another ``key``.
+        """
+        return {_get_key(f): np.atleast_1d(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, np.ndarray]) -> Self:
         """Rebuild a score from the arrays that :meth:`tensors` returns."""
-        values = {field.name: tensors[field.name] for field in fields(cls)}
-        numbers = [field.name for field in fields(cls) if field.type != "np.ndarray"]
-        return cls(**values | {name: tensors[name].item() for name in numbers})
+        arrays = {f.name: tensors[_get_key(f)] for f in fields(cls)}
+        numbers = [f.name for f in fields(cls) if f.type != "np.ndarray"]
+        return cls(**arrays | {name: arrays[name].item() for name in numbers})
+
+
+def _get_key(field: Field[Any]) -> str:
+    return str(field.metadata.get("key", field.name))
 
 
 def compute_class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:

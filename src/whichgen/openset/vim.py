@@ -21,7 +21,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -37,15 +37,15 @@ class Vim(OpenSetScore):
 
     Parameters
     ----------
-    origin
-        Center o of the training features: float64 array (d,).
+    center
+        Center o of the training features: float64 array (d,). Saved models call it ``origin``.
     basis
         Orthonormal basis P of the principal subspace: float64 array (dimensions, d).
     alpha
         Scale α of the residual norm, ≥ 0.
     """
 
-    origin: np.ndarray
+    center: np.ndarray = field(metadata={"key": "origin"})
     basis: np.ndarray
     alpha: float
 
@@ -53,26 +53,26 @@ class Vim(OpenSetScore):
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the center, the principal subspace and α; see :meth:`OpenSetScore.fit`."""
         x = np.asarray(output.embedding, dtype=np.float64)
-        origin = x.mean(axis=0)
-        centered = x - origin
+        center = x.mean(axis=0)
+        centered = x - center
         variances, directions = np.linalg.eigh(centered.T @ centered)  # ascending
         rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
         dimensions = int((variances > rounding).sum()) // 2
         basis = np.ascontiguousarray(directions[:, len(variances) - dimensions :].T)
         z = np.asarray(output.logits, dtype=np.float64)
         size = float((z.max(axis=1) - z.mean(axis=1)).mean())
-        residual = float(_residual_norms(x, origin, basis).mean())
+        residual = float(_residual_norms(x, center, basis).mean())
         if residual <= ROUNDING * np.abs(x).max():
-            residual = 1.0  # all images are equal
-        return cls(origin, basis, size / residual)
+            residual = 1.0  # all images have equal features
+        return cls(center, basis, size / residual)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the energy minus the scaled residual norm: float64 array (n,)."""
-        norms = _residual_norms(output.embedding, self.origin, self.basis)
+        norms = _residual_norms(output.embedding, self.center, self.basis)
         return Energy()(output) - self.alpha * norms
 
 
-def _residual_norms(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _residual_norms(features: np.ndarray, center: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Compute the norm ‖r(x)‖ of each image's residual: float64 array (n,)."""
-    centered = np.asarray(features, dtype=np.float64) - origin
+    centered = np.asarray(features, dtype=np.float64) - center
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))

@@ -1,8 +1,8 @@
 """Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
 
-A shortcut is a property of the files, rather than of the image content, that separates origins: for
-example, all images of one origin are PNG files and all images of another origin are JPEG files. A
-classifier may learn the shortcut instead of the artifacts of the generators. Its accuracy is then
+A shortcut is a property of the files, not of the image content, that separates origins: for
+example, all images of one origin are PNG files and all images of another origin are JPEG files. If
+a classifier learns the shortcut instead of the artifacts of the generators, its accuracy is
 meaningless.
 """
 
@@ -52,8 +52,8 @@ class OriginCheck:
         Maps each JPEG quality to the number of readable JPEG files that have it, most frequent
         first.
     former_jpeg
-        Number of readable files in other formats whose pixels were in a JPEG file
-        (:mod:`whichgen.data.checks.jpeg_history`).
+        Number of readable files that are not JPEG files but whose pixels have traces of JPEG
+        compression (:mod:`whichgen.data.checks.jpeg_history`).
     """
 
     origin: str
@@ -132,7 +132,7 @@ def check_samples(
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
         + ", ".join(str(conflict[o].path) for o in sorted(conflict))
-        + ". Remove the wrong one."
+        + ". Keep only the file with the correct origin."
         for conflict in labels.values()
         if len(conflict) > 1
     ]
@@ -163,10 +163,17 @@ def check_samples(
 def _describe_duplicates(
     samples: Sequence[Sample], clusters: Sequence[Sequence[int]], conflicting: Collection[Path]
 ) -> list[str]:
-    """Warn about clusters of near-duplicates: indices of at least two samples each.
+    """Return warnings about near-duplicates.
 
-    Clusters with a file of ``conflicting``, which has a warning of its own, are not reported as
-    near-duplicates across origins.
+    Parameters
+    ----------
+    samples
+        All samples.
+    clusters
+        Indices of the samples in each cluster of at least two near-duplicates.
+    conflicting
+        Paths of files with a label conflict, which is a separate warning. Their clusters are not
+        reported as near-duplicates across origins.
     """
     warnings = []
     across = [
@@ -175,15 +182,15 @@ def _describe_duplicates(
         if len({samples[i].origin for i in c}) > 1
         and not any(samples[i].path in conflicting for i in c)
     ]
-    images = sum(map(len, clusters))
+    n_images = sum(map(len, clusters))
     largest = max(clusters, key=len, default=())
     plural = "s" if len(clusters) > 1 else ""
-    if clusters and images >= _DUPLICATE_SHARE * len(samples):
+    if clusters and n_images >= _DUPLICATE_SHARE * len(samples):
         warnings.append(
-            f"NEAR-DUPLICATES: {images} of {len(samples)} images are near-duplicates of one "
+            f"NEAR-DUPLICATES: {n_images} of {len(samples)} images are near-duplicates of one "
             f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, "
-            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in "
-            "one split and counts little more than one image. Keep one image of each set."
+            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. All images of a "
+            "set are in the same split and add little information. Keep one image of each set."
         )
     if across:
         first = samples[across[0][0]]
@@ -218,27 +225,27 @@ def _count_files(
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
     """Return one warning for each origin that a property separates from another origin.
 
-    A property separates two origins if at least 90 % of the readable files of one origin, but at
-    most 10 % of those of the other, have the same value.
+    A property separates two origins if at least 90 % of the readable files of one origin have a
+    value that at most 10 % of the readable files of the other origin have.
 
     Parameters
     ----------
     name
         Name of the property: ``format``, ``size`` or ``mode``.
     counts
-        ``counts[origin][value]`` is the number of readable files of the origin whose property has
-        this value. The values of each origin are sorted by count, highest first.
+        ``counts[origin][value]`` is the number of readable files of the origin with this value. The
+        values of each origin are in descending order of count.
     """
     totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
     limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}
     warnings = []
     for origin, total in totals.items():
         value, n = next(iter(counts[origin].items()))
-        others = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
-        if n >= _SHORTCUT_SHARE * total and others:
+        different = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
+        if n >= _SHORTCUT_SHARE * total and different:
             warnings.append(
                 f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
-                f"almost all images of {', '.join(others)}. A classifier can learn this instead of "
-                f"the origin. Process all origins alike, from their originals."
+                f"almost all images of {', '.join(different)}. A classifier can learn this instead "
+                "of the origin. Process the original files of all origins in the same way."
             )
     return warnings

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-#: Largest Hamming distance of 64-bit perceptual hashes of near-duplicates.
+#: Maximum Hamming distance between the 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
 
-# Number of pairs of near-duplicates in memory above which their clusters are joined.
+# Maximum number of pairs of near-duplicates in memory; their clusters are then joined.
 _MAX_PAIRS = 10**6
 
-# Number of other hashes with which each hash is compared before the first clusters are joined.
+# Number of comparisons per hash before the first clusters are joined.
 _FIRST_STEPS = 16
 
 
@@ -53,8 +53,8 @@ def link_near_duplicates(
     :data:`_MAX_PAIRS` of them are in memory at a time, and pairs within a cluster are not compared
     again.
 
-    Near hashes are equal in at least one of ``distance + 1`` parts of their bits. For each part,
-    only hashes that are equal in this part are compared (Manku et al., 2007).
+    If the bits are divided into ``distance + 1`` parts, near hashes are equal in at least one part.
+    Therefore, only hashes that are equal in a part are compared (Manku et al., 2007).
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def _join_clusters(clusters: np.ndarray, links: list[np.ndarray]) -> np.ndarray:
     integer array (n,)
         Number of the cluster of each hash.
     """
-    n, (left, right) = len(clusters), np.concatenate([np.empty((2, 0), int), *links], axis=1)
+    n, (first, second) = len(clusters), np.concatenate([np.empty((2, 0), int), *links], axis=1)
     links.clear()
-    if not len(left):
+    if not len(first):
         return clusters
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(n, n))
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1][clusters])

@@ -12,7 +12,7 @@ import numpy as np
 
 from whichgen.data.images.image_facts import ImageFacts
 
-#: Formats and modes by their Pillow name; all others count as ``other``.
+#: Pillow names of the formats and color modes that are distinguished; all others are ``other``.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK", "I;16", "1")
 
@@ -31,7 +31,7 @@ _FILE = (
 PROPERTIES = (*_FILE, *_COLOR)
 _COLUMNS = {name: column for column, name in enumerate(PROPERTIES)}
 
-#: Subsets of properties that are evaluated separately: of the file, of the pixels, and all.
+#: Sets of properties that are evaluated separately.
 PROPERTY_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "all": PROPERTIES}
 
 

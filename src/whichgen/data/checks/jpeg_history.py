@@ -1,12 +1,12 @@
-"""Find JPEG compression: the quality of JPEG files, and other files that were JPEG files before.
+"""Find traces of JPEG compression: the quality of JPEG files, and other files that were JPEG files.
 
-JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Pixels that
-were in a JPEG file therefore have discontinuities on a grid, and coefficients close to multiples of
-a step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG detection and
-quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is where the
-largest discontinuities are most frequent. For a frequency with coefficients cᵢ, the statistic is
-the maximum over q of the mean of cos(2π cᵢ / q), which is near 1 for multiples of q and near 0
-otherwise; the score is its mean over frequencies.
+JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Therefore,
+decompressed pixels have discontinuities on a grid, and DCT coefficients close to multiples of a
+step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG detection and
+quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is located by the
+most frequent positions of large discontinuities. For a frequency with coefficients cᵢ, the
+statistic is the maximum over q of the mean of cos(2π cᵢ / q), which is near 1 for multiples of q
+and near 0 otherwise. The score is the mean statistic over frequencies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEPS = np.arange(2, 17)
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
 _MIN_COEFFICIENTS = 40
 
-#: Difference between the shares of former JPEG files in two origins for a warning.
+#: Minimum difference between the fractions of former JPEG files in two origins for a warning.
 _SHARE_DIFFERENCE = 0.4
 
 # Sum of the luma quantization table of the JPEG standard (ITU-T T.81, table K.1).
@@ -45,7 +45,7 @@ class JpegHistory:
     quality
         Quality of a JPEG file, from 1 to 100, on the scale of libjpeg; 0 for other formats.
     is_former
-        Whether the image is in another format, but its pixels were in a JPEG file.
+        Whether the file is not a JPEG file, but its pixels have traces of JPEG compression.
     """
 
     quality: int
@@ -61,9 +61,9 @@ def find_jpeg_history(file: DecodedFile) -> JpegHistory:
 
 
 def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[str]:
-    """Warn if images of some origins, but not of others, were JPEG files before.
+    """Return a warning if former JPEG files are more frequent in some origins than in others.
 
-    ``histories[origin]`` are the histories of the origin's images; JPEG files are not counted.
+    ``histories[origin]`` are the histories of the origin's images. JPEG files are not counted.
     """
     shares = {}
     for origin, group in histories.items():
@@ -75,15 +75,15 @@ def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[st
     high = {o: f"{o} {100 * share:.0f} %" for o, share in shares.items() if share >= limit}
     low = ", ".join(o for o in shares if o not in high)
     return [
-        "SHORTCUT: images that are not JPEG files now have traces of JPEG compression: "
+        "SHORTCUT: files that are not JPEG files have traces of JPEG compression: "
         f"{', '.join(high.values())}, unlike {low}. A classifier can learn this instead of the "
-        "origin. Re-encode all origins alike, from their originals; another format does not remove "
-        "the traces."
+        "origin. Encode the original files of all origins in the same way; converting to another "
+        "format does not remove the traces."
     ]
 
 
 def estimate_quality(table_sum: int) -> int:
-    """Return the libjpeg quality, 1 to 100, of a luma quantization table with this sum."""
+    """Estimate the libjpeg quality, 1 to 100, from the sum of a luma quantization table."""
     if table_sum <= 64:  # steps of 1
         return 100
     scale = 100 * table_sum / _STANDARD_SUM
@@ -92,7 +92,7 @@ def estimate_quality(table_sum: int) -> int:
 
 
 def jpeg_score(luma: np.ndarray) -> float:
-    """Compute the score of an image; 0 if it is smaller than 64 × 64 pixels.
+    """Compute the score for traces of JPEG compression; 0 if a side has less than 64 pixels.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _find_grid(luma: np.ndarray) -> int:
     """Return the column, from 0 to 7, at which the 8-pixel blocks of an image (h, w) begin."""
     step = np.abs(np.diff(luma, axis=1))
     excess = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2  # column k: between k + 1 and k + 2
-    # Only the sign counts, so that edges of objects do not hide the grid.
+    # Use only the sign, so that edges of objects do not dominate.
     profile = np.sign(excess).mean(axis=0)
     phases = [profile[phase::8].mean() for phase in range(8)]
     return (int(np.argmax(phases)) + 2) % 8

@@ -11,13 +11,14 @@ import numpy as np
 from whichgen.data.checks.file_properties import PROPERTIES, list_properties, select_properties
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_facts import ImageFacts
+from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import ImageError
 
-#: A source differs if at least this fraction of its images has the same value, and at most one
-#: minus this fraction of the images of the origin's other sources.
+#: A source differs from the origin's other sources if at least this fraction of its images has a
+#: value that at most one minus this fraction of the other sources' images has.
 _DIFFERENCE_SHARE = 0.9
 
-#: Smallest number of images of a source that can differ: single images often have unusual sizes.
+#: Minimum number of images of a source that is compared. Single images often have unusual sizes.
 _MIN_IMAGES = 3
 
 #: Maximum number of sources listed in a warning.
@@ -32,18 +33,18 @@ class SourceCount:
     ----------
     origin
         Name of the origin.
-    sources
+    n_sources
         Number of sources with images of the origin.
-    shared
+    n_shared_sources
         Number of these sources that also have images of other origins.
-    images
-        Smallest and largest number of images of the origin per source.
+    images_per_source_range
+        Minimum and maximum number of images of the origin per source.
     """
 
     origin: str
-    sources: int
-    shared: int
-    images: tuple[int, int]
+    n_sources: int
+    n_shared_sources: int
+    images_per_source_range: tuple[int, int]
 
 
 def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
@@ -53,9 +54,9 @@ def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
     return [
         SourceCount(
             origin,
-            sources=len(sources),
-            shared=sum(n_origins[source] > 1 for source in sources),
-            images=(min(sources.values()), max(sources.values())),
+            n_sources=len(sources),
+            n_shared_sources=sum(n_origins[source] > 1 for source in sources),
+            images_per_source_range=(min(sources.values()), max(sources.values())),
         )
         for origin, sources in counts.items()
     ]
@@ -87,15 +88,15 @@ def check_sources(
     """
     counts = count_sources(samples)
     warnings = []
-    if single := [c.origin for c in counts if c.sources == 1]:
+    if single := [c.origin for c in counts if c.n_sources == 1]:
         warnings.append(
-            f"SOURCES: only one source of {_list(single)}: figures say nothing about other "
-            "sources. Add images from other sources."
+            f"SOURCES: only one source of {join_names(single, _MAX_NAMES)}, so metrics do not "
+            "apply to other sources. Add images from other sources."
         )
-    if confounded := [c.origin for c in counts if not c.shared]:
+    if confounded := [c.origin for c in counts if not c.n_shared_sources]:
         warnings.append(
-            f"SOURCES: no source of {_list(confounded)} has images of another origin, so the "
-            "source reveals the origin. Add sources with several origins."
+            f"SOURCES: no source of {join_names(confounded, _MAX_NAMES)} has images of another "
+            "origin, so the source reveals the origin. Add sources with several origins."
         )
     pairs = zip(samples, images, strict=True)
     readable = [(s, image) for s, image in pairs if isinstance(image, ImageFacts)]
@@ -103,8 +104,10 @@ def check_sources(
         [sample for sample, _ in readable], list_properties([image for _, image in readable])
     )
     warnings += [
-        f"SOURCES: {len(differences[c.origin])} of {c.sources} sources of {c.origin} differ from "
-        f"the others in format, size or JPEG quality: {_list(differences[c.origin])}."
+        f"SOURCES: {len(differences[c.origin])} of {c.n_sources} sources of {c.origin} differ from "
+        "its other sources in format, size or JPEG quality: "
+        f"{join_names(differences[c.origin], _MAX_NAMES)}. Process the images of all sources in "
+        "the same way."
         for c in counts
         if c.origin in differences
     ]
@@ -114,13 +117,13 @@ def check_sources(
         other = next(samples[i] for i in across[0] if samples[i].source != first.source)
         warnings.append(
             f"SOURCES: near-duplicates in different sources: {sum(map(len, across))} images, e.g. "
-            f"{first.path} and {other.path}. Such sources stay in one split."
+            f"{first.path} and {other.path}. These sources are assigned to the same split."
         )
     return warnings
 
 
 def _count_by_origin(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
-    """Return a dictionary ``counts``: ``counts[origin][source]`` is the number of images."""
+    """Count images by origin and source: ``counts[origin][source]``."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sample in samples:
         counts[sample.origin][sample.source] += 1
@@ -130,9 +133,8 @@ def _count_by_origin(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
 def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict[str, list[str]]:
     """Return the sources of each origin that differ from its other sources.
 
-    The properties of ``samples`` are the rows of ``properties``
-    (:func:`~whichgen.data.checks.file_properties.list_properties`). Origins without such sources
-    are not in the dictionary.
+    The rows of ``properties`` (:func:`~whichgen.data.checks.file_properties.list_properties`)
+    correspond to ``samples``. Origins whose sources do not differ are omitted.
     """
     sizes = _count_by_origin(samples)
     differences: dict[str, dict[str, None]] = defaultdict(dict)
@@ -143,21 +145,15 @@ def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict
         counts: dict[tuple[str, str], Counter[bytes]] = defaultdict(Counter)
         totals: dict[str, Counter[bytes]] = defaultdict(Counter)
         for sample, row in zip(samples, table, strict=True):
-            if row.any():  # other formats have no quantization table
+            if row.any():  # files that are not JPEG files have no quantization table
                 counts[sample.origin, sample.source][row.tobytes()] += 1
                 totals[sample.origin][row.tobytes()] += 1
         for (origin, source), values in counts.items():
             value, n = values.most_common(1)[0]
-            size, others = sizes[origin][source], sizes[origin].total() - sizes[origin][source]
+            size, n_other = sizes[origin][source], sizes[origin].total() - sizes[origin][source]
             is_common = size >= _MIN_IMAGES and n >= _DIFFERENCE_SHARE * size
-            if is_common and totals[origin][value] - n <= (1 - _DIFFERENCE_SHARE) * others:
+            if is_common and totals[origin][value] - n <= (1 - _DIFFERENCE_SHARE) * n_other:
                 differences[origin][source] = None
-    # An origin with a single source has no others to differ from.
     return {
         origin: sorted(names) for origin, names in differences.items() if len(sizes[origin]) > 1
     }
-
-
-def _list(names: Sequence[str]) -> str:
-    rest = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -8,15 +8,15 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-#: Largest size of a color profile in bytes; larger ones are ignored. Profiles of printers take up
-#: to 3 MB.
+#: Maximum size of a color profile in bytes. Larger profiles are ignored; printer profiles have at
+#: most about 3 MB.
 MAX_PROFILE_BYTES = 4 * 2**20
 
-#: Profiles that change no color of a coarse grid by more than this, of 255, are taken for sRGB.
-#: Most files with a profile have one of the many variants of sRGB, which differ by rounding.
+#: Maximum change of an 8-bit color value by a profile that counts as sRGB, on a coarse color grid.
+#: Most profiles are variants of sRGB that differ by rounding.
 _SAME_COLOR = 2
 
-#: Color spaces of profiles, by the mode of the images that they fit.
+#: Color space of a profile by the color mode of the image.
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 #: Classes of profiles that describe the colors of an image: input, display, output, color space.
@@ -29,15 +29,16 @@ _LAB = ImageCms.createProfile("LAB")
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a Pillow image of any mode to 8-bit sRGB.
 
-    An RGB image is returned itself, without its color profile. An ICC profile is applied, as a
-    viewer does (perceptual intent), unless it is damaged, does not fit the mode, or is sRGB itself
-    up to rounding. Profiles of gray images with more than 8 bits, and color spaces that are given
-    without a profile (``gAMA``, ``cICP``), are ignored.
+    An ICC profile is applied with perceptual intent, unless it is damaged, does not match the mode,
+    or equals sRGB up to rounding. Profiles of gray images with more than 8 bits and the PNG chunks
+    ``gAMA`` and ``cICP`` are ignored. The color profile is removed from the result. An RGB image
+    without another profile is returned itself, not a copy.
 
     Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
-    white becomes 255. White is 65535 for the modes ``I;16…``; for the modes ``I`` and ``F``, it is
-    the smallest of 1, 255 and 65535 that no pixel exceeds. Floating-point images whose values are
-    mostly below 1 may have highlights above 1, which become white. Negative values become black.
+    white becomes 255. White is 65535 for the modes ``I;16…``. For the modes ``I`` and ``F``, it is
+    the smallest of 1, 255 and 65535 that no pixel exceeds. In a floating-point image whose values
+    are mostly below 1, white is 1, and highlights above 1 become white. Negative values become
+    black.
 
     Raises
     ------
@@ -63,13 +64,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _strip(image: Image.Image) -> Image.Image:
-    # Pillow would write the profile into a JPEG copy of the image, and it would be applied again.
+    # Otherwise, saving as JPEG would embed the profile, and reading would apply it again.
     image.info.pop("icc_profile", None)
     return image
 
 
 def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
-    """Convert pixels to sRGB with the profile of ``image``; return them if it has none."""
+    """Convert pixels to sRGB with the profile of ``image``, if it has a valid one."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not profile or len(profile) > MAX_PROFILE_BYTES:
         return pixels
@@ -83,7 +84,7 @@ def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
 
 
 def _read_space(profile: bytes) -> str:
-    """Return the color space of a profile; an empty string if it describes no image."""
+    """Return the color space of a profile, or an empty string if the profile is not usable."""
     try:
         header = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
         return header.xcolor_space.strip() if header.device_class in _CLASSES else ""
@@ -99,7 +100,7 @@ def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | 
         transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
         grid = _color_grid(mode)
         converted = ImageCms.applyTransform(grid, transform)
-    except Exception:  # as above
+    except Exception:  # Pillow raises several types on damaged profiles
         return None
     if mode == "CMYK":
         return transform
@@ -108,7 +109,7 @@ def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | 
 
 
 def _color_grid(mode: str) -> Image.Image:
-    """Return an image of colors that cover a color space."""
+    """Return an image of one row with a grid of colors that covers a color space."""
     levels = np.linspace(0, 255, 9 if mode == "RGB" else 3).round().astype(np.uint8)
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -118,7 +119,7 @@ def _color_grid(mode: str) -> Image.Image:
 
 
 def _find_white(image: Image.Image) -> float:
-    """Return the value of white in an image without a fixed range: 1, 255 or 65535."""
+    """Return the value of white (1, 255 or 65535) in an image without a fixed range."""
     values = np.asarray(image, dtype=np.float64)
     brightest = float(values.max(initial=0.0))
     white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
@@ -130,13 +131,13 @@ def _find_white(image: Image.Image) -> float:
 
 
 def _has_unit_range(values: np.ndarray) -> bool:
-    """Return whether most values are fractions of 1, as in images with a high dynamic range."""
+    """Return whether the range is [0, 1] with possible highlights above 1 (high dynamic range)."""
     return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
 
 
 def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
-    # Pillow clips values over 255, so that a 16-bit image would come out white.
+    # Pillow would clip values above 255, which makes a 16-bit image white.
     values = np.array(image, dtype=np.float64)
-    values *= 255.0 / white  # in place: the largest image takes more than a gigabyte
+    values *= 255.0 / white  # in place, because the largest image takes more than a gigabyte
     np.clip(np.rint(values, out=values), 0, 255, out=values)
     return Image.fromarray(values.astype(np.uint8)).convert("RGB")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-#: Formats that are decoded, by their Pillow name, with the suffixes of their files. Other formats
-#: of Pillow are rare, or start an external program (EPS). The most common formats come first: for
-#: any other, Pillow imports all of its plugins.
+#: Maps the Pillow name of each accepted format to its file suffixes. Other formats of Pillow are
+#: rare or run an external program (EPS). Common formats are first, because Pillow imports all of
+#: its plugins to open any other format.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -29,18 +29,18 @@ FORMATS = tuple(SUFFIXES)
 
 @dataclass(frozen=True)
 class OptionalFormat:
-    """Format that an optional package decodes (extra ``formats``).
+    """Format that is decoded by an optional package (extra ``formats``).
 
     Parameters
     ----------
     name
-        Name of the format for people.
+        Name of the format in messages.
     pillow_name
         Name of the format in Pillow after the package has registered it.
     package
-        Python package that decodes it.
+        Python package that decodes the format.
     suffixes
-        Suffixes of its files.
+        Suffixes of files in this format.
     """
 
     name: str
@@ -55,7 +55,7 @@ class OptionalFormat:
 
     @property
     def advice(self) -> str:
-        """What to do if the package is not installed."""
+        """Advice for users who have not installed the package."""
         return "install it with pip install 'whichgen[formats]', or convert the file to PNG"
 
 
@@ -63,8 +63,7 @@ HEIF = OptionalFormat("HEIC (HEIF)", "HEIF", "pillow_heif", (".heic", ".heics", 
 JPEG_XL = OptionalFormat("JPEG XL", "JXL", "pillow_jxl", (".jxl",))
 OPTIONAL_FORMATS = (HEIF, JPEG_XL)
 
-#: File suffixes that count as images when a folder or an archive is listed. The format itself is
-#: detected from the content.
+#: Suffixes of image files in folders and archives. The format is detected from the content.
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffixes in (
@@ -74,19 +73,19 @@ IMAGE_SUFFIXES = frozenset(
     for suffix in suffixes
 )
 
-#: Suffixes of files that hold many images.
+#: Suffixes of archives.
 TAR, PARQUET = ".tar", ".parquet"
 
-#: Largest number of pixels of an image, checked before decoding: Pillow's own limit.
+#: Maximum number of pixels of an image, checked before decoding; the same as Pillow's limit.
 MAX_PIXELS = 178_956_970
 
-#: Largest size of an image file in bytes: that of MAX_PIXELS uncompressed pixels of 48 bits.
+#: Maximum size of an image file in bytes: about MAX_PIXELS uncompressed pixels of 48 bits.
 MAX_IMAGE_BYTES = 2**30
 
-#: Largest ratio of the longer to the shorter side. An encoder that scales the shorter side up to
-#: its input size would need gigabytes for a line of pixels.
+#: Maximum ratio of the longer to the shorter side. An encoder that scales the shorter side to its
+#: input size would need gigabytes for an image that is one pixel high.
 MAX_RATIO = 200
 
-#: Largest number of scans of a JPEG. A progressive JPEG has about ten; each scan is a pass over the
-#: whole image but takes as little as 75 bytes, so a file of 32 MiB could take hours.
+#: Maximum number of scans of a JPEG. A progressive JPEG has about ten. Decoding a scan takes a pass
+#: over the whole image, but a scan can have only 75 bytes, so a file of 32 MiB could take hours.
 MAX_SCANS = 100

@@ -1,4 +1,4 @@
-"""Properties of images that tell how far an answer can be relied on."""
+"""Properties of images that affect the reliability of a prediction."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from PIL import Image, ImageStat
 
 from whichgen.data.images.reading import REPAIR_NOTE
 
-#: Shorter side in pixels below which no image shows enough of its generator, whatever the training
-#: images.
+#: Minimum shorter side in pixels. Smaller images contain too little information about the
+#: generator, whatever the size of the training images.
 MIN_SIDE = 32
 
-#: Standard deviation of gray values, of 255, below which an image shows nothing.
+#: Minimum standard deviation of the gray values (0 to 255) of an image with visible content.
 MIN_CONTRAST = 1.0
 
-#: How many times smaller or larger than the training images an image may be without a note.
+#: Maximum ratio of an image's size to the training images' size (or vice versa) without a note.
 MAX_SIZE_RATIO = 2.0
 
 
@@ -64,7 +64,7 @@ def read_traits(image: Image.Image) -> ImageTraits:
 
 
 def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
-    """Return notes on an image that is unlike the training images, or that was repaired.
+    """Return notes if an image has an unusual size or almost no contrast, or was repaired.
 
     Parameters
     ----------
@@ -79,14 +79,18 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
     trained = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
     if short < MIN_SIDE:
         notes.append(
-            f"Too small: {size} show too little to tell generators apart. Do not rely on the answer"
+            f"Too small: {size} are not enough to distinguish generators. Do not rely on the answer"
         )
     elif sizes and short * MAX_SIZE_RATIO < sizes.shortest:
-        notes.append(f"Small: {size}; sides of training images have {trained}. Less reliable")
+        notes.append(
+            f"Small: {size}; sides of training images have {trained}. The answer is less reliable"
+        )
     elif sizes and long > MAX_SIZE_RATIO * sizes.longest:
-        notes.append(f"Large: {size}; sides of training images have {trained}. Less reliable")
+        notes.append(
+            f"Large: {size}; sides of training images have {trained}. The answer is less reliable"
+        )
     if traits.contrast < MIN_CONTRAST:
-        notes.append("Almost one color: the image shows nothing. Do not rely on the answer")
+        notes.append("Almost one color: no visible content. Do not rely on the answer")
     if traits.repair_note:
         notes.append(f"Damaged: {traits.repair_note}")
     return tuple(f"{note}." for note in notes)

@@ -9,7 +9,7 @@ from PIL import Image
 from whichgen.data.images.formats import HEIF, JPEG_XL, MAX_PIXELS, OptionalFormat
 from whichgen.errors import ImageError
 
-#: Brands of HEIC files, which begin with a box `ftyp`.
+#: Brands of HEIC files, in the box `ftyp` at the start of the file.
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
 )
@@ -17,16 +17,16 @@ _HEIF_BRANDS = frozenset(
 _JXL_CODESTREAM = b"\xff\x0a"
 _JXL_CONTAINER = b"\0\0\0\x0cJXL "
 
-#: Numbers of bits of a side of a JPEG XL image, by its selector of two bits.
+#: Number of bits of a side of a JPEG XL image, by the selector of two bits before it.
 _SIDE_BITS = (9, 13, 18, 30)
 
-#: Width divided by height, by the three bits after the height; the first means that the width
-#: follows.
+#: Aspect ratio (width, height) by the three bits after the height. For the first one, the width
+#: follows explicitly.
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def find_optional_format(data: bytes) -> OptionalFormat | None:
-    """Return the optional format of a file, or ``None`` if it is in no such format."""
+    """Return the optional format of a file, or ``None`` if it is in another format."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return HEIF
     if data.startswith((_JXL_CODESTREAM, _JXL_CONTAINER)):
@@ -37,8 +37,8 @@ def find_optional_format(data: bytes) -> OptionalFormat | None:
 def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Image:
     """Open a file in an optional format.
 
-    The pixels of a HEIC file are not decoded. Those of a JPEG XL file are, because its package
-    can't only read the header; the size in the header is checked before.
+    For HEIC, only the header is read. For JPEG XL, the pixels are decoded, too, because its package
+    can't read the header alone; the size is checked first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Walk the chunks of a PNG file, also of a damaged one."""
+"""Iterate over the chunks of a PNG file, which may be damaged."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-#: Largest number of chunks read; a file of 100 MB has some 12,000.
+#: Maximum number of chunks read. A file of 100 MB has about 12,000 chunks.
 MAX_CHUNKS = 200_000
 
-#: Chunks that an image can't be decoded without.
+#: Chunks that are required to decode the image.
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
-#: Ancillary chunks that change what a viewer shows: transparency, rotation and color profile.
+#: Optional chunks that affect the displayed image: transparency, EXIF rotation and color profile.
 _VISIBLE = frozenset({b"tRNS", b"eXIf", b"iCCP"})
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Part of a PNG file.
+    """Chunk of a PNG file.
 
     Parameters
     ----------
     kind
-        The four letters of its type, such as ``tEXt``.
+        Type of four letters, such as ``tEXt``.
     start, end
         Positions of the content in the file. A truncated chunk ends with the file.
     is_complete
@@ -41,8 +41,8 @@ class Chunk:
 def iterate_chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file in order, up to and including ``IEND``.
 
-    The walk ends at data that is not a chunk, after a truncated chunk and after :data:`MAX_CHUNKS`
-    chunks. Nothing behind ``IEND`` belongs to the image.
+    Iteration stops at data that is not a chunk, after a truncated chunk, and after
+    :data:`MAX_CHUNKS` chunks.
     """
     position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
@@ -60,16 +60,16 @@ def iterate_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def has_valid_checksum(data: bytes, chunk: Chunk) -> bool:
-    """Return whether a chunk is complete and its checksum is right."""
+    """Return whether a chunk is complete and its checksum is correct."""
     checksum = zlib.crc32(data[chunk.start - 4 : chunk.end])
     return chunk.is_complete and data[chunk.end : chunk.end + 4] == checksum.to_bytes(4)
 
 
 def remove_optional_chunks(data: bytes) -> bytes:
-    """Remove the chunks of a PNG file that are not needed to show the image.
+    """Remove the chunks of a PNG file that do not affect the displayed image.
 
-    Viewers ignore such a chunk if it is damaged or too large; Pillow then refuses the file.
-    Transparency, EXIF and color profile stay unless they are damaged themselves.
+    If one of these chunks is damaged or too large, viewers ignore it, but Pillow can't open the
+    file. The transparency, EXIF and color profile are also removed if they are damaged.
     """
     parts = [SIGNATURE]
     for chunk in iterate_chunks(data):

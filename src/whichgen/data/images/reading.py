@@ -25,18 +25,18 @@ assert WebPImagePlugin  # imported so that Pillow opens WebP files without impor
 
 _ICON = b"\0\0\1\0"
 
-#: Marks of files with a color profile: its signature and, for PNG, which compresses it, its chunk.
+#: Bytes in files with a color profile: the profile's signature, or the PNG chunk type.
 _PROFILE_MARKS = (b"acsp", b"iCCP")
 
-#: TIFF tags: kind of the image (1: a small copy of another one), version of Adobe DNG.
+#: TIFF tags: type of the image (1 is a reduced copy of another image), and version of Adobe DNG.
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 
-#: Key of the note on a damaged file in ``image.info``.
+#: Key of the note about repaired damage in ``image.info``.
 REPAIR_NOTE = "repair_note"
 
 _NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"
 
-# JPEG markers that have a length; not an escaped 255 (0) and restarts (D0 to D7) in scan data.
+# JPEG markers with a length, excluding escaped 255 (00) and restart markers (D0 to D7) in scans.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 _PIXEL_LIMIT = f"more pixels than the limit of {MAX_PIXELS // 10**6} million; downscale it"
@@ -85,8 +85,8 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 def hash_image(data: bytes) -> bytes:
     """Return the 20-byte BLAKE2b digest of the content of an image file.
 
-    The feature store identifies images by this digest. Earlier versions ignored color profiles, so
-    the digest of a file with a profile differs from theirs, and its features are computed again.
+    The feature store identifies images by this digest. Versions that ignored color profiles used
+    another digest for files with a profile, so that their features are not reused.
     """
     has_profile = any(mark in data for mark in _PROFILE_MARKS)
     return hashlib.blake2b(
@@ -152,14 +152,14 @@ class DecodedFile:
 
 
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
-    """Decode an image file to 8-bit sRGB, as a viewer shows it.
+    """Decode an image file to 8-bit sRGB.
 
     The EXIF rotation and the color profile are applied, transparent pixels are composited on white,
     16-bit values are scaled to 8 bits, and CMYK and palette colors are converted
     (:func:`~whichgen.data.images.color.to_rgb`). Only the first frame of an animation is decoded.
-    Damage that viewers ignore is ignored, too: a wrong checksum of an optional chunk of a PNG, or
-    the missing end marker of a JPEG that is complete otherwise. In the latter case,
-    ``info["repair_note"]`` of the result says so.
+    Damage that viewers ignore is repaired: a wrong checksum of an optional chunk of a PNG, or a
+    missing end marker of an otherwise complete JPEG. The latter is reported in
+    ``info["repair_note"]`` of the result.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def decode_file(data: bytes, name: str = "image") -> DecodedFile:
-    """Decode an image file as :func:`decode_image` does, and keep the image as stored."""
-    from whichgen.data.images.color import to_rgb  # imports NumPy, which the header does not need
+    """Decode an image file (see :func:`decode_image`), and keep the image as stored."""
+    from whichgen.data.images.color import to_rgb  # imports NumPy, which read_header does not need
 
     with _convert_errors(data, name):
         image = _load_image(data, name)
@@ -203,7 +203,6 @@ def _load_image(data: bytes, name: str) -> Image.Image:
     try:
         image.load()
     except Exception:  # plugins raise anything on damaged files
-        # open_image has checked the limits.
         repaired = repair_png(data)
         if repaired is None:
             repaired, note = repair_jpeg(data), _NO_END_MARKER
@@ -234,8 +233,8 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
     """
     image: Image.Image
     if data.startswith(_ICON):
-        # Pillow decodes an icon when it opens it. The icon holds whole files, whose sizes may
-        # differ from those in its directory.
+        # Pillow decodes an icon when it opens it. An icon contains complete image files, whose
+        # sizes can differ from the sizes in its directory.
         icon = IcoFile(io.BytesIO(data))
         image = icon.getimage(icon.entry[0].dim)
         image.format = "ICO"
@@ -250,7 +249,7 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def _open_with_pillow(data: bytes, name: str) -> Image.Image:
-    if data.startswith(CAMERA_RAW.starts):  # Pillow would open the thumbnail of some
+    if data.startswith(CAMERA_RAW.starts):  # for some of these, Pillow would open the thumbnail
         raise UnidentifiedImageError(name)
     if optional := find_optional_format(data):
         return open_optional(data, name, optional)
@@ -274,7 +273,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _is_camera_raw(image: Image.Image) -> bool:
-    """Return whether a TIFF file is a camera raw file, of which Pillow opens the thumbnail."""
+    """Return whether a TIFF file is a camera raw file. Pillow would only open its thumbnail."""
     tags: Any = getattr(image, "tag_v2", {})
     return _DNG_VERSION in tags or tags.get(_SUBFILE_TYPE) == 1
 
@@ -282,9 +281,9 @@ def _is_camera_raw(image: Image.Image) -> bool:
 def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
-    """Scale an RGB image down to at most ``side`` pixels per side, and return it encoded.
+    """Scale an RGB image down to at most ``side`` pixels per side and encode it.
 
-    The aspect ratio is kept; a smaller image keeps its size. All metadata of the image (EXIF,
+    The aspect ratio is preserved, and smaller images are not enlarged. All metadata (EXIF,
     comments, color profile) is removed.
 
     Parameters
@@ -297,7 +296,7 @@ def make_thumbnail(
         Compression quality, 0 to 100.
     """
     small = image.copy()
-    small.info.clear()  # Pillow would write the comment and color profile again
+    small.info.clear()  # otherwise, Pillow would save the comment and color profile
     small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, kind, quality=quality)
@@ -308,7 +307,7 @@ def _rotate_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises any exception on damaged EXIF data
-        return image.copy()  # the pixels are intact, and a viewer shows them, too
+        return image.copy()  # the pixels are intact
 
 
 def _count_scans(data: bytes) -> int:
@@ -319,7 +318,7 @@ def _count_scans(data: bytes) -> int:
         if marker[1] == b"\xd9":  # end of the image; another file may follow
             break
         scans += marker[1] == b"\xda"
-        # Skip the segment: it may hold another image, such as a thumbnail.
+        # Skip the segment, because it can contain another image, such as a thumbnail.
         position += int.from_bytes(data[position : position + 2], "big")
     return scans
 

@@ -1,4 +1,4 @@
-"""Repair image files that viewers show although they are damaged."""
+"""Repair damaged image files that viewers can display."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from whichgen.data.images.png import SIGNATURE, remove_optional_chunks
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
-#: Data that a decoder reads only if pixels are missing.
+#: Test data that a decoder reads only if pixels are missing.
 _FILLER = bytes(range(1, 200)) * 2
 
 
 def repair_png(data: bytes) -> bytes | None:
-    """Remove what Pillow refuses in a PNG file but viewers ignore.
+    """Remove optional chunks of a PNG file, which can prevent Pillow from opening it.
 
-    That is an optional chunk with a wrong checksum or length, or with much text. Returns ``None``
-    if the file is not a PNG or nothing can be removed.
+    Examples are chunks with a wrong checksum or length, or with a very long text. Returns ``None``
+    if the file is not a PNG or has no optional chunks.
     """
     if not data.startswith(SIGNATURE):
         return None
@@ -28,10 +28,11 @@ def repair_png(data: bytes) -> bytes | None:
 
 
 def repair_jpeg(data: bytes) -> bytes | None:
-    """Append the end marker to a JPEG file that lacks nothing else.
+    """Append the end marker to a JPEG file that is otherwise complete.
 
     Returns ``None`` if the file is not a JPEG or pixels are missing. Pixels are missing if
-    different data at the end give different pixels: a decoder ignores data behind the last pixel.
+    appending different data results in different pixels, because a decoder ignores data after the
+    last pixel.
     """
     if not data.startswith(_JPEG_START):
         return None
@@ -41,6 +42,6 @@ def repair_jpeg(data: bytes) -> bytes | None:
         try:
             with Image.open(io.BytesIO(variant), formats=("JPEG",)) as image:
                 digests.add(hashlib.blake2b(image.tobytes()).digest())
-        except Exception:  # damaged in another way
+        except Exception:  # the file has other damage
             return None
     return repaired if len(digests) == 1 else None

@@ -8,10 +8,10 @@ from pathlib import Path, PurePath
 
 from whichgen.data.images.unsupported import describe_suffix
 
-#: Number of suffixes that are listed; the others are counted together.
+#: Maximum number of suffixes that are listed. All other suffixes are counted together.
 _MAX_SUFFIXES = 8
 
-#: First bytes of common image formats, to recognize images with another suffix or none.
+#: First bytes of common image formats, to recognize images with a wrong suffix or without one.
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
 
 _IMAGE_CONTENT = "image content; rename to the suffix of the format, such as .jpg"
@@ -19,10 +19,10 @@ _UNKNOWN = "not an image format"
 
 
 def describe_skipped(paths: Sequence[PurePath]) -> str:
-    """Describe files that do not count as images, by suffix and with the reason.
+    """Describe skipped files by suffix, with the reason.
 
-    The content of local files (:class:`~pathlib.Path`) with an unknown suffix or none is looked at,
-    to recognize images.
+    Local files (:class:`~pathlib.Path`) with an unknown suffix or without one are opened to
+    recognize images.
 
     Returns
     -------
@@ -35,8 +35,8 @@ def describe_skipped(paths: Sequence[PurePath]) -> str:
         f"{count} {suffix or 'without suffix'} ({reason})"
         for (suffix, reason), count in ranked[:_MAX_SUFFIXES]
     ]
-    if rest := sum(count for _, count in ranked[_MAX_SUFFIXES:]):
-        parts.append(f"{rest} with other suffixes")
+    if n_other := sum(count for _, count in ranked[_MAX_SUFFIXES:]):
+        parts.append(f"{n_other} with other suffixes")
     return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {', '.join(parts)}"
 
 

@@ -1,4 +1,4 @@
-"""Say what a file that is not an image in a supported format is, and what to do about it."""
+"""Describe files that are not images in a supported format, with advice."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from whichgen.data.images.formats import OPTIONAL_FORMATS
 
 @dataclass(frozen=True)
 class FileKind:
-    """Kind of files that are not decoded.
+    """Kind of file that is not decoded.
 
     Parameters
     ----------
     name
-        Name of the kind for people, such as ``a video``.
+        Name of the kind in messages, with its article, such as ``a video``.
     advice
-        What to do to get an image.
+        What the user can do to get an image.
     suffixes
-        Suffixes of such files.
+        Suffixes of files of this kind.
     starts
-        First bytes of such files; empty if they are recognized in another way.
+        First bytes of files of this kind; empty if they are recognized in another way.
     is_image
-        Whether such files show a picture, in a format that is not supported.
+        Whether the files are images in an unsupported format.
     is_sidecar
-        Whether such files are usual beside images, such as captions.
+        Whether the files commonly accompany images, such as captions.
     """
 
     name: str
@@ -37,12 +37,12 @@ class FileKind:
     @property
     def description(self) -> str:
         """Name and advice, as the end of an error message."""
-        what = "not in a supported format" if self.is_image else "not an image"
-        return f"{self.name}, {what}; {self.advice}"
+        problem = "not in a supported format" if self.is_image else "not an image"
+        return f"{self.name}, {problem}; {self.advice}"
 
     @property
     def short_description(self) -> str:
-        """Name without its article and, unless a sidecar, advice."""
+        """Name without its article; followed by the advice unless the file is a sidecar."""
         name = self.name.removeprefix("a ").removeprefix("an ")
         return name if self.is_sidecar else f"{name}; {self.advice}"
 
@@ -207,14 +207,14 @@ _KINDS = (
     FileKind("a macOS metadata file", "delete it", starts=(b"\0\x05\x16\x07",)),
 )
 
-#: Number of bytes looked at.
+#: Number of bytes that are examined.
 _MAX_HEAD = 1024
 
 _HTML_TAGS = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def describe_unsupported(data: bytes) -> str:
-    """Return what a file is and what to do, as the end of an error message.
+    """Describe a file and give advice, as the end of an error message.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def describe_unsupported(data: bytes) -> str:
 
 
 def describe_suffix(suffix: str) -> str:
-    """Return what files with a suffix are and what to do, or an empty string if it is unknown.
+    """Describe files with a suffix and give advice; return an empty string if it is unknown.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def describe_suffix(suffix: str) -> str:
 
 
 def is_unread_image(suffix: str) -> bool:
-    """Return whether files with a lowercase suffix show a picture but are not decoded."""
+    """Return whether a lowercase suffix is the suffix of images that are not decoded."""
     return any(suffix in optional.suffixes for optional in OPTIONAL_FORMATS) or any(
         kind.is_image and suffix in kind.suffixes for kind in _KINDS
     )
@@ -272,7 +272,7 @@ def _find_kind(data: bytes) -> FileKind | None:
 def _is_text(head: bytes) -> bool:
     """Return whether bytes are printable text in UTF-8 or UTF-16."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
-    # The last character may be cut.
+    # The last character may be truncated.
     text = head.decode(encoding, errors="replace").rstrip("\ufffd")
     return (
         bool(text)
