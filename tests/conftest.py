@@ -1,17 +1,17 @@
-"""What tests share: small seeded images, tiny random encoders, and an encoder that counts."""
+"""Shared fixtures: small seeded images, tiny random encoders and a counting encoder."""
 
 from __future__ import annotations
 
 import os
 
-# Before transformers is imported: no test may wait for a network.
+# Set before transformers is imported, so that no test waits for the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # OpenVINO, the default, would convert each encoder in each process; tests/encoders/test_openvino.py
 # compares its features with those of torch.
 os.environ["WHICHGEN_DEVICE"] = "cpu"
-# pytest-xdist sets it in its workers; rich would keep to it whatever a test asks for.
+# pytest-xdist sets it in its workers, and rich would use it instead of a test's setting.
 os.environ.pop("COLUMNS", None)
-# For processes that tests start.
+# For child processes of tests.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import io
@@ -35,24 +35,24 @@ from whichgen.encoders.torch_networks import make_torch_encode
 from whichgen.features.store import FeatureStore
 from whichgen.heads import solver
 
-# The same examples on every run; a shared machine is too uneven for deadlines.
+# Use the same examples in every run; deadlines are unreliable on a shared machine.
 settings.register_profile("whichgen", deadline=None, derandomize=True)
 settings.load_profile("whichgen")
 
-#: The material that a working copy may have beside it; a fresh clone has none.
+#: Folder of optional test material next to the repository; a fresh clone does not have it.
 SHARED = Path(os.environ.get("WHICHGEN_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 ImageFolder = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README's commands first: minutes at the end would leave the other workers idle."""
+    """Run the long README tests first, so that no worker is idle at the end."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Sums in one order; threads that wait for each other on busy cores cost 50 times the work."""
+    """Use one thread: several threads on busy cores are up to 50 times slower, and sums differ."""
     torch.set_num_threads(1)
     with threadpool_limits(1):
         yield
@@ -60,14 +60,14 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder ``../shared``, or a skip where it is absent."""
+    """Return the folder ``../shared``; skip the test if it does not exist."""
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: it comes with the working copy, not with the repository")
     return SHARED
 
 
 def noise_image(seed: int, size: tuple[int, int] = (32, 32), *, tint: int = 0) -> Image.Image:
-    """A seeded RGB image: 4 × 4 patches of random color, grain over them.
+    """Create a seeded RGB image: 4 × 4 patches of random color with grain.
 
     Different seeds give perceptual hashes that are far apart. ``tint`` shifts the grain's strength
     and the red channel, so that images of different tints can be told apart by a classifier.
@@ -87,7 +87,7 @@ def noise() -> Callable[..., Image.Image]:
 
 @pytest.fixture
 def fail_to_converge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the solver of linear probes fail at given values of C, in this process only.
+    """Return a function that makes linear probes fail at values of C, in this process only.
 
     ``fail_to_converge(10.0, n_images=60)``: only if there are 60 training images.
     """
@@ -106,7 +106,7 @@ def fail_to_converge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> ImageFolder:
-    """Makes a folder of folders: ``image_folder({"real": 6, "gan": 6})`` → its path.
+    """Return a function that creates a folder of origins: ``image_folder({"real": 6, "gan": 6})``.
 
     Keywords: ``name`` of the folder, ``size`` and ``suffix`` of all images, ``seed``. All images
     differ; origins differ in tint, in the order given.
@@ -132,7 +132,7 @@ def image_folder(tmp_path: Path) -> ImageFolder:
 
 
 def pack_images(file: Path, contents: Mapping[str, bytes], *, rows: int = 3) -> Path:
-    """Packs images' bytes into a ``.tar``, or ``.parquet`` with the hub's struct of bytes and path.
+    """Pack image bytes into a ``.tar``, or a ``.parquet`` with the hub's struct of bytes and path.
 
     ``rows``: of a group of Parquet's rows.
     """
@@ -151,7 +151,7 @@ def pack_images(file: Path, contents: Mapping[str, bytes], *, rows: int = 3) -> 
 
 
 def stored_rows(root: Path, encoder: Encoder) -> dict[bytes, bytes]:
-    """All rows of a feature store, opened anew, by key; each is in one segment, once."""
+    """Reopen a feature store and return its rows by key; check that no key is duplicated."""
     store = FeatureStore(root, encoder)
     assert sum(segment.rows for segment in store._segments) == len(store)
     keys = sorted(store.keys())
@@ -166,7 +166,7 @@ def pack() -> Callable[..., Path]:
 
 
 def save_tiny_clip(folder: Path, *, seed: int = 0) -> Path:
-    """Saves a random CLIP vision tower of 3 blocks × 32 with its image processor's config."""
+    """Save a random CLIP vision tower of 3 blocks × 32 with the config of its image processor."""
     import transformers
 
     torch.manual_seed(seed)
@@ -187,13 +187,13 @@ def save_tiny_clip(folder: Path, *, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a random CLIP vision tower: 3 blocks × 32, images of 32 × 32. Read only."""
+    """Folder of a random CLIP vision tower (3 blocks × 32, images of 32 × 32); do not modify it."""
     return save_tiny_clip(tmp_path_factory.mktemp("encoders") / "tiny_clip")
 
 
 @dataclass
 class CountingEncoder:
-    """An encoder of two blocks whose features are known: 2 × 2 and 4 × 4 pixel means.
+    """Encoder with two blocks of known features: means of 2 × 2 and of 4 × 4 pixels.
 
     ``images`` counts the images that passed through it, ``calls`` the passes. When ``images`` gets
     to ``fail_at``, the pass raises ``failure``. ``value`` (say NaN) replaces the features of the
@@ -222,14 +222,14 @@ class CountingEncoder:
 
     @staticmethod
     def preprocess(image: Image.Image) -> np.ndarray:
-        """8 × 8 pixels in 0…1, channels first."""
+        """Return 8 × 8 pixels in [0, 1], channels first."""
         small = image.resize((8, 8), Image.Resampling.BOX)
         return np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1) / 255)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Counts, then fails if it is to fail, else gives the means."""
+        """Count the images, fail if configured, and otherwise return the means."""
         self.calls += 1
-        # A pass is filled up by its last image: that is no image more.
+        # Padding repeats the last image; do not count the copies.
         passed = len(pixels)
         while passed > 1 and torch.equal(pixels[passed - 1], pixels[passed - 2]):
             passed -= 1
@@ -246,5 +246,5 @@ class CountingEncoder:
 
 @pytest.fixture
 def counting() -> Callable[..., CountingEncoder]:
-    """Makes :class:`CountingEncoder`; give its fields as keywords."""
+    """Return :class:`CountingEncoder`; its fields are keyword arguments."""
     return CountingEncoder

@@ -1,4 +1,4 @@
-"""The deterministic mode: one thread in every library, and encoders on the CPU."""
+"""Deterministic mode: one thread in every library, and encoders on the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from whichgen import deterministic
 from whichgen.encoders.devices import resolve_device
 from whichgen.errors import EncoderError
 
-#: Prints the threads of each library, then a digest of a singular value decomposition.
+#: Program that prints the threads of each library and a digest of a singular value decomposition.
 PROGRAM = """
 import sys
 from whichgen.deterministic import enable_deterministic_mode
@@ -30,7 +30,7 @@ print(hashlib.sha256(np.linalg.svd(x, full_matrices=False)[1].tobytes()).hexdige
 
 
 def said(*arguments: str) -> list[str]:
-    """What the program prints where two threads are asked for, whatever cores there are."""
+    """Run the program with two requested threads, regardless of the number of cores."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],

@@ -1,4 +1,4 @@
-"""Imports run one way: from earlier packages only, and never in a circle."""
+"""Modules import only from earlier packages, without circular imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import whichgen
 
-#: Packages and top-level modules, each of which may import from those before it.
+#: Packages and top-level modules; each can import only from those before it.
 LAYERS = (
     *("constants", "defaults", "errors", "option_names", "version", "progress", "deterministic"),
     *("io", "data", "evidence"),
@@ -30,7 +30,7 @@ MODULES = {module_name(path): path for path in ROOT.rglob("*.py")}
 
 
 def imported_modules(name: str) -> set[str]:
-    """Modules of whichgen that a module imports, also inside functions and for annotations."""
+    """Return the whichgen modules that a module imports, also in functions and for annotations."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

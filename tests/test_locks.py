@@ -1,4 +1,4 @@
-"""The lock files: one for every extra, each of which gives what pyproject.toml asks for."""
+"""Lock files: one per extra, consistent with pyproject.toml."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOCKS = ROOT / "tools" / "locks"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = {"base": [], **PROJECT["optional-dependencies"]}
 
-#: Their builds must fit the machine and each other; torch.txt has the version of the first.
+#: Their builds must match the machine and each other; torch.txt contains the version of the first.
 CHOSEN_APART = {"torch", "torchvision"}
 
 PYTHONS = ("3.11.7", "3.12.1", "3.13.0")
 
 
 def required(extra: str) -> Iterator[Requirement]:
-    """The package's own requirements, the extra's, and those of extras that it includes."""
+    """Return the requirements of the package and of an extra, including its nested extras."""
     for text in [*PROJECT["dependencies"], *EXTRAS[extra]]:
         requirement = Requirement(text)
         if requirement.name == PROJECT["name"]:
@@ -36,7 +36,7 @@ def required(extra: str) -> Iterator[Requirement]:
 
 
 def locked(name: str, python: str) -> dict[str, Version]:
-    """The versions that a lock has for a Python on Linux, by canonical name.
+    """Return the locked versions for a Python version on Linux, by canonical name.
 
     Fails if one is without a hash, is no exact version, or is there twice.
     """

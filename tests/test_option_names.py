@@ -1,4 +1,4 @@
-"""Messages name options as the interface in use spells them."""
+"""Messages spell options as on the command line or as in Python."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from test_layers import MODULES
 from whichgen.option_names import command_line_names, name_option
 
-#: An option of the command line, and complete commands, which may contain options.
+#: Pattern of an option, and of complete commands, which can contain options.
 _OPTION = re.compile(r"(?<![\w-])--[a-z]")
 _COMMAND = re.compile(r"(pip install|ray job submit|ray status|whichgen [a-z-]+|whichgen\[).*")
 
-#: Modules that are only run from the command line, or that contain options of other programs.
+#: Modules that run only from the command line, or contain options of other programs.
 _EXCEPT = ("whichgen.cli.", "whichgen.evidence.text_formats", "whichgen.service.app")
 
 

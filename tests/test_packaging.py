@@ -17,7 +17,7 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment variables with which Python can import hatchling, the build backend."""
+    """Return environment variables that let Python import hatchling, the build backend."""
     folder = tmp_path_factory.mktemp("hatchling")
     command = [*PIP, "install", "--target", str(folder), "hatchling"]
     if subprocess.run(command, check=False, capture_output=True).returncode:
@@ -27,20 +27,20 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory, builder: dict[str, str]) -> Path:
-    """Folder with the wheel and the sdist."""
+    """Build the wheel and the sdist; return their folder."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, env=builder, check=True, capture_output=True)
     return folder
 
 
-def test_sdist_carries_the_source_and_the_license_but_no_images(dist: Path) -> None:
+def test_sdist_contains_source_and_license_but_no_images(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/whichgen/__init__.py"} <= names
     assert not [name for name in names if name.startswith("demo/images")]
-    assert sdist.stat().st_size < 10_000_000  # half of it is the built-in model
+    assert sdist.stat().st_size < 10_000_000  # half of the size is the built-in model
 
 
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])

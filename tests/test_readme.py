@@ -1,4 +1,4 @@
-"""Every command and every Python block of the README is run as printed."""
+"""Run every command and every Python block of the README as printed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def create_workspace(folder: Path) -> Path:
     noise_image(77, (64, 48)).save(folder / "photo.jpg")
     write_genimage(folder / "dataset", noise_image)
     write_archives_of_genimage(folder / "downloads" / "GenImage")
-    # A tiny encoder in the hub's cache, in place of the default one.
+    # A tiny encoder in the hub's cache replaces the default encoder.
     cached = folder / "hub" / "hub" / "models--openai--clip-vit-base-patch16"
     save_tiny_clip(cached / "snapshots" / "tiny")
     (cached / "refs").mkdir()
@@ -133,7 +133,7 @@ def create_workspace(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all files that the README uses."""
+    """Create a folder with all files that the README uses."""
     return create_workspace(tmp_path_factory.mktemp("workspace"))
 
 
@@ -142,10 +142,10 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "whichgen").symlink_to(Path(sys.executable).parent / "whichgen")
-    # A link to a virtual environment's Python would not find the environment's packages.
+    # A link to the Python of a virtual environment would not find its packages.
     (venv / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (venv / "bin" / "python").chmod(0o755)
-    # The virtual environment is there: `make` must not make it once more.
+    # The virtual environment exists, so `make` must not create it again.
     (venv / "ready").touch()
     output = shell(
         f"make demo VENV={venv} OUT={tmp_path / 'run'}",
@@ -162,10 +162,10 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
     assert all(plot.is_file() for plot in plots)
     assert f"whichgen attribute YOUR_IMAGE -m {run}" in output
     assert re.search(r"^  \. \S+/bin/activate$", output, re.MULTILINE)
-    # The demo images must not give the origin away by file properties or mean color.
+    # File properties and mean color must not reveal the origin of demo images.
     results = json.loads((run / "results.json").read_text("utf-8"))
     assert not any(result["detected"] for result in results["shortcut_check"]["sets"])
-    # The saved model gives the answers of the evaluated one.
+    # The saved model gives the same answers as the evaluated model.
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         expected = {row["path"]: row["answer"] for row in list(csv.DictReader(file))[::8]}
     assert len(set(expected.values())) > 3
@@ -175,7 +175,7 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
 
 
 def test_make_test_is_what_ci_runs() -> None:
-    # Running it here would be a test suite that runs itself.
+    # Do not run `make test` here, because it would run this test again.
     assert "make test" in commands("make")
     steps = shell("make --dry-run --always-make test VENV=/venv", ROOT, MAKEFLAGS="")
     assert all(tool in steps for tool in ("ruff check", "ruff format", "mypy", "pytest"))
@@ -196,7 +196,7 @@ def test_every_python_block_runs(workspace: Path) -> None:
     shell(f"cat > readme.py <<'END'\n{code}\nEND\npython readme.py", workspace)
 
 
-def test_no_shell_line_is_left_untested() -> None:
+def test_all_shell_lines_are_tested() -> None:
     tested = len(commands("whichgen")) + len(commands("make"))
     assert tested == len(shell_lines())
 

@@ -106,7 +106,7 @@ def test_unfamiliar_images_are_predicted_as_unknown_on_request() -> None:
 
 
 def _source_data(n_sources: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One weak feature tells the origin; six strong ones tell only the source."""
+    """Draw one weak feature that depends on the origin, and six strong ones on the source."""
     rng = np.random.default_rng(0)
     y = np.repeat(["real", "gan"], 10 * n_sources)
     sources = np.array([f"site{i // 10}" for i in range(len(y))])
@@ -159,7 +159,7 @@ def test_sources_are_checked_and_can_be_routed() -> None:
 
 @pytest.fixture
 def images(noise: Callable[..., Image.Image], tmp_path: Path) -> tuple[list[Path], list[str]]:
-    """Ten images of each of three origins."""
+    """Write ten images of each of three origins."""
     paths, origins = [], []
     for tint, origin in enumerate(("real", "gan", "vae")):
         for i in range(10):
@@ -209,7 +209,7 @@ def test_invalid_input_is_reported(images: tuple[list[Path], list[str]], tiny_cl
     x, y = _data()
     with pytest.raises(FitError, match="Choose from linear, knn"):
         OriginClassifier(head="tree").fit(x, y)
-    with pytest.raises(ValueError, match="only one class"):
+    with pytest.raises(ValueError, match="has only one class"):
         OriginClassifier().fit(x, ["real"] * len(x))
     paths, origins = images
     classifier = OriginClassifier(backbone=str(tiny_clip), values=(1.0,), device="cpu")

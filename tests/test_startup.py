@@ -1,4 +1,4 @@
-"""What a command imports before it answers: heavy packages only where they are needed."""
+"""Commands import heavy packages only if they need them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_heavy_packages_are_not_imported(modules: str, absent: tuple[str, ...]) 
     assert not result.stdout.strip()
 
 
-#: Packages that ``evidence`` imports only for tables, options other than --json and manifests.
+#: Packages that ``evidence`` needs only for tables, manifests and options other than --json.
 LATER = {"rich", "typer", "pydantic", "c2pa", "defusedxml", "cryptography"}
 
 
@@ -45,11 +45,11 @@ LATER = {"rich", "typer", "pydantic", "c2pa", "defusedxml", "cryptography"}
     [
         ("PNG", "RGB", set()),
         ("WEBP", "RGB", set()),
-        ("PNG", "L", {"numpy"}),  # only colors can hold the watermarks that NumPy finds
+        ("PNG", "L", {"numpy"}),  # NumPy detects watermarks in color images only
         ("JPEG", "L", {"numpy"}),
     ],
 )
-def test_evidence_imports_what_the_file_needs(
+def test_evidence_imports_only_needed_packages(
     kind: str, mode: str, absent: set[str], tmp_path: Path
 ) -> None:
     Image.radial_gradient("L").convert(mode).save(tmp_path / "picture", kind)

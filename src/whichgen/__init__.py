@@ -1,4 +1,4 @@
-"""whichgen: attribute images to the generative model that made them, or to ``unknown``.
+"""whichgen: attribute images to the generative model that created them, or to ``unknown``.
 
 >>> from whichgen import Attributor
 >>> attributor = Attributor.load("runs/demo")  # doctest: +SKIP

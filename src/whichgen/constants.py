@@ -6,5 +6,5 @@ REAL = "real"
 #: Answer for an image whose generator is not among the known origins.
 UNKNOWN = "unknown"
 
-#: Answer for an image made by a generator that can't be identified.
+#: Answer for a synthetic image whose generator can't be identified.
 SYNTHETIC = "synthetic"

@@ -4,16 +4,16 @@ import os
 from pathlib import Path
 
 #: Cache folder for features, splits, sweeps and converted weights. Without a home folder, it is
-#: relative to the working folder; Path.home() would raise an error.
+#: relative to the working folder (``Path.home()`` would raise an error).
 CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
 
 #: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 
-#: Precision: fraction of right answers among those that name a generator, with sources.
+#: Target precision with sources: fraction of correct answers among those that name a generator.
 PRECISION = 0.95
 
-#: False-positive rate: fraction of real images that are called synthetic, with sources.
+#: Maximum false-positive rate with sources: fraction of real images classified as synthetic.
 FPR = 0.02
 
 #: Default vision encoder.
@@ -34,7 +34,7 @@ C_SWEEP = (-6, 5, 45)
 #: The paper's sweep of k: smallest and largest value, and number of values.
 K_SWEEP = (1, 20, 20)
 
-#: Maximum number of solver steps of a linear probe; no convergence by then is an error.
+#: Maximum number of solver iterations of a linear probe; a probe that needs more is an error.
 MAX_ITER = 1000
 
 #: Bootstrap resamples of a confidence interval or a paired comparison.

@@ -3,8 +3,8 @@
 Floating-point sums depend on the order of addition, and libraries split a sum over as many threads
 as there are cores. A float32 matrix product or a singular value can therefore differ in its last
 digits between one thread and two, even with fixed seeds. In deterministic mode, every library uses
-one thread, torch uses only deterministic algorithms, and encoders run on the CPU. Worker processes
-(``--jobs``) are still allowed: fits are independent and single-threaded.
+one thread, torch uses only deterministic algorithms, and encoders run on the CPU. Worker
+processes (``--jobs``) are still allowed, because fits are independent and single-threaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: Libraries read these when they are loaded, in this process and in workers.
+#: Environment variables that libraries read when they are loaded, in this process and in workers.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _state = {"on": False}
@@ -27,7 +27,7 @@ _state = {"on": False}
 def enable_deterministic_mode() -> None:
     """Enable deterministic mode until this process ends, also in worker processes started later.
 
-    Call this function before loading an encoder: loaded encoders stay on their device.
+    Call this function before loading an encoder, because loaded encoders are not moved to the CPU.
     """
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     import torch

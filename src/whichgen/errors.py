@@ -1,6 +1,6 @@
-"""Exceptions and warnings meant for the user.
+"""Exceptions and warnings for users.
 
-All exceptions of this module derive from :class:`WhichgenError`. The command line prints their
+All exceptions in this module derive from :class:`WhichgenError`. The command line prints the
 message and exits with status 1.
 """
 
@@ -46,7 +46,7 @@ class ConvergenceError(FitError):
 
 
 class ClusterError(WhichgenError):
-    """A Ray cluster can't be reached, or failed."""
+    """A Ray cluster is unreachable or failed."""
 
 
 class WhichgenWarning(UserWarning):

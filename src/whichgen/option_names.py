@@ -1,4 +1,4 @@
-"""Names of options in messages: as the interface in use, command line or Python, spells them."""
+"""Names of options in messages, in the spelling of the command line or of Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLE = "WHICHGEN_COMMAND_LINE"
 
 @contextmanager
 def command_line_names() -> Iterator[None]:
-    """In the ``with`` block, spell options as on the command line."""
+    """Spell options as on the command line in the ``with`` block."""
     previous = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = "1"
     try:
@@ -28,7 +28,7 @@ def name_option(option: str, python: str = "") -> str:
     Parameters
     ----------
     option
-        The option as on the command line, with or without a value: ``--device cpu``.
+        The option as on the command line, with or without a value, such as ``--device cpu``.
     python
         The same setting in Python; by default, the option in Python's spelling, ``device='cpu'``,
         in backticks.

@@ -6,7 +6,7 @@
 
 The estimator implements the paper's method: select the encoder block and C (or k) on a validation
 set drawn from the training images, then fit the head (classifier) on all training images. Use it in
-scikit-learn pipelines, grid searches and comparisons. Use the command line for experiments with
+scikit-learn pipelines, grid searches and comparisons; use the command line for experiments with
 held-out generators, confidence intervals and control experiments.
 
 A source is the website, repository or person that published an image. Pass the source of each image
@@ -70,14 +70,14 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Label that :meth:`predict` returns for images whose score is below the threshold. If
         ``None``, :meth:`predict` always returns the most probable origin.
     tpr : float, default=TPR
-        Fraction of the validation images, or of the held-out images with sources, that the
-        threshold accepts, in (0, 1]; :data:`whichgen.defaults.TPR` by default.
+        Fraction of the validation images (with sources: of the held-out images) that the threshold
+        accepts, in (0, 1]; :data:`whichgen.defaults.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
         the threshold, in (0, 1). There is no validation set if a class has only one image, or if
         there would be fewer training or validation images than classes. In this case, the middle
-        candidate block and value are selected, and the threshold accepts all images. Not used if
-        :meth:`fit` gets sources.
+        candidate block and value are selected, and the threshold accepts all images. Ignored if
+        :meth:`fit` is called with sources.
     device : str, default="auto"
         Device of the encoder: auto, openvino, cpu (torch), cuda or cuda:N.
     dtype : {"float32", "bfloat16"}, default="float32"
@@ -140,7 +140,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         With sources, selection and threshold are based on predictions for held-out sources: the
         sources are divided into at most :data:`~whichgen.training.held_out.SOURCE_FOLDS` folds, and
-        a head fitted on the other folds predicts each fold. The folds are made by
+        a head fitted on the other folds predicts each fold. The folds are assigned by
         :func:`whichgen.data.splits.source_folds.assign_folds`.
 
         Parameters
@@ -182,16 +182,19 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_origins = len(self.classes_)
         features = {0: X} if self.backbone is None else self._encode(X)
         check_consistent_length(next(iter(features.values())), labels)
-        method = self._head_method(len(labels))
+        method = self._make_head_method(len(labels))
         splits = self._split(labels) if sources is None else self._split_sources(labels, sources)
         n_train = min((len(train) for train, _ in splits), default=len(labels))
         values = method.candidate_values(n_train)
         candidates: list[tuple[float, int, float, float]] = []
         if not splits:
-            middle = list(features)[len(features) // 2], values[len(values) // 2]
-            candidates.append((float("nan"), *middle, -np.inf))
+            middle_block, middle_value = (
+                list(features)[len(features) // 2],
+                values[len(values) // 2],
+            )
+            candidates.append((float("nan"), middle_block, middle_value, -np.inf))
         held_out = np.concatenate([labels[val] for _, val in splits]) if splits else labels[:0]
-        failed: set[float] = set()
+        failed_values: set[float] = set()
         for block, x in features.items() if splits else ():
             predictions = call_single_threaded(_sweep_folds, method, x, labels, splits)
             for value, parts in predictions.items():
@@ -201,7 +204,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 accuracy = float((probabilities.argmax(axis=1) == held_out).mean())
                 threshold = threshold_at_tpr(probabilities.max(axis=1), self.tpr)
                 candidates.append((accuracy, block, value, threshold))
-            failed |= {value for value in values if len(predictions.get(value, [])) < len(splits)}
+            failed_values |= {
+                value for value in values if len(predictions.get(value, [])) < len(splits)
+            }
         candidates.sort(key=lambda candidate: candidate[0], reverse=True)
         for candidate in candidates:
             self.validation_accuracy_, self.block_, self.value_, self.threshold_ = candidate
@@ -209,13 +214,13 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             _, head = call_single_threaded(fit_first, method, x, labels, n_origins, [self.value_])
             if head is not None:
                 break
-            failed.add(self.value_)
+            failed_values.add(self.value_)
         else:
             raise ConvergenceError(
                 f"no value of {method.parameter} converged. {convergence_advice()}"
             )
-        if failed:
-            text = ", ".join(f"{value:g}" for value in sorted(failed))
+        if failed_values:
+            text = ", ".join(f"{value:g}" for value in sorted(failed_values))
             warnings.warn(
                 f"{method.parameter} = {text} did not converge on every block and fold",
                 WhichgenWarning,
@@ -293,24 +298,26 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _check_classes(self) -> None:
-        """Check the names and the number of the classes before any image is encoded."""
+        """Check the number and the names of the classes before images are encoded."""
         if len(self.classes_) < 2:
             raise ValueError(
-                f"only one class: {self.classes_[0]!r}. Pass images of at least two classes."
+                f"y has only one class, {self.classes_[0]!r}. Pass images of at least two classes."
             )
         if self.unknown is not None and self.unknown in self.classes_.tolist():
-            raise ValueError(f"{self.unknown!r} is a class and `unknown`. Set another `unknown`.")
+            raise ValueError(
+                f"{self.unknown!r} is both a class and the value of `unknown`. Set another value."
+            )
         try:
             validate_origin_names([c for c in self.classes_.tolist() if isinstance(c, str)])
         except DataError as error:
             raise ValueError(str(error)) from None
 
-    def _head_method(self, n_images: int) -> SweepMethod:
+    def _make_head_method(self, n_images: int) -> SweepMethod:
         if self.head not in ("linear", "knn"):
             raise FitError(f"unknown head {self.head!r}. Choose from linear, knn.")
         if self.head == "linear":
             return LinearMethod(tuple(PAPER_C if self.values is None else self.values))
-        if self.values is None:  # at most as many neighbors as half of the images
+        if self.values is None:  # k is at most half the number of images
             return KnnMethod(tuple(k for k in PAPER_K if k <= max(1, n_images // 2)))
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
@@ -387,7 +394,7 @@ def _sweep_folds(
 
 @lru_cache(maxsize=1)
 def _load_encoder(name: str, device: str, dtype: str) -> Encoder:
-    """Load an encoder; the last loaded encoder is cached for later calls."""
+    """Load an encoder; the most recently loaded encoder is cached."""
     from whichgen.encoders.loading import load_encoder
 
     return load_encoder(name, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The command line in this process, with one run that the tests share."""
+"""Run the command line in this process; share one training run between tests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Result:
 
     @property
     def message(self) -> str:
-        """Messages on standard error, without progress bars, in one line."""
+        """Messages on standard error in one line, without progress bars."""
         lines = (line.strip() for line in self.err.splitlines())
         return " ".join(line for line in lines if line and "0:00:0" not in line)
 
 
 def whichgen(*arguments: object, wide: bool = True, stdin: bytes = b"") -> Result:
     """Run ``whichgen ARGUMENTS``; a traceback fails the test."""
-    get_console.cache_clear()  # consoles keep the width in COLUMNS
+    get_console.cache_clear()  # cached consoles keep the old width
     words = expand_blocks([str(a) for a in arguments])
     runner = CliRunner(env={"COLUMNS": "200"} if wide else {})
     result = runner.invoke(build_app(words), words, input=stdin)
@@ -45,7 +45,7 @@ def whichgen(*arguments: object, wide: bool = True, stdin: bytes = b"") -> Resul
 
 @pytest.fixture(scope="session", autouse=True)
 def _fits_in_this_process() -> Iterator[None]:
-    """Fit in this process, so that no test waits for worker processes to start."""
+    """Fit in this process, because worker processes start slowly."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
         yield
@@ -62,7 +62,7 @@ class Site:
     run: Path
 
     def options(self, *, data: object = None, out: str = "out") -> list[object]:
-        """The options that every fit needs, with the reference implementation's flags."""
+        """Training options, spelled as in the reference implementation."""
         where = ["-c", "base", "-d", data or self.images, "--device", "cpu"]
         return [*where, "-o", self.folder / out, "--backbone", self.clip, "--cache-dir", self.cache]
 
@@ -78,7 +78,7 @@ def shared_site(
     tiny_clip: Path,
     noise: Callable[..., Image.Image],
 ) -> Site:
-    """Create the site that :func:`site` copies."""
+    """Create the folder that :func:`site` copies."""
     folder = tmp_path_factory.mktemp("site")
     for tint, origin in enumerate(ORIGINS):
         (folder / "images" / origin).mkdir(parents=True)
@@ -100,7 +100,7 @@ def site(shared_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(shared_site.folder, folder)
     monkeypatch.chdir(folder)
     # The first run has them; they are most of the time of a small fit.
-    monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
+    monkeypatch.setattr("whichgen.report.run_folder.plot_run", lambda _: [])
     return Site(
         folder,
         folder / "images",

@@ -1,4 +1,4 @@
-"""The program: help, version, spellings of options, wrong command lines."""
+"""Help, version, option aliases and invalid command lines."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def options(command: str) -> dict[str, typer.core.TyperOption]:
         ("", ""),
     ],
 )
-def test_one_flag_takes_several_blocks(arguments: str, expanded: str) -> None:
+def test_one_blocks_flag_accepts_several_blocks(arguments: str, expanded: str) -> None:
     assert expand_blocks(arguments.split()) == expanded.split()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_80_columns_in_plain_options(command: str) -> None:
+def test_help_fits_80_columns_without_truncation(command: str) -> None:
     result = whichgen(*command.split(), "--help", wide=False)
     assert result.code == 0
     text = " ".join(result.out.split())
@@ -76,7 +76,7 @@ def test_help_fits_80_columns_in_plain_options(command: str) -> None:
         assert name == "--data" or len(option.help or "") <= 75, name
 
 
-def test_an_option_means_the_same_in_every_command() -> None:
+def test_options_have_the_same_meaning_in_every_command() -> None:
     every = {command: options(command) for command in COMMANDS}
     for command in MODEL_COMMANDS:
         assert {"--model", "--verify-key"} <= every[command].keys()
@@ -122,7 +122,7 @@ def test_help_has_panels_and_version_is_the_package_version() -> None:
 def test_spellings_of_the_reference_implementation_are_hidden_aliases(
     command: str, alias: str, name: str | None
 ) -> None:
-    """An accepted option lets the command reach its work, which fails on the dataset or model."""
+    """If the alias is accepted, the command fails later, on the missing dataset or model."""
     result = whichgen(command, alias, *(["-d", "nowhere/x"] if command != "fewshot" else []))
     assert result.code == (1 if name else 2)
     page = whichgen(command, "--help").out
@@ -153,9 +153,9 @@ def test_the_package_runs_as_a_module() -> None:
     assert importlib.metadata.entry_points(group="console_scripts", name="whichgen")
 
 
-# The others use the built-in model.
+# Commands that are not listed use the built-in model.
 @pytest.mark.parametrize("command", MODEL_COMMANDS[3:])
-def test_a_missing_model_is_one_clear_message(
+def test_missing_model_is_reported(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -165,7 +165,7 @@ def test_a_missing_model_is_one_clear_message(
         words = []
     result = whichgen(*command.split(), *words)
     assert result.code == 1
-    expected = "no gallery found in" if command == "gallery search" else "no model given"
+    expected = "no gallery found in" if command == "gallery search" else "--model is missing"
     assert expected in result.message
     assert command == "gallery search" or "output/fusion/openai" in result.message
     for name in "abcd":
@@ -187,7 +187,7 @@ def test_a_missing_model_is_one_clear_message(
         (["attribute", "-m", "model"], "images"),
     ],
 )
-def test_a_wrong_command_line_names_the_word(arguments: Sequence[str], name: str) -> None:
+def test_invalid_argument_is_named_in_the_message(arguments: Sequence[str], name: str) -> None:
     result = whichgen(*arguments)
     assert result.code == 2
     assert name in result.err

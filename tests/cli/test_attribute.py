@@ -1,4 +1,4 @@
-"""``attribute``: answers on the terminal and as JSON, CSV and Parquet, whatever the files are."""
+"""``attribute``: answers as table, JSON, CSV and Parquet, for valid and invalid files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .conftest import Result, Site, whichgen
 
 
 def answers(result: Result) -> list[dict[str, Any]]:
-    """The JSON on standard output."""
+    """Parse the JSON on standard output."""
     rows: list[dict[str, Any]] = json.loads(result.out)
     return rows
 
 
 def huge_png(side: int) -> bytes:
-    """The head of a PNG of side × side pixels: no more is needed to refuse it."""
+    """Return the header of a PNG of side × side pixels, which is enough to reject the image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -101,7 +101,9 @@ def test_an_unstable_answer_is_marked_and_the_check_can_be_turned_off(
     result = whichgen(*command)
     assert re.search(r"origin +level +unstable +percentile", result.out)
     assert len(re.findall(r"\bjpeg\b", result.out)) == changed
-    assert re.search(r"6 encodings per image, \d+\.\d s; --no-stability", result.message)
+    assert re.search(
+        r"6 encodings per image \(\d+\.\d s in total\); turn it off with", result.message
+    )
     rows = list(csv.DictReader(io.StringIO(whichgen(*command, "--csv").out)))
     assert [row["original_answer"] for row in rows] == [a["original_answer"] for a in after]
     result = whichgen(*command, "--no-stability")
@@ -205,7 +207,7 @@ def test_unusual_image_formats_are_attributed(site: Site) -> None:
         assert sum(a["probabilities"].values()) == pytest.approx(1)
 
 
-def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
+def test_unreadable_images_are_reported_after_the_results(site: Site) -> None:
     (site.folder / "text.png").write_text("no image")
     content = io.BytesIO()
     with Image.open("images/real/000.png") as file:
@@ -237,7 +239,7 @@ def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--parquet", "a.parquet"]])
-def test_file_names_need_not_be_unicode(site: Site, form: list[str]) -> None:
+def test_file_names_can_be_invalid_unicode(site: Site, form: list[str]) -> None:
     name = os.fsdecode(b"images/real/\xff.png")
     Path("images/real/000.png").rename(name)
     result = whichgen("attribute", "-m", site.run, "images/real", *form)
@@ -249,7 +251,7 @@ def test_empty_and_missing_folders_are_errors(site: Site) -> None:
     result = whichgen("attribute", "-m", site.run, "empty")
     assert (result.code, result.message) == (
         1,
-        "error: empty contains no images. Give image files or a folder of images.",
+        "error: empty contains no images. Specify image files or a folder of images.",
     )
     result = whichgen("attribute", "-m", site.run, "nowhere")
     assert result.code == 1
@@ -261,7 +263,7 @@ def test_empty_and_missing_folders_are_errors(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION_FILE, HEAD_FILE])
-def test_a_model_file_cut_in_half_is_one_message(site: Site, name: str) -> None:
+def test_truncated_model_file_is_reported(site: Site, name: str) -> None:
     file = site.run / "model" / name
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     for command in (["attribute", "-m", site.run, "images"], ["evaluate", "-m", site.run]):
@@ -292,9 +294,7 @@ def test_a_moved_encoder_is_named_with_backbone(site: Site) -> None:
     assert result.code == 0, result.err
 
 
-def test_ctrl_c_and_a_full_disk_give_one_message(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_and_a_full_disk_are_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
     def fail_on_full_disk(*_: object) -> None:
@@ -343,7 +343,7 @@ def test_only_a_pdf_report_needs_fpdf(site: Site, monkeypatch: pytest.MonkeyPatc
     assert "PDF: extra serve" in whichgen("attribute", "--help").out
 
 
-def test_an_unknown_report_suffix_fails_before_the_work(site: Site) -> None:
+def test_unknown_report_suffix_fails_before_attribution(site: Site) -> None:
     result = whichgen(
         "attribute", "-m", site.folder / "nothing", site.images, "--report", "case.doc"
     )
@@ -360,6 +360,6 @@ def test_tiny_images_are_noted(site: Site) -> None:
     assert "Too small" not in result.message
 
 
-def test_handed_noise_of_8_pixels_is_noted(site: Site, shared: Path) -> None:
+def test_sample_of_8_pixels_of_noise_is_noted(site: Site, shared: Path) -> None:
     result = whichgen("attribute", "-m", site.run, shared / "cases/8x8.png", "--no-stability")
     assert "(8x8.png): Too small: 8 × 8 pixels" in result.message

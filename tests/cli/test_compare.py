@@ -1,4 +1,4 @@
-"""``compare``, the controls of a run, and ``dataset leaks``."""
+"""``compare``, control experiments and ``dataset shortcuts``."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     assert "A - B" in result.out
     alone = whichgen("compare", site.run)
     assert alone.code == 1
-    assert "only one run given" in alone.message
+    assert "compare needs at least two run folders" in alone.message
     rows = (runs[1] / "predictions.csv").read_text().splitlines(keepends=True)
     (runs[1] / "predictions.csv").write_text("".join(rows[:-1]))
     different = whichgen("compare", *runs)
     assert different.code == 1
     assert "were not tested on the same unknown images" in different.message
-    assert "Comparing" not in different.err  # no unfinished progress bar stays
+    assert "Comparing" not in different.err  # no unfinished progress bar remains
 
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
@@ -68,7 +68,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
 def test_dataset_shortcuts(site: Site) -> None:
     result = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
     assert result.code == 0, result.err
-    # The site's origins differ by their tint.
+    # The origins of the test images differ in tint.
     assert "Shortcut warning" in result.message
     assert "color" in result.out
 
@@ -92,7 +92,7 @@ def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
     assert "bootstrap intervals over test groups of images" in (folder / "report.md").read_text()
 
 
-def test_a_control_that_fails_does_not_take_the_result_with_it(
+def test_failed_control_experiment_keeps_the_results(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -102,7 +102,7 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
     result = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert result.code == 0, result.err
     assert (
-        "The report omits the shuffled-label control, which failed: did not converge"
+        "The shuffled-label control failed and is omitted from the report: did not converge"
         in result.message
     )
     assert (site.folder / "f/tiny_clip/images/report.md").is_file()

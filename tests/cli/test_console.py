@@ -9,7 +9,7 @@ import whichgen.cli.console as console_module
 from whichgen.cli.console import shorten_path, show_table
 
 
-def test_narrow_table_wraps_titles_but_no_number_or_name(
+def test_narrow_table_wraps_titles_but_not_numbers_or_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(console_module, "get_console", lambda: Console(width=60))

@@ -1,4 +1,4 @@
-"""``dataset split`` and ``dataset check``, and data sets that are not as they should be."""
+"""``dataset split``, ``check`` and ``prepare``, and invalid datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_split_writes_annotations_and_a_table(site: Site) -> None:
     assert "images: images per split" in result.out
     train = Path("dataset/images/split1_train/annotations/split1_train.txt")
     assert len(train.read_text().splitlines()) == 18
-    # The folder `images` exists, but the printed name is that of the annotation files.
+    # A folder `images` exists, but the printed name refers to the annotation files.
     name = result.message.partition("Train with --data ")[2]
     assert name == "images:split=split1"
     result = whichgen("knn", *site.options(data=name), "--K", 2)
@@ -89,7 +89,10 @@ def test_check_counts_sources(site: Site) -> None:
         folder.mkdir(exist_ok=True)
         path.rename(folder / path.name)
     result = whichgen("dataset", "check", "images")
-    assert result.message.count("If these subfolders are sources, add --sources folders") == 1
+    assert (
+        result.message.count("If the subfolders of the origins are sources, add --sources folders")
+        == 1
+    )
     result = whichgen("dataset", "check", "images", "--sources", "folders")
     assert result.code == 0, result.err
     assert "images per source" in result.out
@@ -147,7 +150,7 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )
-def test_a_wrong_option_is_one_message(site: Site, command: list[str], message: str) -> None:
+def test_invalid_option_is_reported(site: Site, command: list[str], message: str) -> None:
     (site.folder / "blocked").write_text("a file")
     for origin in ("vae", "flow"):
         shutil.copytree(site.images / origin, site.folder / "deep/gan" / origin)
@@ -167,14 +170,14 @@ def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     result = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
     assert result.code == 0, result.err
-    assert "Unreadable files left out: 2. First error: " in result.message
+    assert "Unreadable files skipped: 2. First error: " in result.message
     skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
     assert len(skipped.splitlines()) == 2
     assert "damaged or truncated" in skipped
 
 
 def test_published_layouts_are_read_and_explained(site: Site) -> None:
-    """The layout of GenImage: photographs count as such, in every command."""
+    """In GenImage's layout, every command recognizes the photographs."""
     for split, files in (("train", slice(0, 7)), ("val", slice(7, 10))):
         for name, kind in (("gan", "ai"), ("vae", "ai"), ("real", "nature"), ("ddpm", "ai")):
             folder = Path("set", "gan" if name == "real" else name, split, kind)
@@ -210,7 +213,7 @@ def test_photographs_in_a_folder_of_another_name(site: Site) -> None:
 
 
 def test_genimage_is_prepared_checked_and_used(site: Site) -> None:
-    """From GenImage's images to a model of one of its splits, without published files."""
+    """Train a model on a GenImage split, using only the images."""
     names = (
         *("ADM/imagenet_ai_0508_adm", "BigGAN/imagenet_ai_0419_biggan", "glide/imagenet_glide"),
         *("Midjourney/imagenet_midjourney", "stable_diffusion_v_1_4/imagenet_ai_0419_sdv4"),

@@ -1,4 +1,4 @@
-"""``discover``: from a folder of images to groups that can be result."""
+"""``discover``: group a folder of images and enroll a group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whichgen.models.saved_model import load_model
 from .conftest import Site, whichgen
 
 
-def test_a_discovered_group_can_be_result(site: Site) -> None:
+def test_discovered_group_can_be_enrolled(site: Site) -> None:
     (site.images / "flow" / "broken.png").write_bytes(b"no image")
     result = whichgen(
         *(

@@ -1,4 +1,4 @@
-"""Real full disks and real read-only places, which take the right to mount."""
+"""Full disks and read-only folders, simulated by mounting file systems (needs root)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .conftest import GRID, UNKNOWN, Result, Site, whichgen
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system in memory at ``folder``."""
+    """In-memory file system mounted at ``folder``."""
 
     folder: Path
 
     def remount(self, options: str) -> None:
-        """Changes its size, or whether it can be written."""
+        """Change the size of the file system, or make it read-only."""
         subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 64 MiB."""
+    """Mount a disk of 64 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
@@ -42,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> Result:
-    """The run that all tests share, in other places."""
+    """Run ``whichgen linear`` with another cache or output folder."""
     where = ["-d", data or site.images, "--cache-dir", cache, "-o", out]
     encoder = ["-c", "base", "--backbone", site.clip, "--device", "cpu"]
     return whichgen("linear", *where, *encoder, *UNKNOWN, "-b", 0, 1, 2, *GRID)
@@ -99,7 +99,7 @@ def test_a_read_only_cache_is_used(site: Site, disk: Disk) -> None:
     result = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
     assert result.code == 0, result.err
     assert figures(site.folder / "again/tiny_clip/images") == figures(site.run)
-    # No sweep is kept of another head, and none is needed to go on.
+    # The cache has no sweep of another head, and the run does not need it.
     other = ["--cache-dir", disk.folder / "cache", "-o", site.folder / "knn", *UNKNOWN]
     assert whichgen("knn", *site.options(), *other).code == 0
 
@@ -121,7 +121,7 @@ def test_a_damaged_segment_in_a_read_only_cache_is_an_error(site: Site, disk: Di
     assert "can't write the feature store" in result.message and "Read-only" in result.message
 
 
-def test_an_unwritable_folder_fails_before_the_work(
+def test_unwritable_folder_fails_before_training(
     site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(site.run, disk.folder / "run")
@@ -142,7 +142,7 @@ def test_an_unwritable_folder_fails_before_the_work(
             result = whichgen(*arguments)
             assert result.code == 1, arguments
             assert "is not writable. Choose another folder" in result.message
-    # To read from is another matter: images, and a model.
+    # Images and models can be read from a read-only folder.
     result = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
     assert result.code == 0 and json.loads(result.out)[0]["origin"]
     where = {"cache": site.folder / "c2", "out": site.folder / "o2"}
@@ -150,7 +150,7 @@ def test_an_unwritable_folder_fails_before_the_work(
 
 
 def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two runs in one folder, the second to finish fails."""
+    """If two runs share a folder, the second to finish fails."""
     import whichgen.cli.training as training_module
 
     out = site.folder / "both"

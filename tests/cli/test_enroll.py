@@ -1,4 +1,4 @@
-"""``enroll`` and ``fewshot``: a new origin from a few images."""
+"""``enroll`` and ``few-shot``: add a new origin from a few images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .test_evaluate import refer_here
 
 
 def enroll(site: Site, *arguments: object) -> Any:
-    """``whichgen enroll RUN ARGUMENTS`` on the CPU."""
+    """Run ``whichgen enroll`` on the CPU."""
     return whichgen("enroll", "-m", site.run, *arguments, "--device", "cpu")
 
 

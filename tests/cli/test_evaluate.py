@@ -1,4 +1,4 @@
-"""``robustness`` and ``evaluate``: a saved model on test images."""
+"""``robustness`` and ``evaluate``: evaluate a saved model on test images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .conftest import UNKNOWN, Site, whichgen
 
 
 def refer_here(site: Site) -> None:
-    """Make the model's record name the copy's images."""
+    """Change the dataset recorded in the model to the images of this copy."""
     file = site.run / "model" / DESCRIPTION_FILE
     record = json.loads(file.read_text())
     record["run_metadata"]["config"]["data"] = str(site.images)
@@ -26,19 +26,19 @@ def refer_here(site: Site) -> None:
 
 @pytest.fixture
 def mine(site: Site) -> Site:
-    """A site whose run refers to its own images."""
+    """Copy of the shared folder whose run refers to the copied images."""
     refer_here(site)
     return site
 
 
 def figures(out: str) -> dict[str, str]:
-    """Metric → figure of a table on the terminal."""
+    """Parse a table on the terminal: value of each metric."""
     cells = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
     return {c[0]: c[1] for c in cells if len(c) >= 2}
 
 
 def results(site: Site) -> Any:
-    """The test figures of the site's run."""
+    """Read the test metrics of the shared run."""
     return json.loads((site.run / "results.json").read_text())["test"]
 
 
@@ -61,7 +61,7 @@ def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> 
 
 
 def test_evaluate_reports_skipped_files(mine: Site) -> None:
-    # A split leaves unreadable files out; of an annotated set they come as far as extraction.
+    # Splitting skips unreadable files; annotated datasets still contain them during extraction.
     result = whichgen("dataset", "split", "images", "--unknown", "ddpm,flow", "-o", "sets")
     assert result.code == 0, result.err
     test_list = Path("sets/images/split1_test/annotations/split1_test_out_all.txt")
@@ -71,7 +71,7 @@ def test_evaluate_reports_skipped_files(mine: Site) -> None:
         "evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache
     )
     assert result.code == 0, result.err
-    assert "Unreadable files left out: 1. First error: " in result.message
+    assert "Unreadable files skipped: 1. First error: " in result.message
     assert "no such file" in result.message
 
 
@@ -109,7 +109,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
     file.write_text(json.dumps(record))
     result = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
     assert result.code == 1
-    assert "Name a dataset with --data" in result.message
+    assert "Specify a dataset with --data" in result.message
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
         (["--backbone", "someone/no-such-model"], "nor in the hub's cache"),
     ],
 )
-def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: str) -> None:
+def test_invalid_option_is_reported(mine: Site, options: list[str], message: str) -> None:
     result = whichgen("robustness", "-m", mine.run, "--cache-dir", mine.cache, *options)
     assert result.code == 1
     assert result.message.startswith("error: ")
@@ -169,7 +169,7 @@ def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
     assert "Possibly optimistic: the model does not record" in result.out
 
 
-def test_experiments_with_sources_say_so(site: Site) -> None:
+def test_experiments_note_the_sources(site: Site) -> None:
     move_to_sources(site)
     sources = (*UNKNOWN, "--sources", "folders")
     options = (*site.options(out="low"), *sources, "--shots", 2, "--repeats", 1)
@@ -218,7 +218,7 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
     shutil.copy(copied, site.images / "gan" / "gan-site2" / "copy.png")
     result = whichgen(*command, "--folds", 3, "--head", "knn")
     assert result.code == 0, result.err
-    assert "2 sources with near-duplicates of each other" in result.out + result.message
+    assert "2 sources share near-duplicates with other sources" in result.out + result.message
     result = whichgen(*command, "--augment", "jpeg")
     assert result.code == 1
     assert "does not support --augment" in result.message

@@ -18,7 +18,7 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Create an image that names its generator and one without metadata."""
+    """Create an image with its generator in the metadata, and one without metadata."""
     monkeypatch.chdir(tmp_path)
     info = PngInfo()
     info.add_text("parameters", "a [bold]cat[/]\nSteps: 20, Sampler: Euler, Model: toy_v1")
@@ -104,7 +104,7 @@ def test_unreadable_metadata_is_a_note(images: Path) -> None:
     assert "XMP can't be read" in result.message
 
 
-def test_trust_list_without_certificates_is_refused(images: Path) -> None:
+def test_trust_list_without_certificates_is_rejected(images: Path) -> None:
     (images / "anchors.pem").write_text("no certificate", encoding="utf-8")
     result = whichgen("evidence", images, "--trust-list", images / "anchors.pem")
     assert result.code == 1
@@ -130,7 +130,7 @@ def test_aliases_name_the_origin(images: Path, tmp_path: Path) -> None:
     assert "does not exist" in result.message
 
 
-def test_damaged_image_without_findings_is_not_called_empty(images: Path) -> None:
+def test_damaged_image_is_not_reported_as_without_metadata(images: Path) -> None:
     data = (images / "made [of].png").read_bytes()
     (images / "cut.png").write_bytes(data[: data.index(b"IDAT") + 20])
     result = whichgen("evidence", images / "cut.png")

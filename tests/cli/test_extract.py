@@ -16,7 +16,7 @@ from .conftest import Site, whichgen
 
 
 def pack_origins(site: Site) -> Path:
-    """The images of two origins in a tar and a Parquet file."""
+    """Pack the images of two origins into a tar and a Parquet file."""
     folder = site.folder / "packed"
     for origin, suffix in (("real", "tar"), ("gan", "parquet")):
         files = sorted((site.images / origin).iterdir())
@@ -32,7 +32,7 @@ def test_extracted_features_are_reused(site: Site) -> None:
     assert "30 images, 30 newly encoded. Features: " in result.message
     result = whichgen("extract", "images", *options)
     assert "50 images, 20 newly encoded" in result.message
-    # A fit on the same images finds all of them.
+    # Training on the same images reuses all features.
     (store,) = (site.folder / "new" / "features").iterdir()
     before = sorted(store.iterdir())
     result = whichgen(
@@ -42,7 +42,7 @@ def test_extracted_features_are_reused(site: Site) -> None:
     assert sorted(store.iterdir()) == before
 
 
-def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
+def test_unreadable_files_are_listed_and_other_features_stored(site: Site) -> None:
     (site.folder / "images/real/000.png").write_text("no image")
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     result = whichgen("extract", "images/real", *options)
@@ -60,7 +60,7 @@ def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
         (["attribute-bulk", "-m", "{run}", "images", "-o", "list.txt"], "is not writable"),
     ],
 )
-def test_wrong_options_are_one_message(site: Site, arguments: list[str], message: str) -> None:
+def test_invalid_options_are_reported(site: Site, arguments: list[str], message: str) -> None:
     (site.folder / "list.txt").write_text("")
     result = whichgen(*(a.format(run=site.run) for a in arguments))
     assert result.code == 1

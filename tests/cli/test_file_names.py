@@ -1,4 +1,4 @@
-"""Every command works with every file name and folder that a file system allows."""
+"""Commands work with all valid file and folder names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from whichgen.cli.app import protect_names
+from whichgen.cli.app import prefix_hyphens
 from whichgen.models.saved_model import load_model
 
 from .conftest import GRID, Site, whichgen
@@ -26,7 +26,7 @@ SHOWN = {os.fsdecode(b"caf\xe9.png"): r"caf\xe9.png"}
 
 @pytest.fixture
 def odd(site: Site) -> Site:
-    """The site with odd names in its first origins, and what computers leave in folders."""
+    """Copy of the shared folder with unusual file names and system files such as ``.DS_Store``."""
     for origin in ("real", "gan"):
         for file, name in zip(sorted((site.images / origin).iterdir()), ODD, strict=False):
             file.rename(file.with_name(name))
@@ -81,7 +81,7 @@ def test_train_and_use_a_model(odd: Site) -> None:
 def test_shell_globs(odd: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(odd.images / "real")
     names = sorted(path.name for path in Path().glob("*.png") if not path.name.startswith("."))
-    command = ["attribute", *protect_names(names), "-m", odd.run, "--no-stability"]
+    command = ["attribute", *prefix_hyphens(names), "-m", odd.run, "--no-stability"]
     shown = [SHOWN.get(name, name) for name in names]
     with pytest.warns(UserWarning, match="@user"):
         answers = json.loads(whichgen(*command, "--json").out)
@@ -94,4 +94,4 @@ def test_shell_globs(odd: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.code == 0, result.err
     page = Path("report.html").read_text()
     assert r"caf\xe9.png" in page and "日本語 עברית 😀.png" in page
-    assert whichgen("evidence", *protect_names(names)).code == 0
+    assert whichgen("evidence", *prefix_hyphens(names)).code == 0

@@ -1,4 +1,4 @@
-"""``whichgen fuse``: a run's folder, and a model that answers as the run did."""
+"""``whichgen fuse``: its run folder, and the predictions of its saved model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import pytest
 
 from whichgen.evaluation.all_metrics import TITLES
-from whichgen.report.figures.run_plots import run_plots
+from whichgen.report.figures.run_plots import plot_run
 
 from .conftest import UNKNOWN, Site, whichgen
 
@@ -17,7 +17,7 @@ from .conftest import UNKNOWN, Site, whichgen
 def test_fuse_writes_a_run_whose_model_repeats_its_predictions(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whichgen.report.run_folder.run_plots", run_plots)
+    monkeypatch.setattr("whichgen.report.run_folder.plot_run", plot_run)
     result = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
     assert result.code == 0, result.err
     assert "Candidate members" in result.out
@@ -73,7 +73,7 @@ def test_an_encoder_without_traces_has_one_member(site: Site) -> None:
 def test_patches_and_crops_are_members_of_a_local_encoder(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(site.clip.parent)  # a relative folder must be found from elsewhere
+    monkeypatch.chdir(site.clip.parent)  # a relative folder must work from another working folder
     backbone = f"{site.clip.name}:patches+{site.clip.name}:crops"
     result = whichgen(
         *("fuse", *site.options(out="variants"), *UNKNOWN, "--backbone", backbone),
@@ -92,7 +92,7 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
     assert result.code == 0, result.err
 
 
-def test_wrong_options_fail_before_images_are_read(site: Site) -> None:
+def test_invalid_options_fail_before_images_are_read(site: Site) -> None:
     for options, message in (
         (("-b", 1), "Omit --blocks"),
         (("--scores", "magic"), "unknown open-set score 'magic'"),
@@ -119,7 +119,7 @@ def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     assert "the coverage must be greater than 0 and less than 1" in result.message
 
 
-def test_augmentation_gives_experts_and_the_model_can_be_used_and_extended(site: Site) -> None:
+def test_model_with_experts_can_be_used_and_extended(site: Site) -> None:
     result = whichgen(
         *("fuse", *site.options(out="robust"), *UNKNOWN, "--augment", "all", "--C", 10),
         *("--shuffles", 2, "--no-shortcut-check"),

@@ -84,7 +84,7 @@ def test_cached_images_are_not_decoded_again(site: Site, monkeypatch: pytest.Mon
     assert result.code == 0, result.err
 
 
-def test_wrong_options_are_one_message(site: Site) -> None:
+def test_invalid_options_are_reported(site: Site) -> None:
     Path("empty").mkdir()
     for data, options, message in (
         ("empty", (), "no readable image found"),
@@ -125,7 +125,7 @@ def test_damaged_gallery_or_one_of_another_model_is_rejected(
     assert "vectors.npy does not match its digest" in result.message
 
 
-def test_moved_model_must_be_named(site: Site) -> None:
+def test_moved_model_requires_the_model_option(site: Site) -> None:
     assert build(site).code == 0
     file = Path("gallery/gallery.json")
     description = json.loads(file.read_text())
@@ -134,14 +134,14 @@ def test_moved_model_must_be_named(site: Site) -> None:
         file.write_text(json.dumps(description))
         result = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert result.code == 1
-        assert "Name its folder with --model" in result.message
+        assert "Specify its folder with --model" in result.message
     assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
 def test_unreachable_service_is_reported_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # it would be called
+    monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # must not be called
     result = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
     assert result.code == 1
     assert "the request to Qdrant failed" in result.message
@@ -160,8 +160,8 @@ def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     Path("images/vae/broken.png").write_bytes(b"no image")
     result = build(site)
     assert result.code == 0
-    assert "Unreadable files left out: 1" in result.message
-    assert "Duplicate files left out: 1" in result.message
+    assert "Unreadable files skipped: 1" in result.message
+    assert "Duplicate files skipped: 1" in result.message
     assert "Duplicate files with different origins: 1" in result.message
     result = whichgen(
         "gallery", "search", "-g", "gallery", "images/vae/broken.png", "images/gan/001.png"
@@ -202,7 +202,9 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
     description = json.loads(Path("remote/gallery.json").read_text())
     assert description["collection"] == f"whichgen-{description['model'][:16]}"
     assert service.count(description["collection"]).count == 50
-    assert build(site, "-o", "local").code == 0  # the variable alone makes no Qdrant gallery
+    assert (
+        build(site, "-o", "local").code == 0
+    )  # the environment variable alone does not select Qdrant
     rows = {name: search("images/gan", "-k", 4, gallery=name) for name in ("remote", "local")}
     for one, other in zip(rows["remote"], rows["local"], strict=True):
         assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]

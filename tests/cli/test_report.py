@@ -11,7 +11,7 @@ from whichgen.io.tables import percent
 from .conftest import Site, whichgen
 
 
-def test_a_run_gets_a_page_with_its_figures_and_images(site: Site) -> None:
+def test_page_of_one_run_has_metrics_and_images(site: Site) -> None:
     result = whichgen("report", site.run)
     assert result.code == 0, result.err
     file = site.run / "report.html"
@@ -25,7 +25,7 @@ def test_a_run_gets_a_page_with_its_figures_and_images(site: Site) -> None:
     assert "data:image/webp;base64," not in (site.folder / "pages/report.html").read_text()
 
 
-def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
+def test_page_of_several_runs_is_in_the_working_folder(site: Site) -> None:
     result = whichgen("report", site.run, site.run)
     assert result.code == 0, result.err
     text = (site.folder / "report.html").read_text()
@@ -38,5 +38,5 @@ def test_a_folder_without_a_run_is_an_error(site: Site, arguments: tuple[str, ..
     run = site.run if arguments[0] == "." else arguments[0]
     result = whichgen("report", run, *arguments[1:])
     assert result.code == 1
-    assert "not found. Pass the output folder of `whichgen linear`" in result.message
+    assert "not found. Specify the output folder of `whichgen linear`" in result.message
     assert not (site.run / "report.html").exists()

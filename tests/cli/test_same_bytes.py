@@ -1,4 +1,5 @@
-"""Same images and seed, same bytes: in another folder, with other workers, threads and hash seeds.
+"""The same images and seed give identical files, regardless of folder, workers, threads and hash
+seed.
 
 Two processes, each of which runs one command after another as a user would; what they wrote is then
 compared byte for byte.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from .conftest import GRID, UNKNOWN, Site
 
-#: The site's encoder stays where it is: a model names its folder.
+#: The encoder is not copied, because a model records its folder.
 FIT = ("-d", "images", *UNKNOWN, "--shuffles", "2", "--seed", "3", "--device", "cpu", "--backbone")
 LINEAR, KNN = "runs/linear/tiny_clip/images", "runs/knn/tiny_clip/images"
 FUSED = "runs/fused/tiny_clip+traces/images"
@@ -37,7 +38,7 @@ MODEL_COMMANDS = (
     ("attribute", "-m", FUSED, "images/gan", "--report", "runs/case.html"),
 )
 
-#: Runs each command line given as an argument.
+#: Program that runs each of its arguments as a command line.
 PROGRAM = """
 import sys
 from whichgen.cli.app import expand_blocks
@@ -74,12 +75,12 @@ def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
 
 
 def content(file: Path, folder: Path) -> bytes:
-    """Return a file without the working directory and what depends on it.
+    """Return the content of a file without the working directory and values that depend on it.
 
     The time is not among it, SOURCE_DATE_EPOCH sets it; nor the command, which is the same.
     """
     data = file.read_bytes()
-    if file.name == "SHA256SUMS":  # model.json names the folder of the images
+    if file.name == "SHA256SUMS":  # model.json contains the folder of the images
         return re.sub(rb"\w{64}(?=  model.json)", b"", data)
     if file.suffix in (".json", ".md", ".csv", ".txt", ".html"):
         return data.replace(str(folder).encode(), b"")
@@ -97,7 +98,7 @@ def test_same_images_and_seed_give_the_same_bytes(shared_site: Site, tmp_path: P
         tmp_path / "another folder",
         shared_site,
         PYTHONHASHSEED="2",
-        WHICHGEN_DETERMINISTIC="1",  # which makes one thread of two
+        WHICHGEN_DETERMINISTIC="1",  # uses one thread instead of two
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "2"),
     )
     assert one.keys() == two.keys()

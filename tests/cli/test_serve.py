@@ -1,4 +1,4 @@
-"""``whichgen serve``, as a process of its own."""
+"""``whichgen serve`` in a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .conftest import Site, whichgen
 
 @contextmanager
 def serving(*arguments: object, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A running service: its address, and the process."""
+    """Start a service; yield its address and process."""
     program = "import sys; from whichgen.cli.app import main; sys.exit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "serve", *map(str, arguments)],
@@ -70,7 +70,7 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
         assert process.stderr and "Stopped after completing" in process.stderr.read()
 
 
-def test_a_port_in_use_is_one_message(site: Site) -> None:
+def test_port_in_use_is_reported(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = whichgen("serve", "-m", site.run, "--port", port, "--device", "cpu")
@@ -104,21 +104,21 @@ def test_accepted_requests_are_answered_on_shutdown(site: Site, stop: signal.Sig
     ):
 
         def post_images(number: int) -> int:
-            # What comes after the image makes another file of it.
+            # Appended bytes make each file different.
             files = [
                 ("images", ("a.jpg", buffer.getvalue() + bytes([number, i]))) for i in range(8)
             ]
             return httpx.post(address + "attribute", files=files, timeout=60).status_code
 
         def count_accepted() -> float:
-            """Images that wait or were answered; one more may be under way."""
+            """Count queued and answered images; one more can be in progress."""
             metrics = httpx.get(address + "metrics").text
             names = "whichgen_waiting_images|whichgen_batch_images_sum"
             return sum(float(n) for n in re.findall(rf"^(?:{names}) (\S+)$", metrics, re.MULTILINE))
 
         with ThreadPoolExecutor(12) as pool:
             requests = [pool.submit(post_images, i) for i in range(12)]
-            # Until all are in: a connection of which nothing was read yet is closed, as it may be.
+            # Wait until all are accepted: shutdown closes connections without a request.
             until = time.monotonic() + 60
             while count_accepted() < 8 * 12 - 1:
                 assert time.monotonic() < until

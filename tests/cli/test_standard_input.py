@@ -1,4 +1,4 @@
-"""Images from standard input, and addresses in place of files."""
+"""Images from standard input, and URLs instead of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import Site, whichgen
 
 @pytest.fixture(autouse=True)
 def _unread() -> None:
-    """Commands of earlier tests have read nothing."""
+    """Forget images that earlier tests read from standard input."""
     forget_input()
 
 
@@ -60,7 +60,7 @@ def test_empty_standard_input_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("command", [("linear", "-d"), ("dataset", "check")])
-def test_address_of_a_dataset_is_rejected_with_advice(command: tuple[str, ...]) -> None:
+def test_dataset_url_is_rejected_with_advice(command: tuple[str, ...]) -> None:
     result = whichgen(*command, "https://example.org/data")
     assert result.code == 1
     assert "https://example.org/data is a URL. Download the dataset first" in result.message
@@ -75,9 +75,7 @@ def test_address_of_a_dataset_is_rejected_with_advice(command: tuple[str, ...]) 
     ],
 )
 @pytest.mark.parametrize("listed", [False, True])
-def test_addresses_are_rejected_with_advice(
-    url: str, advice: str, listed: bool, tmp_path: Path
-) -> None:
+def test_urls_are_rejected_with_advice(url: str, advice: str, listed: bool, tmp_path: Path) -> None:
     argument = url
     if listed:
         (tmp_path / "list.txt").write_text(f"{url}\n")

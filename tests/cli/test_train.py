@@ -1,4 +1,4 @@
-"""``linear``, ``knn`` and ``low-data``: from the command line to a folder of results."""
+"""``linear``, ``knn`` and ``low-data``: command lines and result folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import GRID, UNKNOWN, Site, whichgen
 
 
 def results(run: Path) -> Any:
-    """The results of a run."""
+    """Read the results of a run."""
     return json.loads((run / "results.json").read_text())
 
 
@@ -44,7 +44,9 @@ def test_linear_writes_a_run_folder(site: Site) -> None:
 def test_rerunning_encodes_nothing_and_gives_the_same_metrics(site: Site) -> None:
     before, stored = results(site.run), sorted(site.cache.rglob("*.safetensors"))
     command = ["linear", *site.options(data="images"), *UNKNOWN, "-b", 0, 1, 2, *GRID]
-    result = whichgen(*command, "--force")  # the copy lies elsewhere, so its settings differ
+    result = whichgen(
+        *command, "--force"
+    )  # the settings contain the folder, which differs in the copy
     assert result.code == 0, result.err
     assert sorted(site.cache.rglob("*.safetensors")) == stored
     after = results(site.run)
@@ -113,7 +115,7 @@ def test_the_command_line_overrides_a_toml_file(site: Site) -> None:
         ("nonsense = 1", "unknown option nonsense"),
         ("a = ", "can't be read as TOML"),
         (None, "can't be read as TOML"),
-        ("c_min = 1", "unknown option c_min"),  # linear's, and this is knn
+        ("c_min = 1", "unknown option c_min"),  # an option of linear, not knn
     ],
 )
 def test_a_wrong_toml_file_is_an_error(site: Site, text: str | None, message: str) -> None:
@@ -150,7 +152,7 @@ def test_a_dataset_without_unknown_origins_warns(site: Site) -> None:
     result = whichgen("knn", *site.options(out="n"), "--K", 3)
     assert result.code == 0, result.err
     assert (
-        "There are no unknown test images. This run measures closed-set accuracy only"
+        "There are no unknown test images, so this run measures only closed-set accuracy"
         in result.message
     )
     assert "--unknown" in result.message
@@ -187,7 +189,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
         assert message in result.message
 
 
-def test_a_split_by_name_gives_the_same_selection(site: Site) -> None:
+def test_split_by_name_selects_the_same_model(site: Site) -> None:
     result = whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets", "--name", "mine")
     assert result.code == 0, result.err
     assert "Train with --data mine:split=split1:root=sets" in result.message
@@ -248,7 +250,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["--unknown", "gan,vae,ddpm,flow"], "at least two known origins"),
     ],
 )
-def test_a_wrong_option_fails_before_any_image_is_encoded(
+def test_invalid_option_fails_before_images_are_encoded(
     site: Site, monkeypatch: pytest.MonkeyPatch, options: list[object], message: str
 ) -> None:
     (site.cache / "features").rename(site.cache / "features2")
@@ -288,7 +290,7 @@ def test_an_unwritable_output_folder_fails_before_encoding(
     assert not list(site.folder.glob("fresh/features/*/*.safetensors"))
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
+def test_ctrl_c_exits_with_130_and_a_rerun_resumes(
     site: Site, monkeypatch: pytest.MonkeyPatch, counting: Any
 ) -> None:
     failing = counting(fail_at=24)
@@ -305,9 +307,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     assert complete.images < 40
 
 
-def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rerun_after_a_full_disk_resumes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
     import whichgen.training.parallel_sweeps as sweeps_module

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.cli.app import protect_names
+from whichgen.cli.app import prefix_hyphens
 from whichgen.cli.image_arguments import find_images
 from whichgen.data.shards.find_shards import find_shards
 from whichgen.data.tables.path_lists import get_list_file, read_path_list
@@ -102,7 +102,7 @@ def test_names_that_begin_with_a_hyphen_are_no_options(folder: Path) -> None:
         Path(name).touch()
     Path("-set").mkdir()
     arguments = ["-x.jpg", "--rotated.PNG", "-m", "--json", "-notes.txt", "-set", "-no.jpg", "a"]
-    assert protect_names(arguments) == [
+    assert prefix_hyphens(arguments) == [
         *("./-x.jpg", "./--rotated.PNG", "-m", "--json", "-notes.txt", "./-set", "-no.jpg", "a"),
     ]
-    assert protect_names(["-" + "x" * 5000]) == ["-" + "x" * 5000]
+    assert prefix_hyphens(["-" + "x" * 5000]) == ["-" + "x" * 5000]

@@ -1,4 +1,4 @@
-"""A Ray cluster of two CPUs that all tests share, and a slow job."""
+"""Shared Ray cluster of two CPUs, and a slow job."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from whichgen.data.shards.find_shards import Shard
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """The cluster; tests can add and remove machines."""
+    """Start the cluster; tests can add and remove machines."""
     pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
-    # Workers can't import the modules of tests.
+    # Workers can't import test modules.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     ray.init(address=cluster.address, log_to_driver=False)
@@ -35,7 +35,7 @@ def ray_cluster() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class SlowJob:
-    """A job that pauses before each result and records its workers in a folder."""
+    """Job that pauses before each result and records its workers in a folder."""
 
     job: Any
     folder: Path
@@ -57,6 +57,6 @@ class SlowJob:
         return process_slowly
 
     def workers(self) -> dict[int, str]:
-        """Return the machine of each process that was ever started."""
+        """Return the machine of each process that was started."""
         names = [file.name.split(".") for file in self.folder.iterdir()]
         return {int(pid): node for pid, node in names}

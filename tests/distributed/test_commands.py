@@ -14,7 +14,7 @@ from conftest import pack_images
 
 
 def rows(folder: str) -> list[dict[str, Any]]:
-    """The answers in a folder, in order of their images."""
+    """Read the answers in a folder, sorted by image."""
     answers: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
     return sorted(answers, key=lambda row: str(row["image"]))
 
@@ -41,7 +41,7 @@ def test_results_are_the_same_as_in_one_process(
         assert result.code == 0, result.err
         assert f"16 images, 16 new results. Results: {name}" in result.message
     assert rows("there") == rows("here")
-    # The fit has most of the features, by content.
+    # Training has cached most of the features by content.
     (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")
     result = whichgen("extract", "images", "gan.tar", *encoder, *ray)
     assert result.code == 0, result.err

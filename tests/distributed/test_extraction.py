@@ -1,4 +1,4 @@
-"""Extraction on a cluster: bitwise the local store, also when workers die."""
+"""Extraction on a cluster: bitwise equal to local extraction, even if workers die."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BATCH = 4
 
 @pytest.fixture(scope="module")
 def encoder(tiny_clip: Path) -> Encoder:
-    """A network whose sums depend on the batch size."""
+    """Encoder whose rounding depends on the batch size."""
     return load_encoder(str(tiny_clip), device="cpu")
 
 
@@ -60,7 +60,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def expected(
     sources: list[str], encoder: Encoder, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[bytes, bytes]:
-    """What the engine of `linear` and `fuse` writes for the same images."""
+    """Compute the rows that `linear` and `fuse` store for the same images."""
     folder = tmp_path_factory.mktemp("expected")
     files = []
     for shard in find_shards(sources):
@@ -76,7 +76,7 @@ def expected(
 
 @dataclass(frozen=True)
 class Case:
-    """Sources, the expected rows, and a job slow enough to be disturbed."""
+    """Sources, expected rows, and a slow job that can be interrupted."""
 
     sources: list[str]
     expected: dict[bytes, bytes]
@@ -106,7 +106,7 @@ class Case:
 def case(
     encoder: Encoder, sources: list[str], expected: dict[bytes, bytes], tmp_path: Path
 ) -> Case:
-    """The case, with an empty store."""
+    """Create the case with an empty store."""
     (tmp_path / "workers").mkdir()
     job = EncodeJob(encoder.name, "cpu", "float32", encoder.key, BATCH)
     slow_job = SlowJob(job, tmp_path / "workers")
@@ -117,7 +117,7 @@ def test_killed_workers_lose_no_result(ray_cluster: Any, case: Case) -> None:
     killed: list[int] = []
 
     def kill(batches: int) -> None:
-        # The second time, the worker may be within the tar, which is one shard.
+        # The second time, the worker can be processing the tar, which is one shard.
         if batches in (3, 12):
             process = next(p for p in case.job.workers() if p not in killed)
             os.kill(process, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The pool: results, errors and warnings come back, and lost results are noticed."""
+"""Pool of workers: results, errors and warnings are returned, and lost results are detected."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluste
 
 
 def make_shards(*sizes: int) -> list[Files]:
-    """Return shards with these numbers of images."""
+    """Create shards with these numbers of images."""
     return [Files(Storage(), tuple(f"{s}/{i}" for i in range(n))) for s, n in enumerate(sizes)]
 
 
 @dataclass(frozen=True)
 class NameJob:
-    """Return the name of each image; some names cause a warning, an error or a crash."""
+    """Job that returns the name of each image; some names cause a warning, an error or a crash."""
 
     def start(self) -> Callable[[Shard], Iterator[str]]:
         """Return the function that reads names."""
@@ -50,7 +50,7 @@ class NameJob:
         return work
 
 
-def test_results_warnings_and_errors_come_back(ray_cluster: Any) -> None:
+def test_results_warnings_and_errors_are_returned(ray_cluster: Any) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     shards = make_shards(3, 4, 0)
     with connect_to_ray(), pytest.warns(WhichgenWarning, match="little memory") as caught:
@@ -68,7 +68,9 @@ def test_task_that_kills_every_worker_is_abandoned(
 ) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(pool_module, "_RETRIES", 0)
-    with pytest.raises(ClusterError, match=r"the cluster failed.*Try again to resume"):
+    with pytest.raises(
+        ClusterError, match=r"the cluster failed.*Run the same command again to resume"
+    ):
         list(run_on_cluster(NameJob(), [Files(Storage(), ("8/0",))], Workers(1)))
 
 

@@ -22,7 +22,7 @@ ORIGINS = ("real", "gan", "vae")
 
 
 def make_predictions(rows: list[tuple[str, tuple[float, float, float]]]) -> Predictions:
-    """Make predictions from (true origin, probabilities) pairs."""
+    """Create predictions from pairs (true origin, probabilities)."""
     return Predictions.from_probabilities(
         np.array([p for _, p in rows]).reshape(-1, 3), np.array([o for o, _ in rows])
     )
@@ -48,7 +48,7 @@ UNKNOWN = make_predictions(
 
 
 def random_predictions(n: int, origins: tuple[str, ...], seed: int) -> Predictions:
-    """Make random predictions for n images of these origins."""
+    """Create random predictions for n images of these origins."""
     rng = np.random.default_rng(seed)
     return Predictions.from_probabilities(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
 
@@ -86,13 +86,13 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert result.closed.recall == (1, 1, 0)
     assert result.acceptance_rate == 3 / 4
     assert result.rejection_rate == 2 / 5
-    # Correct: two known images accepted with their origin, two unknown ones rejected.
+    # Correct: two known images are accepted with their origin, two unknown images are rejected.
     assert result.open_accuracy == pytest.approx(4 / 9)
     assert result.detection is not None
     # Pairs in which a known image outscores an unknown one: 0.9 all 5, 0.5 one (0.4), 0.8 four,
     # 0.7 four.
     assert result.detection.auroc == pytest.approx((5 + 1 + 4 + 4) / 20)
-    # The same without the misclassified image.
+    # The same pairs without the misclassified image.
     assert result.oscr == pytest.approx((5 + 1 + 4) / 20)
 
 
@@ -211,6 +211,6 @@ def test_oscr_counts_correct_predictions() -> None:
 
 
 def test_label_of_an_unknown_origin_is_rejected() -> None:
-    with pytest.raises(DataError, match=r"not a known origin: biggan, glide. Use only"):
+    with pytest.raises(DataError, match=r"unknown origin biggan, glide. Use only"):
         label_indices(np.array(["real", "glide", "biggan"]), ("real", "gan"))
     assert label_indices(np.array([], dtype=str), ORIGINS).shape == (0,)

@@ -1,4 +1,4 @@
-"""Metrics of answers, checked against counting by hand."""
+"""Metrics of answers, compared with hand counts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_metrics_equal_counts_by_hand(seed: int) -> None:
 
     p_real = np.append(known.probabilities[:, 0], unknown.probabilities[:, 0])
     is_real = np.array([t == "real" for t, _ in rows])
-    # With fewer than 100 photographs, 1 % allows none.
+    # With fewer than 100 photographs, a false-positive rate of 1 % allows no false positive.
     found = p_real[~is_real] < p_real[is_real].min()
     assert values["tpr_at_fpr1"] == pytest.approx(found.mean())
 

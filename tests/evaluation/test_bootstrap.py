@@ -1,4 +1,4 @@
-"""Bootstrap intervals: weighted metrics against plain ones, the draws, and coverage."""
+"""Bootstrap intervals: weighted metrics, resampling, and coverage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ THRESHOLD = 0.6
 
 
 def reference(known: Predictions, unknown: Predictions) -> dict[str, float]:
-    """The metrics by scikit-learn, and those it does not have by :func:`evaluate`."""
+    """Compute metrics with scikit-learn, or with :func:`evaluate` if scikit-learn lacks them."""
     labels, n = known.labels(ORIGINS), len(known)
     truth = np.repeat([1, 0], [n, len(unknown)])
     scores = np.concatenate([known.scores, unknown.scores])
@@ -79,7 +79,7 @@ def reference(known: Predictions, unknown: Predictions) -> dict[str, float]:
 
 
 def repeat(predictions: Predictions, weights: np.ndarray) -> Predictions:
-    """Repeat each image as often as its weight says."""
+    """Repeat each image according to its weight."""
     rows = np.repeat(np.arange(len(predictions)), weights.astype(int))
     return Predictions.from_probabilities(
         predictions.probabilities[rows], predictions.origins[rows]
@@ -89,7 +89,7 @@ def repeat(predictions: Predictions, weights: np.ndarray) -> Predictions:
 def make(
     n: int, m: int, seed: int, *, skill: float = 1.0, ties: bool = False
 ) -> tuple[Predictions, Predictions]:
-    """Make predictions for n known and m unknown images, the better the greater ``skill``."""
+    """Create predictions for n known and m unknown images, more accurate with higher ``skill``."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n)
     logits = rng.normal(size=(n + m, 3))
@@ -156,7 +156,7 @@ def test_metrics_are_nan_without_the_images_they_need() -> None:
 
 
 def origins_only(origins: np.ndarray, groups: np.ndarray | None = None) -> Predictions:
-    """Make predictions of which only origins and groups matter."""
+    """Create predictions with meaningful origins and groups only."""
     scores = np.ones(len(origins))
     return Predictions(scores[:, None], origins, scores, groups)
 
@@ -177,7 +177,7 @@ def test_every_origin_keeps_its_number_of_images_without_groups() -> None:
             counts = weights[:, origins == origin]
             k = counts.shape[1]
             assert (counts.sum(axis=1) == k).all()
-            # Each image's count is binomial (k, 1/k), as of draws with replacement.
+            # Each image's count is binomial (k, 1/k), as for draws with replacement.
             for count in range(k + 1):
                 assert (counts == count).mean(axis=0) == pytest.approx(
                     binom.pmf(count, k, 1 / k), abs=0.04
@@ -203,7 +203,7 @@ def test_groups_of_known_and_unknown_images_are_drawn_as_a_whole() -> None:
         same = counts[:, all_groups == group]
         assert (same == same[:, :1]).all()
         by_group[group] = same[:, 0]
-    # Photographs share no content with generators, nor does y: three strata.
+    # Neither the photographs nor y share content with other origins: three strata.
     for stratum in (("r1", "r2"), ("p", "q", "s"), ("u",)):
         assert (sum(by_group[g] for g in stratum) == len(stratum)).all()
     assert len({*by_group["p"].tolist()}) == 4
@@ -273,7 +273,7 @@ def test_closed_set_metrics_need_no_unknown_images() -> None:
 
 
 def test_intervals_cover_the_true_value_at_their_level() -> None:
-    # In the same proportion as below: precision depends on it.
+    # Use the same proportion as below, because precision depends on it.
     big_known, big_unknown = make(60_000, 40_000, 0)
     truth = reference(big_known, big_unknown)
     inside = dict.fromkeys(METRICS, 0)
@@ -283,8 +283,8 @@ def test_intervals_cover_the_true_value_at_their_level() -> None:
         )
         for name, interval in intervals.items():
             inside[name] += interval.low <= truth[name] <= interval.high
-    # 190 of 200 expected; the percentile interval is known to fall a little short.
-    # Detection accuracy is that of the best threshold on the same images: a maximum, which
+    # 190 of 200 are expected; percentile intervals cover slightly less.
+    # Detection accuracy is a maximum over thresholds on the same images, which
     # is optimistic in every resample.
     least = dict.fromkeys(METRICS, 174) | {"detection_accuracy": 160}
     assert all(least[name] <= hits <= 200 for name, hits in inside.items()), inside
@@ -306,7 +306,7 @@ def test_copies_of_images_narrow_the_interval_only_without_groups() -> None:
 
 
 def test_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
-    # Difficult content lowers the scores of its known and its unknown images alike, so drawing them
+    # Difficult content lowers the scores of known and of unknown images, so drawing them
     # independently would widen the interval of AUROC, which compares the two.
     rng = np.random.default_rng(0)
     shift = np.repeat(rng.normal(0, 1, 40), 3)
@@ -360,7 +360,7 @@ def test_method_does_not_differ_from_itself() -> None:
 def add_noise(
     pair: tuple[Predictions, Predictions], seed: int, noise: float
 ) -> tuple[Predictions, Predictions]:
-    """Make another method's predictions for the same images by adding noise."""
+    """Add noise to create the predictions of another method for the same images."""
     rng = np.random.default_rng(seed)
 
     def disturb(predictions: Predictions) -> Predictions:
@@ -414,12 +414,12 @@ def test_methods_equal_on_average_rarely_differ_significantly() -> None:
         comparisons = compare_predictions(first, second, ORIGINS, resamples=199, seed=seed)
         for name, c in comparisons.items():
             wrong[name] += c.p_value <= 0.05
-    # Six of 120 expected; 14 is over three standard deviations more.
+    # Six of 120 are expected; 14 is more than three standard deviations above.
     assert all(count <= 14 for count in wrong.values()), wrong
 
 
 def test_mcnemar_by_hand() -> None:
-    # Only the first is correct four times, only the second once: 2 · (1 + 5) / 2⁵.
+    # Only the first method is correct four times, only the second once: 2 · (1 + 5) / 2⁵.
     labels = np.zeros(9, dtype=int)
     truth = np.array(ORIGINS)[labels]
 
@@ -453,5 +453,5 @@ def test_missing_known_images_and_unknown_origins_are_rejected() -> None:
     none = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
     with pytest.raises(DataError, match="test set has no images of known origins"):
         bootstrap_intervals(none, unknown, ORIGINS)
-    with pytest.raises(DataError, match="not a known origin"):
+    with pytest.raises(DataError, match="unknown origin"):
         bootstrap_intervals(unknown, known, ORIGINS)

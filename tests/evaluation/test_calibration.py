@@ -1,4 +1,4 @@
-"""Calibration against its definitions, by brute force and by simulation."""
+"""Calibration, compared with its definitions and with simulations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whichgen.evaluation.calibration import (
 
 
 def _logits(n: int, origins: int, seed: int, t: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of which softmax(logits / t) is the truth, and labels drawn from it."""
+    """Create logits, and draw labels from softmax(logits / t)."""
     rng = np.random.default_rng(seed)
     z = rng.normal(0, 1.5, (n, origins))
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
@@ -60,8 +60,8 @@ def test_temperature_scales_with_logits_and_ignores_shifts() -> None:
 
 @pytest.mark.parametrize("n", [5, 100, 2000])
 def test_confidence_is_limited_by_the_number_of_images_if_all_are_correct(n: int) -> None:
-    # Every image alike: the share 1 - ε of the likelihood that is the label's gives
-    # p = (1 - ε) + ε / origins, in closed form.
+    # All images are equal. With a weight of 1 - ε for the label, the optimum is, in closed form,
+    # p = (1 - ε) + ε / origins.
     labels = np.arange(n) % 4
     logits = 3.0 * np.eye(4)[labels]
     p = softmax(logits / fit_temperature(logits, labels), axis=1)[0].max()
@@ -102,7 +102,7 @@ def test_calibration_error_is_the_gap_between_accuracy_and_confidence(
     seed: int, n: int, bins: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    # Of tenths, so that confidences fall on edges.
+    # Multiples of 0.1, so that confidences are on bin edges.
     probabilities = rng.multinomial(10, [0.5, 0.3, 0.2], n) / 10
     labels = rng.integers(0, 3, n)
     metrics = calibration_metrics(probabilities, labels, bins)
@@ -131,7 +131,7 @@ def test_calibration_metrics_by_hand() -> None:
     assert metrics.counts == (0, 4)
     assert metrics.ece == pytest.approx(abs(3 / 4 - 3 / 4))
     metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
-    # (0.5, 0.75]: both right at 0.65. (0.75, 1]: one of two right at 0.85.
+    # (0.5, 0.75]: both correct at 0.65. (0.75, 1]: one of two correct at 0.85.
     assert metrics.counts == (0, 0, 2, 2)
     assert metrics.confidence[2:] == pytest.approx((0.65, 0.85))
     assert metrics.accuracy[2:] == (1, 0.5)

@@ -12,7 +12,7 @@ from whichgen.evaluation.closed_set import closed_set_metrics
 
 
 def _probabilities(predicted: list[int], origins: int) -> np.ndarray:
-    """Rows whose largest entry is at ``predicted``."""
+    """Create rows with the largest entry at ``predicted``."""
     rows = np.full((len(predicted), origins), 0.1)
     rows[np.arange(len(predicted)), predicted] = 0.5
     return rows

@@ -21,7 +21,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
     entropies = log(2), log(4) - 0.75 * log(3)
     assert metrics.nmi == pytest.approx(mutual / np.mean(entropies))
     assert metrics.purity == 0.75
-    # One pair together in both; 2 in truth, 3 in groups, 6 in all: expected 1, most 2.5.
+    # Of 6 pairs, 2 share an origin, 3 a group and 1 both: expected 1, maximum 2.5.
     assert metrics.ari == pytest.approx((1 - 1) / (2.5 - 1), abs=1e-12)
     assert metrics.grouped == 1
 
@@ -42,7 +42,7 @@ def test_metrics_do_not_depend_on_cluster_numbers_and_image_order(
     assert 0 <= first.nmi <= 1 + 1e-9
 
 
-def test_noise_images_are_clusters_of_their_own() -> None:
+def test_each_noise_image_is_a_separate_cluster() -> None:
     truth = np.array(list("aabb"))
     noise = clustering_metrics(truth, np.array([0, 0, NOISE, NOISE]))
     apart = clustering_metrics(truth, np.array([0, 0, 1, 2]))

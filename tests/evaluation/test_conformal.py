@@ -1,4 +1,4 @@
-"""Conformal sets against cases computed by hand, and their coverage by simulation."""
+"""Conformal sets, compared with hand-computed cases; coverage by simulation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whichgen.errors import FitError
 from whichgen.evaluation.conformal import conformal_quantile, coverage_metrics, prediction_sets
 
-# The probability of the true origin, the first one, in nine validation images.
+# Probability of the true origin, which is the first origin, for nine validation images.
 OWN = np.array([0.9, 0.1, 0.8, 0.3, 0.7, 0.6, 0.95, 0.2, 0.5])
 NINE = np.stack([OWN, 1 - OWN], axis=1)
 FIRST = np.zeros(9, dtype=int)
@@ -18,7 +18,7 @@ FIRST = np.zeros(9, dtype=int)
 
 @pytest.mark.parametrize(
     ("coverage", "value"),
-    # k = ⌈10 · coverage⌉: the eighth and seventh smallest of 1 - p; ⌈10 · 0.9⌉ is 9, and not 10.
+    # k = ⌈10 · coverage⌉: the eighth and seventh smallest 1 - p; ⌈10 · 0.9⌉ must be 9, not 10.
     [(0.8, 1 - 0.2), (0.61, 1 - 0.3), (0.9, 1 - 0.1)],
 )
 def test_quantile_by_hand(coverage: float, value: float) -> None:
@@ -28,7 +28,7 @@ def test_quantile_by_hand(coverage: float, value: float) -> None:
 
 
 def test_sets_by_hand() -> None:
-    quantile = conformal_quantile(NINE, FIRST, 0.5)  # the fifth: 1 - 0.6
+    quantile = conformal_quantile(NINE, FIRST, 0.5)  # fifth smallest: 1 - 0.6
     rows = np.array([[0.6, 0.4], [0.59, 0.41], [0.3, 0.7], [0.7, 0.65]])
     sets = prediction_sets(rows, quantile)
     assert sets.tolist() == [[True, False], [False, False], [False, True], [True, True]]
@@ -52,7 +52,7 @@ def test_too_few_images_give_full_sets_and_a_note(coverage: float, needed: int) 
 
 
 def _draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Overconfident probabilities of four origins of unequal frequency and difficulty."""
+    """Draw overconfident probabilities for four origins of unequal frequency and difficulty."""
     labels = rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
     logits = rng.normal(size=(n, 4))
     logits[np.arange(n), labels] += np.array([2.5, 1.5, 1.0, 0.5])[labels]
@@ -73,12 +73,12 @@ def test_sets_reach_the_coverage(seed: int, n: int, percent: int) -> None:
         shares.append(coverage_metrics(sets, labels[n:]).coverage)
     error = 4 * np.std(shares) / np.sqrt(draws)
     assert np.mean(shares) >= percent / 100 - error
-    # Nor is it much more: at most one image of n + 1.
+    # The excess is at most one image of n + 1.
     assert np.mean(shares) <= percent / 100 + 1 / (n + 1) + error
 
 
 def test_finite_sample_correction() -> None:
-    # k = ⌈11 · 0.8⌉ = 9 of 10, so 9/11 on average. Without the correction it would be 8/11.
+    # k = ⌈11 · 0.8⌉ = 9 of 10, so 9/11 on average. Without the correction, it would be 8/11.
     rng = np.random.default_rng(1)
     coverages = []
     for _ in range(3000):
@@ -109,7 +109,7 @@ def test_coverage_out_of_range(coverage: float) -> None:
         conformal_quantile(NINE, FIRST, coverage)
 
 
-def test_each_source_weighs_the_same() -> None:
+def test_sources_have_equal_weight() -> None:
     """Three sources of 1, 2 and 6 images: weights 1/4, 2 of 1/8, 6 of 1/24, and 1/4 at infinity."""
     sources = np.array([*"abbcccccc"])
     own = np.array([0.2, 0.9, 0.4, 0.8, 0.7, 0.6, 0.5, 0.3, 0.1])

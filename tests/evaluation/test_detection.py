@@ -1,4 +1,4 @@
-"""Detection metrics, compared with their definitions by brute force."""
+"""Detection metrics, compared with brute-force definitions."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_constant_scores_give_chance_level() -> None:
     assert metrics.auroc == 0.5
     assert metrics.tnr_at_tpr95 == 0
     assert metrics.detection_accuracy == 0.5
-    # Either all images are accepted or none: precision goes from 1 to the share of positives.
+    # All images are accepted or none: precision is 1 or the fraction of positives.
     assert metrics.auin == pytest.approx((1 + 7 / 10) / 2)
     assert metrics.auout == pytest.approx((1 + 3 / 10) / 2)
 
@@ -131,7 +131,7 @@ def test_single_scores_are_enough() -> None:
     assert (crossed.auroc, crossed.tnr_at_tpr95, crossed.detection_accuracy) == (0, 0, 0.5)
 
 
-def test_metrics_depend_on_the_order_of_scores_alone() -> None:
+def test_metrics_depend_only_on_the_order_of_scores() -> None:
     rng = np.random.default_rng(0)
     known, unknown = rng.beta(5, 2, 200), rng.beta(3, 3, 150)
     first = detection_metrics(known, unknown)

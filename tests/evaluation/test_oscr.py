@@ -1,4 +1,4 @@
-"""OSCR, compared with its definition by brute force and with its bounds."""
+"""OSCR, compared with its brute-force definition and its bounds."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from whichgen.evaluation.protocols import (
 
 
 def samples(*origins: str) -> tuple[Sample, ...]:
-    """Make one sample of each origin."""
+    """Create one sample per origin."""
     return tuple(Sample(Path(f"{o}.png"), o) for o in origins)
 
 
@@ -33,7 +33,7 @@ def dataset(
     val_unknown: tuple[str, ...] = (),
     test_unknown: tuple[str, ...] = (),
 ) -> Dataset:
-    """Make a dataset with one image per origin in each split."""
+    """Create a dataset with one image per origin in each split."""
     return Dataset(
         name="mine",
         known=known,
@@ -61,7 +61,7 @@ def test_clean_does_not_select_on_test_generators() -> None:
     assert fold.unknown == ("b",)
 
 
-def test_clean_leaves_known_generators_out_if_all_unknown_ones_are_in_the_test() -> None:
+def test_clean_holds_out_known_generators_if_the_test_set_has_all_unknown_ones() -> None:
     shared = ("a", "b")
     protocol = make_protocol(dataset(val_unknown=shared, test_unknown=shared))
     assert len(protocol.folds) == 2
@@ -88,7 +88,7 @@ names = st.integers(0, 12).map(lambda n: tuple(f"g{i}" for i in range(n)))
 
 
 @given(generators=names, real=st.booleans(), seed=st.integers(0, 5))
-def test_each_known_generator_is_left_out_once_and_real_never(
+def test_each_known_generator_is_held_out_once_and_real_never(
     generators: tuple[str, ...], real: bool, seed: int
 ) -> None:
     known = (*generators, REAL) if real else generators
@@ -101,7 +101,7 @@ def test_each_known_generator_is_left_out_once_and_real_never(
     assert sorted(left_out) == sorted(generators)
     for fold in folds:
         assert not set(fold.known) & set(fold.unknown)
-        # In the order of the dataset, so that labels mean the same.
+        # The origins keep the order of the dataset, so that labels keep their meaning.
         assert [o for o in known if o in fold.known] == list(fold.known)
         assert set(fold.known) | set(fold.unknown) == set(known)
         assert len(fold.known) >= 2

@@ -1,4 +1,4 @@
-"""Real against synthetic images, compared with scikit-learn."""
+"""Metrics of real vs. synthetic images, compared with scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixtures of the training tests serve the experiments, too."""
+"""Fixtures of the training tests, reused for the experiments."""
 
 from training.conftest import KNN, LINEAR, World, world
 

@@ -19,7 +19,7 @@ ORIGINS = ["gan", "real"]
 
 
 def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: Any) -> Path:
-    """Write random predictions in random order; ``changes`` go into every row."""
+    """Write random predictions in random order; ``changes`` replace values in every row."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(60):
@@ -60,12 +60,12 @@ def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0, source="one"))
     second = read_run_predictions(write(tmp_path / "b", 1, source="one"))
     assert [a.unit for a in first.answers] == ["sources", "sources"]
-    # With a single source, every resample is the whole test set.
+    # With a single source, every resample equals the test set.
     comparison = compare_runs(first, second, resamples=20)["accuracy"]
     assert comparison.low == comparison.high == pytest.approx(comparison.difference)
     assert comparison.mcnemar_p is None
     other = read_run_predictions(write(tmp_path / "c", 1, source="two"))
-    with pytest.raises(DataError, match=r"different sources\. Fit both with the same sources"):
+    with pytest.raises(DataError, match=r"different sources\. Fit both runs with the same sources"):
         compare_runs(first, other)
 
 
@@ -77,7 +77,7 @@ def test_answers_are_compared_if_there_are_sources(tmp_path: Path) -> None:
     called = comparisons["photographs_called_synthetic"]
     assert (called.first, called.second, called.difference, called.high) == (0, 1, -1, -1)
     assert (comparisons["named_coverage"].first, comparisons["named_coverage"].second) == (0, 1)
-    # The silent run names nothing, so the precision of its names is undefined.
+    # The second run names no generator, so the precision of its answers is undefined.
     assert "named_precision" not in comparisons
     no_sources = write(tmp_path / "c", 0, coarse_origin="gan")
     assert "named_coverage" not in compare_runs(*[read_run_predictions(no_sources)] * 2)
@@ -114,7 +114,7 @@ def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "predictions.csv not found. Pass the output folder of"),
+        (None, "predictions.csv not found. Specify the output folder of"),
         ("path,origin,score,p(gan)\na,gan,x,1\n", "is damaged"),
         ("path,score\na,1\n", "is damaged"),
         ("", "has no image of a known origin"),

@@ -1,4 +1,4 @@
-"""A method that recognizes sources, not origins, is right only on the sources it was fitted on."""
+"""Cross-source evaluation reveals methods that recognize sources instead of origins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORIGINS = (*KNOWN, "ddpm", "flow")
 
 
 def draw_samples(seed: int, n_sources: int) -> list[Sample]:
-    """Images of five origins; some sources publish images of two origins."""
+    """Create samples of five origins; some sources publish images of two origins."""
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(5 * n_sources):
@@ -69,7 +69,7 @@ def test_folds_test_every_image_once_and_share_no_source(
             assert {s.path for s in samples if s.origin in KNOWN} <= used
 
 
-def test_images_without_sources_are_refused() -> None:
+def test_images_without_sources_are_rejected() -> None:
     with pytest.raises(DataError, match="Set the sources with `sources`"):
         make_folds([Sample(Path("a.png"), "real")], SourceSplit())
     with pytest.raises(DataError, match="at least 3"):
@@ -78,7 +78,7 @@ def test_images_without_sources_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
-    """Five sources per origin; the color of an image tells its source, but not its origin."""
+    """Create five sources per origin; the color of an image depends on its source only."""
     folder = tmp_path_factory.mktemp("images")
     samples = []
     for number in range(25):
@@ -119,7 +119,7 @@ def test_recognizing_sources_does_not_help_on_other_sources(
         right = sum(row.correct for row in rows)
         assert right == pytest.approx(90 * accuracy[by_source])
     assert accuracy[True] < 0.6
-    if method == "knn":  # a linear probe can't tell fifteen colors from each other
+    if method == "knn":  # a linear probe can't separate fifteen colors
         assert accuracy[False] > 0.9
 
 

@@ -1,4 +1,4 @@
-"""The few-shot curve, compared with separate enrollments."""
+"""Few-shot experiment, compared with separate enrollments."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sklearn.metrics import roc_auc_score
 from whichgen.errors import DataError
 from whichgen.experiments.few_shot import (
     MIN_TEST_IMAGES,
+    describe_few_shot_sources,
     draw_images,
-    few_shot_note,
     measure_few_shot,
 )
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
-from whichgen.report.figures.experiments import few_shot_rows
+from whichgen.report.figures.experiments import tabulate_few_shot
 from whichgen.training.split_features import SplitFeatures
 
 Make = Callable[..., Any]
@@ -56,7 +56,7 @@ def test_each_point_tests_the_enrolled_model_on_the_remaining_images(world: Make
 
 
 def add_sources(features: SplitFeatures, n: int) -> SplitFeatures:
-    """Give the images of each origin in each split ``n`` sources, in turn."""
+    """Assign the images of each origin in each split to ``n`` sources in turn."""
 
     def add(name: str, table: FeatureTable) -> FeatureTable:
         samples = enumerate(table.samples)
@@ -82,14 +82,14 @@ def test_enrolled_and_test_images_have_different_sources(world: Make) -> None:
     assert len(divisions) > 1
 
 
-def test_generators_with_one_source_are_left_out(world: Make) -> None:
+def test_generators_with_one_source_are_omitted(world: Make) -> None:
     w = world(**HELD_OUT)
     model, features = w.fit().model, w.extract()
-    assert few_shot_note(features) == ""
+    assert describe_few_shot_sources(features) == ""
     with pytest.raises(DataError, match="from different sources"):
         list(measure_few_shot(model, add_sources(features, 1), image_counts=(1,)))
     sources = add_sources(features, 2)
-    assert "from different sources" in few_shot_note(sources)
+    assert "from different sources" in describe_few_shot_sources(sources)
     points = list(measure_few_shot(model, sources, image_counts=(1, 7), seeds=(0,)))
     assert {(p.generator, p.test_images) for p in points} == {("ddpm", 7), ("flow", 7)}
 
@@ -97,7 +97,7 @@ def test_generators_with_one_source_are_left_out(world: Make) -> None:
 def test_rows_average_over_generators_and_seeds(world: Make) -> None:
     w = world(**HELD_OUT)
     points = list(measure_few_shot(w.fit().model, w.extract(), image_counts=(2,), seeds=(0, 1, 2)))
-    (row,) = few_shot_rows(points)
+    (row,) = tabulate_few_shot(points)
     assert (row["images"], row["generators"], row["enrollments"]) == (2, 2, 6)
     changes = [100 * (p.accuracy_after - p.accuracy_before) for p in points]
     assert row["worst change"] == f"{min(changes):+.1f}"

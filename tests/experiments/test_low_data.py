@@ -1,4 +1,4 @@
-"""The low-data regime: draws and fits."""
+"""Low-data experiment: draws and fits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from whichgen.errors import DataError
 from whichgen.experiments.low_data import (
+    describe_low_data_sources,
     feasible_sizes,
     low_data,
-    low_data_note,
     subsample_training,
 )
 from whichgen.training.fit_block import FitOptions
@@ -57,9 +57,9 @@ def test_perturbed_copies_accompany_their_image_and_do_not_count(world: Make) ->
     assert set(plain.samples) == set(subset.samples)
 
 
-def test_a_fusion_of_images_with_sources_is_refused(world: Make) -> None:
+def test_fusion_of_images_with_sources_is_rejected(world: Make) -> None:
     features = world(unknown=("ddpm", "flow")).extract()
-    assert low_data_note(features, FitOptions(KNN)) == ""
+    assert describe_low_data_sources(features, FitOptions(KNN)) == ""
     tables = {
         split: replace(
             table,
@@ -73,11 +73,11 @@ def test_a_fusion_of_images_with_sources_is_refused(world: Make) -> None:
     with_sources = replace(features, tables=tables)
     with pytest.raises(DataError, match="Use a linear probe or k-NN"):
         next(low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
-    note = low_data_note(with_sources, FitOptions(KNN))
+    note = describe_low_data_sources(with_sources, FitOptions(KNN))
     assert note.startswith("On sources never seen: none of the 4 test sources")
     assert "does not include the variation over sources" in note
-    # The protocol of the paper tests on the validation images.
-    assert low_data_note(with_sources, FitOptions(KNN, protocol="paper")).startswith(
+    # The protocol `paper` tests on the validation images.
+    assert describe_low_data_sources(with_sources, FitOptions(KNN, protocol="paper")).startswith(
         "Optimistic: 3 of 4"
     )
 

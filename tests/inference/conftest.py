@@ -1,4 +1,4 @@
-"""The fixtures of the model tests serve inference, too."""
+"""Fixtures of the model tests, reused for inference."""
 
 from models.conftest import BLOCK, ORIGINS, encoder, images, model, models
 

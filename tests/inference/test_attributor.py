@@ -28,19 +28,19 @@ from whichgen.openset.hierarchy import Hierarchy
 
 @pytest.fixture
 def attributor(model: OriginModel, encoder: Encoder) -> Attributor:
-    """Each family's model with its encoder."""
+    """Combine the model of each head with its encoder."""
     return Attributor(model, encoder)
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the bytes of a PNG file."""
+    """Encode an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def probabilities(answers: Iterable[Attribution]) -> np.ndarray:
-    """Rows of probabilities."""
+    """Return the probabilities of all answers, one row per image."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
@@ -96,7 +96,7 @@ def test_path_bytes_image_and_array_get_the_same_answer(
         *(str(path), str(path)),
         *("image 3", "image 4", "image 5", "image 6"),
     ]
-    # The last digit can depend on the row of the batch.
+    # The last digit can depend on the position in the batch.
     numbers = np.array([[a.score, *a.probabilities.values()] for a in answers])
     assert len({a.origin for a in answers}) == 1
     assert np.ptp(numbers, axis=0) == pytest.approx(0, abs=1e-12)
@@ -291,7 +291,7 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
 def test_prediction_sets_have_the_requested_coverage(
     models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image], tmp_path: Path
 ) -> None:
-    """On the calibration images themselves, the coverage is at least the requested one."""
+    """On the calibration images, the coverage is at least the requested coverage."""
     model, labels = models["linear"], np.repeat(np.arange(3), 8)
     attributor = Attributor(load_model(save_model(model, tmp_path)), encoder)
     sizes = []
@@ -305,19 +305,19 @@ def test_prediction_sets_have_the_requested_coverage(
             ranked = sorted(answer.probabilities, key=lambda o: -answer.probabilities[o])
             assert list(s) == ranked[: len(s)]
     assert sizes[0] < sizes[1]
-    # 24 images are too few for 99 %: every set holds all origins, and a note says so.
+    # 24 images are too few for 99 %: every set contains all origins, and a note warns about it.
     schema = answer_schema(model.origins, prediction_sets=True)
     (answer,) = attributor.attribute(images[0], coverage=0.99)
     assert answer.as_row(schema)["prediction_set"].count(" ") == 2
     assert "too few" in attributor.quantile(0.99).notes[0]
-    # Of the calibration images themselves, the kth lowest score has the percentile 100 k / n.
+    # The kth lowest score of the calibration images has the percentile 100 k / n.
     ranks = sorted(answer.score_percentile or 0 for answer in attributor.attribute(images))
     assert ranks == pytest.approx(100 * np.arange(1, 25) / 24)
 
 
 @pytest.fixture(scope="session")
 def python() -> Callable[[str], str]:
-    """Run code in a new Python process and return its output."""
+    """Return a function that runs code in a new Python process and returns its output."""
 
     def run(code: str) -> str:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Attribution of shards: the answers of `attribute`, once each, in a growing folder."""
+"""Attribution of shards: the same answers as `attribute`, without duplicates, in a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORIGINS = ("real", "gan", "vae")
 
 @pytest.fixture
 def tar(images: list[Image.Image], tmp_path: Path) -> Path:
-    """A tar of nine files, of which the fourth is not an image."""
+    """Write a tar of nine files; the fourth is not an image."""
     contents = {}
     for i, image in enumerate(images[::3]):
         image.save(tmp_path / f"{i}.png")
@@ -51,7 +51,7 @@ def test_answers_equal_those_of_attribute(
     files = [tar.parent / name for name in answers if name not in ("3.png", "8.png")]
     for expected in attributor.attribute(files, batch_size=3):
         answer = answers[Path(expected.image).name]
-        # The head sums in another order in another batch.
+        # Sums in the head depend on the batch.
         assert answer.probabilities == pytest.approx(expected.probabilities, rel=1e-6)
         assert answer.score == pytest.approx(expected.score, rel=1e-6)
         values = {"probabilities": answer.probabilities, "score": answer.score}
@@ -60,7 +60,7 @@ def test_answers_equal_those_of_attribute(
         "a.tar/3.png: a text file, not an image; replace it by the image"
     )
     assert answers["3.png"].origin is None
-    # The job of a cluster worker skips known images.
+    # A job on a cluster worker skips known images.
     known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])
     job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
     again = {answer.image for batch in job.start()(shard) for answer in batch.answers}
@@ -104,13 +104,13 @@ def test_evidence_is_that_of_each_file(
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """All answers in a folder."""
+    """Read all answers in a folder."""
     rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
     return rows
 
 
 def attribution(name: str, error: str = "") -> Attribution:
-    """The answer for one image."""
+    """Create an answer for one image."""
     if error:
         return Attribution(name, None, {}, None, 0.1, error=error)
     return Attribution(name, "gan", {"gan": 0.5}, 0.5, 0.1, "gan")
@@ -119,7 +119,7 @@ def attribution(name: str, error: str = "") -> Attribution:
 def folder_of(
     path: Path, model: str = "m", coverage: float | None = None, stability: bool = False
 ) -> AnswerFolder:
-    """The folder of one model's answers."""
+    """Open the folder of the answers of one model."""
     return AnswerFolder(path, model, ORIGINS, coverage, stability=stability)
 
 
@@ -132,7 +132,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     folder.record_run({"time": "first"})
 
     def interrupted() -> Iterator[ShardAnswers]:
-        # A part with errors only has the same columns as others.
+        # A file that contains only errors has the same columns.
         yield ShardAnswers(2, (attribution("a", "no image"), attribution("b", "no image")))
         yield ShardAnswers(1, (attribution("\udcff.png"),))
         raise KeyboardInterrupt
@@ -152,7 +152,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     errors = ("d: no such file", "e: no such file")
     summary = folder.write([ShardAnswers(3, (attribution("c"),), errors)])
     assert (summary.n_images, summary.n_written, summary.n_invalid) == (3, 1, 0)
-    assert summary.unavailable == list(errors)
+    assert summary.read_errors == list(errors)
     assert [file.name for file in sorted(out.iterdir())] == [
         "_runs.json",
         *(f"part-0000{i}.parquet" for i in range(3)),
@@ -179,9 +179,21 @@ def damage(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda _: None, {"model": "other"}, "has another model, or other `coverage`"),
-        (lambda _: None, {"coverage": 0.9}, "has another model, or other `coverage`"),
-        (lambda _: None, {"stability": True}, "has another model, or other `coverage`"),
+        (
+            lambda _: None,
+            {"model": "other"},
+            "contains answers of another model, or with other settings of `coverage`",
+        ),
+        (
+            lambda _: None,
+            {"coverage": 0.9},
+            "contains answers of another model, or with other settings of `coverage`",
+        ),
+        (
+            lambda _: None,
+            {"stability": True},
+            "contains answers of another model, or with other settings of `coverage`",
+        ),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
         (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),

@@ -1,4 +1,4 @@
-"""Grouping images of unknown origin, where the truth is known."""
+"""Grouping of images whose true origins are known."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
-from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
+from whichgen.report.discovery import Discovery, tabulate_discovery, write_discovery
 
 D = 32
 
 
 def images(origin: int, n: int, seed: int) -> np.ndarray:
-    """Images whose content is loud in half of the columns, and their origin quiet in the others."""
+    """Draw features: strong content in half of the columns, weak origin in the other half."""
     rng = np.random.default_rng((origin, seed))
     content = rng.normal(0, 30, (n, D // 2))
     mark = np.random.default_rng(100 + origin).normal(0, 2, D // 2)
@@ -29,7 +29,7 @@ def images(origin: int, n: int, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def model(models: dict[str, OriginModel]) -> OriginModel:
-    """A linear model of three such origins."""
+    """Linear model of three origins."""
     x = np.concatenate([images(k, 40, 0) for k in range(3)])
     y = np.repeat(range(3), 40)
     exemplars = Exemplars(x.astype(np.float16), y, np.zeros(len(y), dtype=bool))
@@ -40,7 +40,7 @@ def model(models: dict[str, OriginModel]) -> OriginModel:
 
 @pytest.fixture
 def strange() -> tuple[np.ndarray, np.ndarray]:
-    """Images of three other origins, 24, 12 and 8, and which."""
+    """Features and origins of 24, 12 and 8 images of three other origins."""
     sizes = (24, 12, 8)
     return (
         np.concatenate([images(3 + k, n, 1) for k, n in enumerate(sizes)]),
@@ -117,7 +117,7 @@ def test_report_lists_every_image_once(
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
     discovery = Discovery(paths, tuple(truth), tuple(groups), clustering_metrics(truth, number))
-    rows = discovery_rows(discovery)
+    rows = tabulate_discovery(discovery)
     assert rows[-1]["group"] == "no group" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)
     (tmp_path / "out").mkdir()

@@ -21,18 +21,18 @@ CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))
 
 
 def draw(origin: int, n: int, seed: int) -> np.ndarray:
-    """Features of images of one origin."""
+    """Draw features of images of one origin."""
     rng = np.random.default_rng((origin, seed))
     return rng.normal(CENTRES[origin], size=(n, 8)).astype(np.float32)
 
 
 def three(draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features and labels of images of the three known origins."""
+    """Draw features and labels of images of the three known origins."""
     return np.concatenate([draw(k, draws, seed) for k in range(3)]), np.repeat(range(3), draws)
 
 
 def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit") -> OriginModel:
-    """A model of three origins and eight features, with exemplars."""
+    """Create a model of three origins and eight features, with exemplars."""
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
     head = head_method(family).fit(x, y, 3, 5.0)
@@ -54,7 +54,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
     )
 
 
-# Experts want perturbed copies to be fitted on: tests/heads/test_experts.py.
+# Experts need perturbed copies; they are tested in tests/heads/test_experts.py.
 @pytest.mark.parametrize("family", [name for name in HEAD_METHODS if name != "experts"])
 @pytest.mark.parametrize("count", [1, 10])
 def test_new_origin_is_recognized_and_old_accuracy_is_kept(
@@ -69,7 +69,7 @@ def test_new_origin_is_recognized_and_old_accuracy_is_kept(
     after = (new.predict(test)[0].argmax(axis=1) == labels).mean()
     assert after >= before - 0.01
     recall = (new.predict(draw(3, 200, 1))[0].argmax(axis=1) == 3).mean()
-    # One vote of five never wins; ten images are enough for every head.
+    # For k-NN, one vote of five never wins; ten images are enough for all heads.
     assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
     assert (
         result.recognition_rate is None
@@ -106,14 +106,14 @@ def test_bias_is_lowered_just_enough_plus_the_margin(
     models: dict[str, OriginModel],
 ) -> None:
     model = fitted(models, "linear")
-    # A new origin right beside an old one: without lowering, it takes images from it.
+    # The new origin is close to an old one and gets some of its images unless the bias is lowered.
     beside = draw(0, 10, 5) + 0.3
     result = enroll(model, "twin", beside)
     held_out, labels = model.exemplars.select(held_out=True)
     right = model.head.forward(held_out).logits.argmax(axis=1) == labels
     head = result.model.head
     assert isinstance(head, LinearHead)
-    assert result.old_accuracy[0] == result.old_accuracy[1] == right.mean()
+    assert result.accuracy_before_after[0] == result.accuracy_before_after[1] == right.mean()
 
     def lost(offset: float) -> int:
         raised = replace(head, bias=head.bias + np.array([0, 0, 0, offset]))
@@ -174,7 +174,7 @@ def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) ->
         ("unknown", 3, "'unknown' is not a valid origin name"),
         (" ", 3, "' ' is not a valid origin name"),
         ("GAN", 3, "the origins 'gan' and 'GAN' differ only in upper and lower case"),
-        ("flow", 0, "no images of flow found. Provide at least one"),
+        ("flow", 0, "no images of flow. Add at least one"),
     ],
 )
 def test_invalid_arguments_are_reported(

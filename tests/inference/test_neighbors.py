@@ -1,4 +1,4 @@
-"""The exemplars most similar to an image."""
+"""Search for the exemplars that are most similar to an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The support of patches for an answer."""
+"""Support of patches for an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whichgen.inference.occlusion import explain
 
 
 class OnePatch:
-    """An attributor that depends only on the grain of one patch of an 8 × 8 grid."""
+    """Attributor whose answer depends only on the grain of one patch of an 8 × 8 grid."""
 
     def __init__(self, row: int, column: int) -> None:
         self.row, self.column = row, column

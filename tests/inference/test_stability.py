@@ -1,4 +1,4 @@
-"""The stability check: copies of an image, and the answer that they share with it."""
+"""Stability check: copies of an image, and the answer that they confirm."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_job import AttributeJob
-from whichgen.inference.stability import COPIES, check_stability, compress, crop, stable_answer
+from whichgen.inference.stability import COPIES, check_stability, compress, crop, find_stable_answer
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.origin_model import OriginModel
 
 FAMILIES = {"dcgan": "GAN", "stylegan": "GAN", "ddpm": "diffusion", "flow": "flow"}
 
-#: What each answer implies, written out: the answer itself first, then ever weaker answers.
+#: The answers that each answer implies, from the most to the least specific.
 IMPLIED = {
     "dcgan": ["dcgan", "GAN", "synthetic", "unknown"],
     "stylegan": ["stylegan", "GAN", "synthetic", "unknown"],
@@ -47,7 +47,7 @@ ANSWERS = st.lists(st.sampled_from(list(IMPLIED)), min_size=1, max_size=6)
 @given(ANSWERS)
 def test_the_answer_is_the_most_specific_one_that_no_copy_contradicts(answers: list[str]) -> None:
     original, *copies = answers
-    stable = stable_answer(answers, FAMILIES)
+    stable = find_stable_answer(answers, FAMILIES)
 
     def contradicts(answer: str, copy: str) -> bool:
         return answer not in IMPLIED[copy] and copy not in IMPLIED[answer]
@@ -77,21 +77,24 @@ def test_the_answer_is_the_most_specific_one_that_no_copy_contradicts(answers: l
     ],
 )
 def test_answers_of_copies(original: str, copies: list[str], expected: str) -> None:
-    assert stable_answer([original, *copies], FAMILIES) == expected
+    assert find_stable_answer([original, *copies], FAMILIES) == expected
 
 
 @given(ANSWERS, st.sampled_from(list(IMPLIED)))
 def test_more_copies_never_make_the_answer_more_specific(answers: list[str], more: str) -> None:
-    assert stable_answer([*answers, more], FAMILIES) in IMPLIED[stable_answer(answers, FAMILIES)]
+    assert (
+        find_stable_answer([*answers, more], FAMILIES)
+        in IMPLIED[find_stable_answer(answers, FAMILIES)]
+    )
 
 
 @given(st.sampled_from(list(IMPLIED)), st.integers(1, 6))
 def test_equal_answers_stay_unchanged(answer: str, count: int) -> None:
-    assert stable_answer([answer] * count, FAMILIES) == answer
+    assert find_stable_answer([answer] * count, FAMILIES) == answer
 
 
 def attribution(answer: str) -> Attribution:
-    """The answer for one image alone."""
+    """Create the answer for one image, without its copies."""
     origin = answer if answer in (*FAMILIES, "real") else "unknown"
     return Attribution("a.png", origin, {"ddpm": 0.6, "real": 0.4}, 0.6, 0.5, answer)
 
@@ -103,7 +106,7 @@ def test_only_the_answer_changes(answer: str, copies: list[str]) -> None:
     alone = attribution(answer)
     checked = check_stability(alone, copies, FAMILIES)
     assert checked.unstable == any(answer not in IMPLIED[copy] for copy in copies)
-    assert checked.coarse_origin == stable_answer([answer, *copies], FAMILIES)
+    assert checked.coarse_origin == find_stable_answer([answer, *copies], FAMILIES)
     assert checked.origin == ("unknown" if checked.unstable else alone.origin)
     assert checked.original_answer == answer
     assert checked.stability == copies.count(answer) == 5 - len(checked.differing_copies or ())
@@ -130,7 +133,7 @@ def test_an_unstable_answer_says_so_in_the_row_and_in_a_sentence() -> None:
         "The answer for the file itself, dcgan, changes when the image is slightly altered (jpeg, "
         "webp), but it resembles images by generators of the family GAN."
     )
-    # An answer that was unknown already can't change; the threshold remains the reason.
+    # The answer `unknown` can't change; the threshold remains the reason.
     rejected = check_stability(attribution("unknown"), ["real"] * 5, FAMILIES)
     assert rejected.stability == 0 and not rejected.unstable
     assert "threshold" in make_verdict(rejected).detail
@@ -176,12 +179,12 @@ def test_an_image_too_long_for_webp_is_scaled_down() -> None:
 
 @pytest.fixture
 def attributor(models: dict[str, OriginModel], encoder: Encoder) -> Attributor:
-    """The linear model with its encoder."""
+    """Linear model with its encoder."""
     return Attributor(models["linear"], encoder)
 
 
 def flip_on(name: str, image: Image.Image, other: Image.Image) -> dict[str, Any]:
-    """Copies that are all the image itself, but for one, which is another image."""
+    """Return copies that equal the image, except one, which is another image."""
     same: dict[str, Any] = dict.fromkeys(COPIES, lambda _: image)
     return same | {name: lambda _: other}
 
@@ -214,7 +217,7 @@ def test_an_answer_that_never_flips_is_unchanged(
         return image
 
     monkeypatch.setattr("whichgen.inference.attributor.COPIES", dict.fromkeys(COPIES, identity))
-    # One image per pass of six either way, so that not even the rounding differs.
+    # Each batch has one image and its copies, so that even rounding is the same.
     attributor = Attributor(models["linear"], encoder, pad_to=6)
     alone = attributor.attribute(images, coverage=0.9, nearest=2, batch_size=1)
     checked = attributor.attribute(images, coverage=0.9, nearest=2, batch_size=6, stability=True)
@@ -228,7 +231,7 @@ def test_an_answer_that_never_flips_is_unchanged(
 def test_each_copy_is_compared_with_its_own_image(
     attributor: Attributor, images: list[Image.Image], batch_size: int
 ) -> None:
-    """The copies of an image, attributed one by one, give the answer of the check."""
+    """Attribute the copies of an image one by one, and compare with the stability check."""
     inputs = [*images[::5], b"no image", images[1]]
     checked = attributor.attribute(inputs, stability=True, batch_size=batch_size)
     assert [bool(answer.error) for answer in checked] == [
@@ -242,7 +245,7 @@ def test_each_copy_is_compared_with_its_own_image(
         original, *copies = (str(a.coarse_origin) for a in attributor.attribute(views))
         families = attributor.model.hierarchy.families
         assert answer.original_answer == original
-        assert answer.coarse_origin == stable_answer([original, *copies], families)
+        assert answer.coarse_origin == find_stable_answer([original, *copies], families)
         assert answer.differing_copies == tuple(
             name for name, copy in zip(COPIES, copies, strict=True) if copy != original
         )

@@ -1,4 +1,4 @@
-"""Images that are unlike the training images get a note with the answer, everywhere."""
+"""Images that differ from the training images get a note with the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = TrainingSizes(256, 1000)
 
 @pytest.fixture
 def attributor(models: dict[str, OriginModel], encoder: Encoder) -> Attributor:
-    """A linear probe with its encoder."""
+    """Linear probe with its encoder."""
     return Attributor(models["linear"], encoder)
 
 
@@ -79,7 +79,7 @@ def test_repaired_jpeg_is_noted(images: list[Image.Image], attributor: Attributo
     assert whole.notes == ()
 
 
-def test_training_sizes_leave_out_extremes_and_unreadable_files(tmp_path: Path) -> None:
+def test_training_sizes_omit_extremes_and_unreadable_files(tmp_path: Path) -> None:
     samples = []
     for i, size in enumerate([(64, 80)] * 98 + [(2, 2), (900, 900)]):
         Image.new("RGB", size).save(tmp_path / f"{i}.png")
@@ -102,7 +102,7 @@ def test_answers_state_size_and_notes(
     assert load_model(save_model(model, tmp_path)).training_sizes == TrainingSizes(32, 32)
     large = images[0].resize((70, 40))
     exif = Image.Exif()
-    exif[0x0112] = 6  # a viewer shows it upright
+    exif[0x0112] = 6  # size after EXIF rotation
     buffer = io.BytesIO()
     large.save(buffer, "PNG", exif=exif)
     usual, unusual, unread = Attributor(model, attributor.encoder).attribute(
@@ -160,7 +160,7 @@ def test_notes_do_not_change_the_answer_of_the_page() -> None:
     assert make_verdict(noted).words == make_verdict(answer).words
 
 
-def test_handed_noise_of_8_pixels(shared: Path, attributor: Attributor) -> None:
+def test_sample_of_8_pixels_of_noise(shared: Path, attributor: Attributor) -> None:
     (answer,) = attributor.attribute([shared / "cases" / "8x8.png"])
     assert answer.notes[0].startswith("Too small: 8 × 8 pixels")
     assert decode_image((shared / "cases" / "8x8.png").read_bytes()).size == (8, 8)

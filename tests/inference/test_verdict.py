@@ -1,4 +1,4 @@
-"""Answers in words."""
+"""Verdicts: answers as short sentences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_words_of_each_answer(answer: Attribution, kind: str, words: str) -> Non
     assert verdict.detail
 
 
-def test_evidence_leads_the_sentence_and_keeps_the_prediction() -> None:
+def test_evidence_precedes_the_prediction_in_the_sentence() -> None:
     finding = Finding("text", "made", "", "synthetic", "Midjourney", statement="Software: “x”")
     prediction = answer("real")
     verdict = make_verdict(replace(prediction, provenance=Evidence((finding,))))

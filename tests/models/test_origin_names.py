@@ -175,9 +175,9 @@ def test_estimator_refuses_names_before_images_are_encoded() -> None:
     for labels in (["real", "unknown"], ["gan", "GAN"], ["real", "a,b"]):
         with pytest.raises(ValueError, match=r"not a valid origin name|differ only"):
             OriginClassifier(backbone="traces").fit(images(), labels)
-    with pytest.raises(ValueError, match="is a class and `unknown`"):
+    with pytest.raises(ValueError, match="is both a class and the value of `unknown`"):
         OriginClassifier(backbone="traces", unknown="none").fit(images(), ["real", "none"])
-    with pytest.raises(ValueError, match="is a class and `unknown`"):
+    with pytest.raises(ValueError, match="is both a class and the value of `unknown`"):
         OriginClassifier(unknown=-1).fit(np.eye(4), [-1, -1, 1, 1])
 
 

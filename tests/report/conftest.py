@@ -1,4 +1,4 @@
-"""Fits and fusions on random features of two blocks; their images do not exist, only paths."""
+"""Models fitted on random features of two blocks; image files do not exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MakeSplits = Callable[..., SplitFeatures]
 
 @pytest.fixture
 def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
-    """Return a function that makes random features around one mean per origin."""
+    """Return a function that creates random features around one mean per origin."""
     encoder = counting().encoder
     store = FeatureStore(tmp_path / "store", encoder)
     rng = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
 
 @pytest.fixture
 def make_fit(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFit:
-    """Return a function that fits k-NN; other arguments are those of ``make_splits``."""
+    """Return a function that fits k-NN; its other arguments are passed to ``make_splits``."""
 
     def make(
         *origins: Sequence[str],
@@ -99,7 +99,7 @@ def make_fit(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFit:
 
 @pytest.fixture
 def make_fusion(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFusion:
-    """Return a function that fits a fusion; arguments are those of ``make_splits``."""
+    """Return a function that fits a fusion; its arguments are passed to ``make_splits``."""
 
     def make(*origins: Sequence[str], **keywords: Any) -> FusionResult:
         options = FusionOptions(
@@ -113,8 +113,8 @@ def make_fusion(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFu
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the plots, which take most of the time of a small run."""
-    monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
+    """Omit the plots, which take most of the time of a small run."""
+    monkeypatch.setattr("whichgen.report.run_folder.plot_run", lambda _: [])
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
@@ -133,7 +133,7 @@ def strict_json(text: str) -> Any:
 
 
 def check_plots(folder: Path, names: set[str]) -> None:
-    """Check that all plots exist and are drawn from edge to edge."""
+    """Check that all plots exist and fill their images."""
     assert {p.stem for p in (folder / "plots").iterdir()} == names
     for path in (folder / "plots").iterdir():
         with Image.open(path) as image:

@@ -12,7 +12,7 @@ from whichgen.data.images.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.experiment_reports import write_experiment, write_robustness
-from whichgen.report.figures.experiments import low_data_plot, low_data_rows
+from whichgen.report.figures.experiments import plot_low_data, tabulate_low_data
 from whichgen.report.run_reader import read_low_data
 
 from .conftest import MakeFit, check_plots, read_rows, strict_json
@@ -53,13 +53,13 @@ def test_low_data_rows_are_mean_and_sample_deviation_over_seeds(tmp_path: Path) 
         for size in (1, 10, 100)
         for seed in (0, 1, 2)
     ]
-    rows = low_data_rows(points)
+    rows = tabulate_low_data(points)
     assert [r["images per class"] for r in rows] == [1, 10, 100]
     assert rows[0]["accuracy"] == "60.0 ± 10.0"
     assert rows[0]["OSCR"] == "40.0 ± 0.0"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_experiment(low_data_plot(points), points, {"whichgen": "1"}, tmp_path)
+        write_experiment(plot_low_data(points), points, {"whichgen": "1"}, tmp_path)
     assert read_low_data(tmp_path) == tuple(points)
     assert "60.0 ± 10.0" in (tmp_path / "lowdata.md").read_text()
     check_plots(tmp_path, {"lowdata"})
@@ -67,9 +67,9 @@ def test_low_data_rows_are_mean_and_sample_deviation_over_seeds(tmp_path: Path) 
 
 def test_low_data_without_unknown_images_has_dashes(tmp_path: Path) -> None:
     points = [LowDataPoint(2, 0, (0,), 1.0, 0.5, None, None)]
-    (row,) = low_data_rows(points)
+    (row,) = tabulate_low_data(points)
     assert (row["accuracy"], row["AUROC"]) == ("50.0 ± 0.0", "–")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_experiment(low_data_plot(points), points, {}, tmp_path)
+        write_experiment(plot_low_data(points), points, {}, tmp_path)
     check_plots(tmp_path, {"lowdata"})

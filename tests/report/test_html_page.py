@@ -1,4 +1,4 @@
-"""The HTML page: its numbers are the run's, hostile names are text, nothing is loaded."""
+"""HTML page: correct metrics, escaped names and no network access."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.tables import percent
 from whichgen.report.experiment_reports import write_experiment, write_robustness
-from whichgen.report.figures.experiments import low_data_plot
+from whichgen.report.figures.experiments import plot_low_data
 from whichgen.report.html_page import write_html_page
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_low_data, read_run
@@ -41,7 +41,7 @@ HOSTILE = (
 
 @dataclass
 class Page(HTMLParser):
-    """What a browser parses: tags with attributes, scripts, tables, text."""
+    """Parser that collects tags, scripts, tables and text of a page."""
 
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     scripts: list[str] = field(default_factory=list)
@@ -94,12 +94,12 @@ class Page(HTMLParser):
                 self._rows[-1][-1] += data
 
     def images(self, alt: str) -> list[str]:
-        """The sources of images by their alternative text."""
+        """Return the sources of images with this alternative text."""
         return [a.get("src") or "" for tag, a in self.tags if tag == "img" and a["alt"] == alt]
 
 
 def read_page(*folders: Path, **options: Any) -> Page:
-    """Write the page of runs and parse it."""
+    """Write the page of the runs and parse it."""
     file = folders[0] / "report.html"
     write_html_page([read_run(folder) for folder in folders], file, **options)
     page = Page()
@@ -111,13 +111,13 @@ def read_page(*folders: Path, **options: Any) -> Page:
 
 @pytest.fixture
 def run(make_fit: MakeFit, tmp_path: Path) -> Path:
-    """The folder of a small k-NN run without its images."""
+    """Write a small k-NN run without images and return its folder."""
     return write_run(make_fit(images=9), tmp_path / "run")
 
 
 @pytest.fixture
 def run_with_images(run: Path, noise: Callable[..., Image.Image], tmp_path: Path) -> Path:
-    """The same with its test images, which have EXIF data."""
+    """Add the test images, with EXIF data, to the run."""
     for name in ("predictions.csv", "embedding.csv"):
         text = (run / name).read_text()
         (run / name).write_text(re.sub(r"(?m)^/(test\w*)/", rf"{tmp_path}/\1/", text))
@@ -301,7 +301,7 @@ def test_missing_and_unwanted_images_are_left_out(run_with_images: Path) -> None
     Path(second["path"]).unlink()
     page = read_page(run_with_images)
     assert len(page.data["thumbnails"]) == len(read_rows(run_with_images / "embedding.csv")) - 2
-    assert "were deleted or cannot be read: 2" in page.text
+    assert "Missing or unreadable images: 2" in page.text
 
 
 def test_several_runs_are_compared(
@@ -341,7 +341,7 @@ def test_run_without_unknown_images_has_no_open_set_figures(
     make_fit: MakeFit, tmp_path: Path
 ) -> None:
     page = read_page(write_run(make_fit(unknown=()), tmp_path))
-    assert "There are no unknown test images. This run measures closed-set accuracy" in page.text
+    assert "There are no unknown test images, so this run measures" in page.text
     assert not any(a.get("id") == "run1-roc" for _, a in page.tags)
     assert len(page.tables["Confusion matrix with rejection"]) == 3
     assert not re.search(r"\bnan\b", page.text)
@@ -360,7 +360,7 @@ def test_robustness_and_low_data_are_shown_if_measured(
     ]
     write_robustness(points, {}, run)
     few = [LowDataPoint(n, s, (0,), 1.0, n / 10, 0.5, 0.25) for n in (1, 5) for s in (0, 1)]
-    folder = write_experiment(low_data_plot(few), few, {}, tmp_path / "few")
+    folder = write_experiment(plot_low_data(few), few, {}, tmp_path / "few")
     page = read_page(run, low_data=read_low_data(folder))
     assert [row["OSCR"] for row in page.tables["Robustness"]] == ["0.0", "37.5", "5.0"]
     assert [row["accuracy"] for row in page.tables["Low-data regime"]] == [

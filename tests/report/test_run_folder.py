@@ -1,4 +1,4 @@
-"""The folder of a run: all files agree with the evaluation."""
+"""Run folder: all files agree with the evaluation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from whichgen.evaluation.source_results import count_by_source
 from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.io.tables import percent
 from whichgen.models.saved_model import load_model
-from whichgen.report.figures.image_map import image_map_plot
-from whichgen.report.figures.open_set import curve_plot
-from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.result_tables import CHANCE_WARNING, headline_rows, warnings
+from whichgen.report.figures.image_map import plot_image_map
+from whichgen.report.figures.open_set import plot_curve
+from whichgen.report.figures.run_plots import plot_run
+from whichgen.report.result_tables import CHANCE_WARNING, list_warnings, tabulate_headline_metrics
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import ImageMap, read_low_data, read_run
 
@@ -113,10 +113,10 @@ def test_report_states_whether_test_sources_are_new(make_fit: MakeFit, tmp_path:
     assert "intervals over the 15 test sources" in text
     assert "| real | test-real-0 | 2 |" in text
     assert "Optimistic" not in text
-    assert not any("sources" in message for message in warnings(run))
+    assert not any("sources" in message for message in list_warnings(run))
 
     run = read_run(write_run(make_fit(sources=3, protocol="paper"), tmp_path / "paper"))
-    assert "Optimistic: 9 of 15 test sources" in " ".join(warnings(run))
+    assert "Optimistic: 9 of 15 test sources" in " ".join(list_warnings(run))
     assert "**Optimistic: 9 of 15 test sources" in (tmp_path / "paper" / "report.md").read_text()
 
 
@@ -130,7 +130,7 @@ def test_pooled_images_of_a_fusion_with_sources_are_listed_once(
     exemplars = result.model.exemplars
     assert exemplars.held_out.tolist().count(True) == 18
     assert len(np.unique(exemplars.features, axis=0)) == len(exemplars.labels) == 36
-    # Each of them was held out once.
+    # Each image was held out once.
     assert run.results.threshold.images == 36
     text = (tmp_path / "report.md").read_text()
     assert "of the 36 held-out known images" in text
@@ -154,7 +154,7 @@ def test_report_names_generators_protocol_and_record(make_fit: MakeFit, tmp_path
         *(f"(plots/{p.name})" for p in (tmp_path / "plots").iterdir()),
     ):
         assert expected in text, expected
-    for row in headline_rows(result.evaluation, result.intervals):
+    for row in tabulate_headline_metrics(result.evaluation, result.intervals):
         assert f"| {' | '.join(str(cell) for cell in row.values())} |" in text
     assert "\n\n\n" not in text
     assert not re.search(r"\bnan\b", text)
@@ -190,13 +190,13 @@ def test_report_and_plots_for_all_kinds_of_origins(
     for name in (*known, *unknown):
         assert f"| {name.replace('|', chr(92) + '|')} | 3 |" in text
     if not unknown:
-        assert "**There are no unknown test images." in text
+        assert "**There are no unknown test images, so" in text
 
 
 @pytest.mark.usefixtures("no_plots")
 def test_legend_of_many_origins_fits_into_the_figure(make_fit: MakeFit, tmp_path: Path) -> None:
     result = make_fit([f"known_{i}" for i in range(15)], [f"new_{i}" for i in range(30)], images=2)
-    plot = image_map_plot(read_run(write_run(result, tmp_path)))
+    plot = plot_image_map(read_run(write_run(result, tmp_path)))
     assert plot
     plot.figure.draw_without_rendering()
     legend = plot.figure.axes[0].get_legend()
@@ -220,7 +220,7 @@ def test_model_no_better_than_chance_is_a_warning(make_fit: MakeFit, tmp_path: P
             "test": replace(test, detection=detection),
         }
         changed = replace(run, results=run.results.model_copy(update=update))
-        assert (CHANCE_WARNING in warnings(changed)) == weak
+        assert (CHANCE_WARNING in list_warnings(changed)) == weak
 
 
 @pytest.mark.filterwarnings("error")
@@ -239,8 +239,8 @@ def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
     test = run.results.test
     assert test.detection is not None and test.oscr is not None
     for plot, area in (
-        (curve_plot({"": run}, "roc"), test.detection.auroc),
-        (curve_plot({"": run}, "oscr"), test.oscr),
+        (plot_curve({"": run}, "roc"), test.detection.auroc),
+        (plot_curve({"": run}, "oscr"), test.oscr),
     ):
         assert plot
         curves = {str(line.get_label()): line for line in plot.figure.axes[0].get_lines()}
@@ -250,14 +250,14 @@ def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
         assert np.trapezoid(y, x) == pytest.approx(area)
         assert plot.rows[-1]["unknown images"] == "all unknown"
     fpr, tpr = roc_curve(run.known.scores, run.unknown.scores)
-    plot = curve_plot({"": run}, "roc")
+    plot = plot_curve({"": run}, "roc")
     assert plot and plot.rows[-1]["TPR at 20 % FPR"] == percent(float(tpr[fpr <= 0.2].max()))
 
 
 @pytest.mark.usefixtures("no_plots")
 def test_figures_show_the_counts_of_the_predictions(make_fit: MakeFit, tmp_path: Path) -> None:
     run = read_run(write_run(make_fit(images=9), tmp_path))
-    plots = {plot.name: plot for plot in run_plots(run)}
+    plots = {plot.name: plot for plot in plot_run(run)}
     table = {row["true origin"]: row for row in plots["confusion_open"].rows}
     predictions = read_rows(tmp_path / "predictions.csv")
     for origin in ("real", "flow"):
@@ -273,14 +273,14 @@ def test_figures_show_the_counts_of_the_predictions(make_fit: MakeFit, tmp_path:
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_skipped_files_are_listed_only_for_the_last_run(make_fit: MakeFit, tmp_path: Path) -> None:
+def test_skipped_files_are_those_of_the_last_run(make_fit: MakeFit, tmp_path: Path) -> None:
     result = make_fit()
     train = result.features.tables["train"]
     skipped = replace(train, skipped=("a.png: not an image", "b.png: empty"))
     features = replace(result.features, tables={**result.features.tables, "train": skipped})
     write_run(replace(result, features=features), tmp_path)
     assert (tmp_path / "skipped.txt").read_text() == "a.png: not an image\nb.png: empty\n"
-    assert "**Unreadable files left out: 2." in (tmp_path / "report.md").read_text()
+    assert "**Unreadable files skipped: 2." in (tmp_path / "report.md").read_text()
     write_run(result, tmp_path)
     assert not (tmp_path / "skipped.txt").exists()
     assert "Unreadable files" not in (tmp_path / "report.md").read_text()
@@ -302,7 +302,7 @@ def test_full_disk_while_plotting_keeps_model_and_results(
 
 def test_headline_rows_have_percentages_image_counts_and_dashes(make_fit: MakeFit) -> None:
     evaluation = make_fit(unknown=()).evaluation
-    rows = {r["metric"]: r for r in headline_rows(evaluation)}
+    rows = {r["metric"]: r for r in tabulate_headline_metrics(evaluation)}
     assert rows["Closed-set accuracy"]["%"] == f"{100 * evaluation.closed.accuracy:.1f}"
     assert rows["Closed-set accuracy"]["images"] == 18
     assert rows["AUROC, known vs. unknown"]["%"] == "–"
@@ -318,7 +318,7 @@ def run_folder(make_fit: MakeFit, no_plots: None, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("results.json", None, "results.json not found. Pass the output folder of"),
+        ("results.json", None, "results.json not found. Specify the output folder of"),
         ("results.json", '{"test": ', "results.json is damaged"),
         ("results.json", "[]", "does not have the format of whichgen .*top level"),
         ("results.json", '{"run_metadata": {"whichgen": 1}}', r"run_metadata\.config"),
@@ -328,7 +328,7 @@ def run_folder(make_fit: MakeFit, no_plots: None, tmp_path: Path) -> Path:
         ("robustness.json", '{"points": [{}]}', r"robustness.json .*points\.0"),
     ],
 )
-def test_reading_a_damaged_run_fails_with_one_clear_message(
+def test_damaged_run_is_reported(
     run_folder: Path, name: str, text: str | None, message: str
 ) -> None:
     if text is None:
@@ -339,7 +339,7 @@ def test_reading_a_damaged_run_fails_with_one_clear_message(
         read_run(run_folder)
 
 
-def test_results_and_predictions_of_different_runs_are_refused(
+def test_results_and_predictions_of_different_runs_are_rejected(
     run_folder: Path, make_fit: MakeFit, tmp_path: Path
 ) -> None:
     other = write_run(make_fit(images=7), tmp_path / "other")
@@ -354,7 +354,7 @@ def test_small_test_sets_have_no_map(run_folder: Path) -> None:
     (run_folder / "embedding.csv").write_text("")
     run = read_run(run_folder)
     assert isinstance(run.image_map, ImageMap) and not len(run.image_map.paths)
-    assert "embedding" not in {plot.name for plot in run_plots(run)}
+    assert "embedding" not in {plot.name for plot in plot_run(run)}
 
 
 def test_json_output_replaces_nonfinite_numbers(tmp_path: Path) -> None:

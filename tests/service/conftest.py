@@ -34,19 +34,19 @@ EACH = 8
 
 @pytest.fixture(scope="session")
 def encoder(tiny_clip: object) -> Encoder:
-    """The tiny CLIP tower, on the CPU."""
+    """Load the tiny CLIP vision tower on the CPU."""
     return load_encoder(str(tiny_clip), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def images(noise: Callable[..., Image.Image]) -> list[Image.Image]:
-    """Eight images of each origin, origin after origin."""
+    """Eight images per origin, sorted by origin."""
     return [noise(100 * tint + i, (64, 48), tint=tint) for tint in range(3) for i in range(EACH)]
 
 
 @pytest.fixture(scope="session")
 def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
-    """A linear model fitted on the images; every second one is a held-out exemplar."""
+    """Linear model fitted on the images; every second image is a held-out exemplar."""
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
     labels = np.repeat(np.arange(3), EACH)
     head = head_method("linear").fit(features, labels, 3, 10.0)
@@ -88,13 +88,13 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def upload(*contents: bytes, field: str = "images") -> list[tuple[str, tuple[str, bytes]]]:
-    """Return the form files ``0.png``, ``1.png`` … with the given contents."""
+    """Return form files ``0.png``, ``1.png``, … with these contents."""
     return [(field, (f"{i}.png", data)) for i, data in enumerate(contents)]
 
 
 @pytest.fixture
 def service(attributor: Attributor) -> Iterator[Callable[..., TestClient]]:
-    """Start a service with the given settings and return its client."""
+    """Return a function that starts a service with its settings and returns a client."""
     with ExitStack() as stack:
 
         def start(settings: Settings | None = None, model: Attributor = attributor) -> TestClient:

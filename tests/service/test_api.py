@@ -140,7 +140,7 @@ def test_an_image_at_the_limit_is_attributed(service: Start, images: list[Image.
     assert answer["origin"]
 
 
-def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) -> None:
+def test_too_many_images_are_rejected(service: Start, images: list[Image.Image]) -> None:
     client = service(limit_settings(request_images=2))
     data = encode_png(images[0])
     assert client.post("/attribute", files=upload(data, data)).status_code == 200
@@ -149,7 +149,7 @@ def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) 
     assert "at most 2" in response.json()["detail"]
 
 
-def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Start) -> None:
+def test_too_large_body_is_rejected_with_and_without_a_length(service: Start) -> None:
     client = service(limit_settings(image_bytes=MIB // 8))
     boundary = {"Content-Type": "multipart/form-data; boundary=x"}
 
@@ -176,7 +176,7 @@ def test_a_full_queue_is_reported_with_the_time_to_retry(
     response = client.post("/attribute", files=upload(encode_png(images[1])))
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
-    # Cached answers need no place in the queue.
+    # Cached answers do not use the queue.
     assert client.post("/attribute", files=upload(encode_png(images[0]))).status_code == 200
 
 
@@ -186,7 +186,7 @@ def test_requests_per_minute_are_limited(service: Start) -> None:
     assert codes == [200, 200, 200, 429, 429]
     response = client.get("/model")
     assert response.headers["retry-after"] == "60"
-    # The page and the health check are not counted.
+    # Requests to the page and the health check are not counted.
     assert client.get("/").status_code == client.get("/health").status_code == 200
 
 
@@ -217,7 +217,7 @@ def test_the_api_key_is_checked(service: Start, headers: dict[str, str], status:
         {"Origin": "http://["},
     ],
 )
-def test_requests_from_other_sites_are_refused(
+def test_cross_origin_requests_are_rejected(
     client: TestClient, images: list[Image.Image], headers: dict[str, str]
 ) -> None:
     response = client.post("/attribute", files=upload(encode_png(images[0])), headers=headers)
@@ -258,7 +258,7 @@ def test_exemplars_have_thumbnails(
     thumbnail = client.get("/" + answer["nearest"][0]["thumbnail"])
     assert thumbnail.headers["content-type"] == "image/jpeg"
     assert thumbnail.content == attributor.model.exemplars.thumbnails[5]
-    # The first has none; a number past the end neither.
+    # The first exemplar has no thumbnail, and the number after the last is invalid.
     for number in (0, 3 * EACH, -1):
         assert client.get(f"/exemplars/{number}").status_code == 404
 
@@ -399,8 +399,10 @@ def test_the_page_requests_nothing_from_other_hosts(client: TestClient) -> None:
         client.get(f"/static/{file.name}").text for file in static.iterdir()
     )
     addresses = set(re.findall(r"https?://[\w./-]+", text))
-    assert addresses <= {"http://www.w3.org/2000/svg"}  # a namespace, never fetched
-    for page in ("/docs", "/redoc"):  # they would come from a CDN
+    assert addresses <= {
+        "http://www.w3.org/2000/svg"
+    }  # an XML namespace, which browsers do not load
+    for page in ("/docs", "/redoc"):  # they would load scripts from a CDN
         assert client.get(page).status_code == 404
 
 

@@ -16,7 +16,7 @@ from whichgen.service.settings import Limits, Settings
 
 
 class Echo:
-    """An attributor whose answer is the content of the file; blocks while ``gate`` is closed."""
+    """Attributor that answers with the content of a file, and waits for ``gate`` to open."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -35,7 +35,7 @@ class Echo:
 def run(
     echo: Echo, body: Callable[[Batcher], Any], *, batch_size: int = 32, queue: int = 64
 ) -> Any:
-    """Run a coroutine with a batcher that is processing its queue."""
+    """Run a coroutine function with a running batcher."""
 
     async def main() -> Any:
         settings = Settings(batch_size=batch_size, limits=Limits(queue=queue, request_images=1))
@@ -53,7 +53,7 @@ def list_origins(answers: list[Attribution]) -> list[str | None]:
     return [answer.origin for answer in answers]
 
 
-def test_concurrent_requests_share_batches_and_get_their_own_answers() -> None:
+def test_concurrent_requests_share_batches() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -66,7 +66,7 @@ def test_concurrent_requests_share_batches_and_get_their_own_answers() -> None:
     assert [len(batch) for batch in echo.batches] == [8, 4]
 
 
-def test_a_request_over_the_queue_limit_is_refused_as_a_whole() -> None:
+def test_request_over_the_queue_limit_is_rejected_as_a_whole() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -98,7 +98,7 @@ def test_stopping_answers_accepted_images() -> None:
     assert list_origins(asyncio.run(main())) == [str(i) for i in range(7)]
 
 
-def test_an_error_reaches_only_the_requests_of_its_batch() -> None:
+def test_error_affects_only_requests_in_the_same_batch() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:

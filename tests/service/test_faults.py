@@ -1,4 +1,4 @@
-"""The service when disks fail, clocks are set, or origins are enrolled concurrently."""
+"""Service with disk errors, clock changes and concurrent enrollments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_rate_limit_survives_a_change_of_the_clock(
     assert [client.get("/model").status_code for _ in range(4)] == [200, 200, 200, 429]
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + jump)
-    # The count starts again; the limit stays.
+    # The count restarts with the same limit.
     assert [client.get("/model").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
@@ -63,7 +63,7 @@ def test_a_write_error_is_reported_without_the_path(
 
 @pytest.fixture
 def enrollment(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Events that are set when an enrollment starts, and that it waits for."""
+    """Return two events: the first is set when an enrollment starts; it waits for the second."""
     started, proceed = threading.Event(), threading.Event()
     original = app_module.enroll_images
 
@@ -113,7 +113,7 @@ def test_an_answer_names_the_model_that_computed_it(
         assert started.wait(20)
         requests = []
         for image in images[:3]:
-            # All wait for the computing thread, which is enrolling.
+            # The requests wait for the model thread, which enrolls an origin.
             requests.append(pool.submit(client.post, "/attribute", files=upload(encode_png(image))))
             time.sleep(0.2)
         proceed.set()

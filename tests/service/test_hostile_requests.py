@@ -1,4 +1,4 @@
-"""Malicious requests harm neither the service nor a browser that displays its responses."""
+"""Malicious requests do not affect the service or a browser that displays its responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
 def get(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, bytes]:
-    """Send a GET request that no well-behaved client could send; return status and body."""
+    """Send a GET request with an invalid path; return status and body."""
     raw, _, query = path.partition(b"?")
     scope = {
         **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"},
@@ -68,7 +68,7 @@ def test_paths_outside_the_routes_are_not_found(
     assert b"root:x:" not in body and b"def create_app" not in body
 
 
-def test_a_huge_content_length_is_refused(attributor: Attributor) -> None:
+def test_huge_content_length_is_rejected(attributor: Attributor) -> None:
     for length in (b"9" * 5000, b"9" * 20):
         status, body = get(create_app(attributor), b"/model", (b"content-length", length))
         assert status == 413 and b"Request larger than" in body
@@ -83,7 +83,7 @@ def test_an_invalid_number_is_reported(client: TestClient, grid: str) -> None:
         assert isinstance(response.json()["detail"], str) and len(response.text) < 1000
 
 
-def test_a_form_with_too_many_fields_or_files_is_refused(client: TestClient) -> None:
+def test_form_with_too_many_fields_or_files_is_rejected(client: TestClient) -> None:
     field = b'--x\r\nContent-Disposition: form-data; name="a%d"\r\n\r\nb\r\n'
     file = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\nb\r\n'
     for part in (b"".join(field % i for i in range(100_000)), file * 20_000):
@@ -140,7 +140,7 @@ def test_an_invalid_thumbnail_is_not_interpreted(service: Start, attributor: Att
     hostile = replace(model, exemplars=replace(model.exemplars, thumbnails=pictures))
     client = service(model=Attributor(hostile, attributor.encoder))
     response = client.get("/exemplars/1")
-    # A browser shows a broken image and does not look for another type.
+    # The browser shows a broken image and does not guess another type.
     assert response.headers["content-type"] == "image/jpeg"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -186,7 +186,7 @@ def test_the_pixel_limit_applies_to_icons(service: Start) -> None:
 
 
 def send_raw(server: str, request: bytes) -> bytes:
-    """Send bytes, which need not be HTTP, and return the response."""
+    """Send arbitrary bytes and return the response."""
     place = urlsplit(server)
     with socket.create_connection(
         (place.hostname or "", place.port or 0), timeout=20
@@ -197,7 +197,7 @@ def send_raw(server: str, request: bytes) -> bytes:
             answer = b""
             while part := connection.recv(65_536):
                 answer += part
-        except OSError:  # reset, broken, no longer connected
+        except OSError:  # connection reset, broken pipe or not connected
             return b""  # the server closed the connection
         return answer
 
@@ -261,7 +261,7 @@ def test_incomplete_requests_do_not_block_others(server: str) -> None:
             connection.close()
 
 
-def test_a_body_over_the_limit_is_refused_on_every_path(service: Start) -> None:
+def test_too_large_body_is_rejected_on_every_path(service: Start) -> None:
     client = service(Settings(limits=replace(Settings().limits, image_bytes=1250)))
 
     def parts() -> Any:

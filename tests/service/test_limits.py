@@ -1,4 +1,4 @@
-"""Limits on memory and time protect clients from each other."""
+"""Limits on memory and time per request and in total."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .conftest import encode_png, serve, upload
 
 
 class SlowApp:
-    """An application that reads the whole body, then waits for its gate."""
+    """Application that reads the whole body and then waits for its gate."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -66,7 +66,7 @@ async def post(guard: Guard, chunks: Sequence[bytes | None], *, sized: bool = Tr
 
 
 def run_guarded(body: Callable[[Guard, SlowApp], Any], **limits: float) -> None:
-    """Run ``body`` with a guard of these limits in front of a slow application."""
+    """Run ``body`` with a slow application behind a guard with these limits."""
 
     async def main() -> None:
         app = SlowApp()
@@ -88,14 +88,14 @@ def test_the_total_size_of_pending_requests_is_limited(sized: bool) -> None:
             await asyncio.sleep(0)
         app.gate.set()
         assert [await one for one in [*pending, small]] == [200] * 5
-        # Answered and refused requests no longer count.
+        # Completed and rejected requests are no longer counted.
         for _ in range(5):
             assert await post(guard, [b"x" * 96], sized=sized) == 200
 
     run_guarded(body, image_bytes=12)
 
 
-def test_a_slow_body_is_refused_and_does_not_block_others() -> None:
+def test_slow_body_is_rejected_without_blocking_others() -> None:
     async def body(guard: Guard, app: SlowApp) -> None:
         app.gate.set()
         slow = asyncio.create_task(post(guard, [b"half", None, b"other half"]))

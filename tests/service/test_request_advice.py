@@ -1,4 +1,4 @@
-"""Requests that the service can't understand are answered with the right field and command."""
+"""Error messages for invalid requests contain the correct field and command."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ EXAMPLE = "curl -F images=@photo.jpg http://localhost/attribute"
 
 @pytest.fixture
 def png(images: list[Image.Image]) -> bytes:
-    """Content of an image file."""
+    """Return the content of an image file."""
     return encode_png(images[0])
 
 
 @pytest.mark.parametrize("field", ["file", "image", "images[]", "x" * 500])
-def test_wrong_field_is_answered_with_the_right_one(
-    client: TestClient, png: bytes, field: str
-) -> None:
+def test_wrong_field_name_is_corrected(client: TestClient, png: bytes, field: str) -> None:
     response = client.post("/attribute", files=[(field, ("a.png", png))])
     assert response.status_code == 422
     detail = response.json()["detail"]
-    assert detail.startswith(f"The form has no field images, but {field[:80]}.")
+    assert detail.startswith(f"The form has no field images (it has {field[:80]}).")
     assert detail.endswith(EXAMPLE) and len(detail) < 400
 
 
@@ -82,12 +80,12 @@ def test_wrong_method_and_unknown_path(client: TestClient) -> None:
     response = client.get("/api/v1/predict")
     assert response.status_code == 404
     detail = response.json()["detail"]
-    assert detail.startswith("There is nothing at '/api/v1/predict'. Choose from /attribute, ")
-    # Answers of the service itself are not replaced.
+    assert detail.startswith("Unknown path '/api/v1/predict'. Choose from /attribute, ")
+    # Error messages of the service are not replaced.
     assert "no thumbnail" in client.get("/exemplars/999").json()["detail"]
 
 
-def test_https_is_refused_with_an_alert_and_a_line_in_the_log(
+def test_https_is_rejected_and_logged(
     server: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = logging.getLogger("uvicorn.error")

@@ -23,7 +23,7 @@ def test_every_path_conforms_to_the_schema(server: str) -> None:
     )
     def check(case: schemathesis.Case) -> None:
         paths.add(case.operation.path)
-        # A schema can't tell which bytes are an image. /explain refuses other bytes; /attribute
+        # A schema can't define image files. /explain rejects other bytes; /attribute
         # reports an error for each image.
         one_image = [positive_data_acceptance] if case.operation.path == "/explain" else []
         case.call_and_validate(timeout=60, excluded_checks=one_image)

@@ -43,7 +43,7 @@ from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.card import CARD_FILE
 from whichgen.models.origin_model import Exemplars
 from whichgen.models.saved_model import save_model
-from whichgen.report.cross_source_report import comparison_rows
+from whichgen.report.cross_source_report import tabulate_cross_source_results
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
 
@@ -168,7 +168,7 @@ def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
         images=len(samples),
         sources=len({sample.source for sample in samples}),
         table=markdown_table(count_images(samples, result.origins)),
-        metrics=markdown_table(comparison_rows([published])),
+        metrics=markdown_table(tabulate_cross_source_results([published])),
         copies=f"{synthetic.sum()} of {len(synthetic)}",
     )
     start = start.split("## Test results")[0] + tests

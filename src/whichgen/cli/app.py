@@ -1,6 +1,7 @@
 """Entry point of the ``whichgen`` command.
 
-A command imports only what it needs, because imports take most of the time of a short command.
+Each command imports only the modules that it needs, because imports dominate the time of short
+commands.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
-def protect_names(arguments: Sequence[str]) -> list[str]:
-    """Write ``./-name`` for an image, archive or folder whose name begins with a hyphen.
+def prefix_hyphens(arguments: Sequence[str]) -> list[str]:
+    """Prefix ``./`` to images, archives and folders whose names begin with a hyphen.
 
-    A shell expands ``*.jpg`` to such names, too; Typer would read them as options.
+    Without the prefix, Typer would parse these names as options.
     """
     return [
-        f"./{argument}" if argument.startswith("-") and _is_source(Path(argument)) else argument
+        f"./{argument}" if argument.startswith("-") and _is_input_path(Path(argument)) else argument
         for argument in arguments
     ]
 
 
-def _is_source(path: Path) -> bool:
+def _is_input_path(path: Path) -> bool:
     suffixes = {*IMAGE_SUFFIXES, TAR, PARQUET}
     try:
         return path.is_dir() or (path.suffix.lower() in suffixes and path.is_file())
@@ -67,7 +68,7 @@ def _show_warning(default: Callable[..., None], message: Warning | str, *details
 
 
 class _NoteHandler(logging.Handler):
-    """Print log messages on the data and the encoder as notes."""
+    """Print log messages of the packages ``data`` and ``encoders`` as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warn(f"note: {record.getMessage()}")
@@ -84,14 +85,14 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
-    # So are its warnings about damaged metadata, which the evidence reports in notes.
+    # Its warnings about damaged metadata are redundant, too: the evidence contains notes on it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     for package in ("data", "encoders"):
         logger = logging.getLogger(f"whichgen.{package}")
         logger.addHandler(_NoteHandler())
         logger.setLevel(logging.INFO)
-    arguments = expand_blocks(protect_names(sys.argv[1:]))
+    arguments = expand_blocks(prefix_hyphens(sys.argv[1:]))
     if is_simple_evidence(arguments):
         from whichgen.cli.evidence_output import show_evidence_of_files
 
@@ -104,9 +105,10 @@ def main() -> None:
 
 
 def is_simple_evidence(arguments: Sequence[str]) -> bool:
-    """Return whether the arguments are ``evidence``, images and at most the option ``--json``.
+    """Return whether the command is ``evidence`` with images and no option except ``--json``.
 
-    These need no parser, and importing the parser takes longer than inspecting an image.
+    It then runs without the parser, because importing the parser takes longer than inspecting an
+    image.
     """
     command, *values = arguments or [""]
     images = [value for value in values if value != "--json"]

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
@@ -36,9 +36,6 @@ from whichgen.cli.options import (
 from whichgen.cli.standard_input import restore_dash
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 @command
@@ -122,10 +119,11 @@ def attribute(
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
         say(
-            "note: five slightly altered copies of each image were attributed, too "
-            f"({', '.join(COPIES)}). An answer that a copy does not confirm is replaced by a less "
-            "specific one, and `unstable` lists these copies. "
-            f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
+            "note: the stability check also attributed five slightly altered copies of each image "
+            f"({', '.join(COPIES)}). If a copy gets a different answer, the answer for the image "
+            "becomes less specific, and `unstable` lists the copy. The check needs "
+            f"{1 + len(COPIES)} encodings per image ({seconds:.1f} s in total); turn it off with "
+            "--no-stability."
         )
     warn_unusual(answers)
     if coverage is not None:

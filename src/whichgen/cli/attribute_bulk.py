@@ -7,14 +7,14 @@ from typing import Annotated
 
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
-from whichgen.cli.engine import EngineOptions, Sources
+from whichgen.cli.engine import CollectionSources, EngineOptions
 from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
 
 
 @resumable_command
 def attribute_bulk(
-    sources: Sources,
+    sources: CollectionSources,
     model: AttributionModel,
     engine: EngineOptions,
     evidence: AnswerEvidence,
@@ -26,7 +26,7 @@ def attribute_bulk(
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume.
 
-    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
+    CollectionSources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards
@@ -38,29 +38,29 @@ def attribute_bulk(
     check_writable(output_dir)
     batch_size = model.batch_size
     options = evidence.options()
-    saved = load_model(model.path, key=model.verify_key)
-    backbone = model.backbone or str(saved.encoder["name"])
+    saved_model = load_model(model.path, key=model.verify_key)
+    backbone = model.backbone or str(saved_model.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     answers = AnswerFolder(
         output_dir,
         description_digest(model.path),
-        saved.origins,
+        saved_model.origins,
         coverage,
         stability=stability,
         evidence=evidence.evidence,
     )
-    known = answers.read_image_keys()
+    known_keys = answers.read_image_keys()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
     config |= {"coverage": coverage, "stability": stability}
     config |= {name: str(value or "") for name, value in vars(evidence).items()}
     data_hash = hash_parts(repr(shard) for shard in shards)
-    answers.record_run(model.describe_run(saved, {}, data_hash, sources=sources, **config))
+    answers.record_run(model.describe_run(saved_model, {}, data_hash, sources=sources, **config))
     job = AttributeJob(
-        saved, backbone, model.device, batch_size, coverage, stability, options, known
+        saved_model, backbone, model.device, batch_size, coverage, stability, options, known_keys
     )
     with engine.process(shards, job) as results:
         summary = answers.write(results, total=count_images(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
     if summary.n_invalid:
-        warn(f"Unreadable images: {summary.n_invalid}. See the column `error` of the results.")
-    exit_on_unreadable(summary.unavailable, summary.n_images)
+        warn(f"Unreadable images: {summary.n_invalid}. See the column `error` in the results.")
+    exit_on_unreadable(summary.read_errors, summary.n_images)

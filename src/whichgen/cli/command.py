@@ -21,20 +21,23 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
     heading of its options in ``--help``.
 
-    Errors are handled as by :func:`call_command`.
+    Errors are handled by :func:`call_command`.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
     @functools.wraps(function)
     def run(**values: Any) -> None:
-        instances = {name: _build(group, values) for name, group in groups.items()}
-        call_command(lambda: function(**instances, **values), resumable=resumable)
+        def call() -> None:
+            instances = {name: _build_group(group, values) for name, group in groups.items()}
+            function(**instances, **values)
+
+        call_command(call, resumable=resumable)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name in groups:
-            parameters += _group_parameters(groups[name])
+            parameters += _list_parameters(groups[name])
         else:
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(parameter.replace(annotation=hints[name], kind=kind))
@@ -48,7 +51,7 @@ def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
     """Run a command; print its errors and exit.
 
     On :class:`WhichgenError` and OSError, the exit status is 1; on Ctrl-C, it is 130. If
-    ``resumable``, the messages for OSError and Ctrl-C add that completed work is kept.
+    ``resumable``, the messages for OSError and Ctrl-C also say that completed work is kept.
     """
     advice = " Completed work is kept; rerun the command to resume." if resumable else ""
     status = 1
@@ -67,17 +70,17 @@ def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
         message = f"interrupted.{advice}"
     else:
         return
-    # Outside the except blocks the traceback is released, which closes an open progress bar.
+    # Call fail() after the except blocks: they release the traceback, which closes progress bars.
     fail(message, status)
 
 
-def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
+def _list_parameters(group: Any) -> Iterator[inspect.Parameter]:
     """Yield one keyword-only parameter per option of an option group and its nested groups."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         hint = hints[field.name]
         if is_dataclass(hint):
-            yield from _group_parameters(hint)
+            yield from _list_parameters(hint)
             continue
         kind, option = get_args(hint)
         option = copy.copy(option)
@@ -90,7 +93,7 @@ def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
         )
 
 
-def _build(group: Any, values: dict[str, Any]) -> Any:
+def _build_group(group: Any, values: dict[str, Any]) -> Any:
     """Build an option group and its nested groups, and remove their options from ``values``.
 
     ``values[name]`` is the value of an option.
@@ -98,7 +101,7 @@ def _build(group: Any, values: dict[str, Any]) -> Any:
     hints = get_type_hints(group, include_extras=True)
     return group(
         **{
-            field.name: _build(hints[field.name], values)
+            field.name: _build_group(hints[field.name], values)
             if is_dataclass(hints[field.name])
             else values.pop(field.name)
             for field in fields(group)
@@ -106,5 +109,5 @@ def _build(group: Any, values: dict[str, Any]) -> Any:
     )
 
 
-#: Decorator for commands that keep completed work in the cache or the output folder.
+#: Decorator for commands that save completed work in the cache or the output folder.
 resumable_command = functools.partial(command, resumable=True)

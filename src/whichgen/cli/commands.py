@@ -42,8 +42,8 @@ _GROUPS = ("dataset", "gallery")
 def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     """Build the parser for the arguments of a process.
 
-    If the arguments name a command, the parser has only this one, so that the modules of the others
-    are not imported.
+    If ``arguments`` contains a command, the parser has only this command, and no other command
+    modules are imported.
     """
     app = typer.Typer(
         help="Which generative model made this image? Open-set origin attribution.",
@@ -52,11 +52,11 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
         context_settings={"token_normalize_func": normalize_name},
     )
     app.callback(invoke_without_command=True)(start)
-    only = normalize_name(next((a for a in arguments if not a.startswith("-")), ""))
-    is_command = any(only in modules for modules in _PANELS.values())
+    command_name = normalize_name(next((a for a in arguments if not a.startswith("-")), ""))
+    is_command = any(command_name in modules for modules in _PANELS.values())
     for panel, modules in _PANELS.items():
         for name, module in modules.items():
-            if is_command and name != only:
+            if is_command and name != command_name:
                 continue
             entry = import_module(f"whichgen.cli.{module}")
             if name in _GROUPS:
@@ -73,7 +73,7 @@ def start(
         typer.Option(
             "--deterministic",
             envvar="WHICHGEN_DETERMINISTIC",
-            help="Produce identical output on any machine (one thread, CPU only).",
+            help="Produce identical output on any machine (one thread, CPU command_name).",
         ),
     ] = False,
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @command
 def compare(
     runs: Annotated[
-        list[Path], Argument(help="Run folders; the first is compared with each of the others.")
+        list[Path], Argument(help="Run folders; the first is compared with each other run.")
     ],
     output_dir: Annotated[Path | None, OutputDir(help="Folder for comparison.json.")] = None,
     resamples: Annotated[int, Option(min=1, help="Number of bootstrap resamples.")] = RESAMPLES,
@@ -33,13 +33,13 @@ def compare(
     from whichgen.io.tables import write_json
 
     if len(runs) < 2:
-        raise DataError("only one run given. Give at least two: whichgen compare RUN RUN")
+        raise DataError("compare needs at least two run folders, got 1. Add another run folder.")
     if output_dir:
         check_writable(output_dir)
-    first, *others = map(read_run_predictions, runs)
+    first, *other_runs = map(read_run_predictions, runs)
     comparisons = {
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
-        for other in progress(others, description="Comparing", total=len(others))
+        for other in progress(other_runs, description="Comparing", total=len(other_runs))
     }
     unit = first.answers[0].unit
     if unit == "sources":
@@ -47,12 +47,14 @@ def compare(
         unit = f"{len(set(units.tolist()))} sources"  # type: ignore[union-attr]
     for name, comparison in comparisons.items():
         show_table(
-            [comparison_row(c) for c in comparison.values()],
+            [format_comparison(c) for c in comparison.values()],
             title=f"A: {first.folder}\nB: {name}",
             caption=f"%, paired bootstrap over {unit}, {resamples} resamples",
         )
     if output_dir:
-        records = {str(run.folder): run.results.get("run_metadata", {}) for run in (first, *others)}
+        records = {
+            str(run.folder): run.results.get("run_metadata", {}) for run in (first, *other_runs)
+        }
         record = {
             "first": str(first.folder),
             "drawn": dict.fromkeys(comparisons, unit),
@@ -69,7 +71,7 @@ def compare(
         say(f"Comparison: {output_dir / 'comparison.json'}")
 
 
-def comparison_row(comparison: Comparison) -> dict[str, str]:
+def format_comparison(comparison: Comparison) -> dict[str, str]:
     """Return the table row of one metric: values, difference and interval in percent; p-value."""
     from whichgen.evaluation.answer_metrics import ANSWER_TITLES
     from whichgen.evaluation.headline_metrics import METRIC_TITLES

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Minimum width of a column of shortened paths.
 _MIN_PATH = 16
 
-#: Maximum width of a cell without spaces that is never wrapped.
+#: Cells without spaces are not wrapped up to this width.
 _MAX_NAME = 24
 
 #: Maximum number of unreadable files listed in an error message.
@@ -97,27 +97,27 @@ def show_table(
         out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
     for name in paths:
-        cells[name] = list(map(show_path, cells[name]))
-    table = _table(cells)
+        cells[name] = list(map(escape_path, cells[name]))
+    table = _build_table(cells)
     width = Measurement.get(out, out.options.update(width=100_000), table).maximum
     excess = width - out.width
     if excess > 0 and not wide:
         total = sum(max(map(cell_len, cells[name])) for name in paths)
-        share = max((total - excess) // max(len(paths), 1), _MIN_PATH)
+        path_width = max((total - excess) // max(len(paths), 1), _MIN_PATH)
         for name in paths:
             prefix = os.path.commonprefix([c for c in cells[name] if c])  # noqa: RUF071 (cut below)
             if parent := prefix.rpartition("/")[0]:
                 cells[name] = [cell[len(parent) + 1 :] for cell in cells[name]]
                 caption = f"{name} paths are relative to {parent}\n{caption}".rstrip()
-            cells[name] = [shorten_path(cell, share) for cell in cells[name]]
-        table = _table(cells, narrow=True)
+            cells[name] = [shorten_path(cell, path_width) for cell in cells[name]]
+        table = _build_table(cells, narrow=True)
     target = Console(file=out.file, width=max(width, out.width)) if wide else out
     target.print(table)
     if caption:
         out.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
 
 
-def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
+def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Build a table from the cells of each column; numbers are right-aligned.
 
     If ``narrow``, cells may be wrapped, except in columns that contain only numbers, or texts
@@ -164,8 +164,8 @@ def shorten_path(path: str, width: int) -> str:
     return f"{name[: width - 1 - tail]}…{name[-tail:]}"
 
 
-def show_path(path: str) -> str:
-    """Escape tabs and line breaks in a path; in other texts, they are meant to be printed."""
+def escape_path(path: str) -> str:
+    """Escape tabs and line breaks in a path."""
     return path.replace("\t", "\\t").replace("\n", "\\n")
 
 
@@ -187,10 +187,10 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    _print_styled(f"[bold yellow]{_escape(text)}[/]")
+    _print_styled(f"[bold yellow]{_escape_markup(text)}[/]")
 
 
-def _escape(text: str) -> str:
+def _escape_markup(text: str) -> str:
     from rich.markup import escape
 
     return escape(_sanitize(text))
@@ -202,7 +202,7 @@ def _print_styled(markup: str) -> None:
 
 def fail(text: str, status: int = 1) -> NoReturn:
     """Print an error message on standard error, and exit with status ``status``."""
-    _print_styled(f"[bold red]error:[/] {_escape(text)}")
+    _print_styled(f"[bold red]error:[/] {_escape_markup(text)}")
     raise SystemExit(status)
 
 
@@ -224,12 +224,12 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images")
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
-    """Warn about unreadable files that are left out of a dataset.
+    """Warn that unreadable files are skipped.
 
-    ``reasons`` are the error messages, one per file; the warning shows the first.
+    ``reasons`` are the error messages, one per file; the warning contains only the first.
     """
     if reasons:
-        warn(f"Unreadable files left out: {len(reasons)}. First error: {reasons[0]}")
+        warn(f"Unreadable files skipped: {len(reasons)}. First error: {reasons[0]}")
 
 
 @contextmanager

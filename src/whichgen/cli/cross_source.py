@@ -1,4 +1,4 @@
-"""``whichgen cross-source``: evaluate a method on sources that it has never seen."""
+"""``whichgen cross-source``: evaluate a method on held-out sources."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def cross_source(
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "fusion",
     folds: Annotated[int, Option(min=3, help="Number of folds of sources.")] = 8,
     shares: Annotated[
-        str, Option(help="Also use only these shares of the training sources: X,X,…")
+        str, Option(help="Repeat with these fractions of the training sources: X,X,…")
     ] = "",
 ) -> None:
-    """Evaluate a method on sources never seen, and on the same sources for comparison."""
+    """Evaluate a method on held-out sources and, for comparison, on known sources."""
     from whichgen.cli.training import add_traces, selection_options
     from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.splits.random_splits import split_unknown_origins
@@ -38,26 +38,31 @@ def cross_source(
     from whichgen.features.extraction import extract
     from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata, hash_parts
-    from whichgen.report.cross_source_report import metric_rows, write_cross_source
+    from whichgen.report.cross_source_report import (
+        tabulate_cross_source_metrics,
+        write_cross_source,
+    )
 
     if options.augment:
         raise DataError("cross-source does not support --augment. Omit it.")
-    source = options.split.dataset_options(data=options.data)
-    fusion = head == "fusion"
-    if fusion:
+    data_options = options.split.dataset_options(data=options.data)
+    is_fusion = head == "fusion"
+    if is_fusion:
         options = add_traces(options)
-    method = None if fusion else SWEEP_METHODS[head]()
-    library_options = selection_options(options, method, **(FUSION_GRID if fusion else {}))
+    method = None if is_fusion else SWEEP_METHODS[head]()
+    library_options = selection_options(options, method, **(FUSION_GRID if is_fusion else {}))
     folder = check_writable(options.output_dir or Path("output") / "cross-source" / head)
-    samples = source.list_samples()
-    seed = source.seed
+    samples = data_options.list_samples()
+    seed = data_options.seed
     splits = [SourceSplit(folds, seed=seed), SourceSplit(folds, by_source=False, seed=seed)]
     try:
         fractions = [float(share) for share in split_names(shares)]
     except ValueError:
-        raise DataError(f"--shares {shares}: use numbers such as 0.25,0.5.") from None
+        raise DataError(
+            f"--shares {shares!r} is not a list of numbers. Write e.g. 0.25,0.5."
+        ) from None
     splits += [SourceSplit(folds, share=fraction, seed=seed) for fraction in fractions]
-    unknown = split_unknown_origins(source)
+    unknown = split_unknown_origins(data_options)
     name = Path(options.data).resolve().name
     encoder = load_encoder(
         options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
@@ -74,8 +79,11 @@ def cross_source(
     warn_skipped(images.skipped)
     links = find_copies_across_sources(samples, reader, progress=progress)
     if links:
-        copied = {samples[i].source for pair in links for i in pair}
-        say(f"note: {len(copied)} sources with near-duplicates of each other stay in one fold")
+        linked_sources = {samples[i].source for pair in links for i in pair}
+        say(
+            f"note: {len(linked_sources)} sources share near-duplicates with other sources; these "
+            "sources are kept in the same fold"
+        )
     datasets = [make_fold_datasets(name, samples, *unknown, split, links=links) for split in splits]
     results = []
     for i, (split, folds_of_split) in enumerate(zip(splits, datasets, strict=True)):
@@ -92,7 +100,12 @@ def cross_source(
             )
         )
     record = collect_run_metadata(
-        {**source.as_config(), "head": head, "folds": folds, "options": vars(library_options)},
+        {
+            **data_options.as_config(),
+            "head": head,
+            "folds": folds,
+            "options": vars(library_options),
+        },
         seeds={"seed": seed},
         encoder=encoder.describe(),
         data_hash=hash_parts(images.keys),
@@ -100,7 +113,8 @@ def cross_source(
     write_cross_source(results, record, folder)
     for result in results:
         rows = [
-            {"metric": r["metric"], "% (95 % interval)": r["value"]} for r in metric_rows(result)
+            {"metric": r["metric"], "% (95 % interval)": r["value"]}
+            for r in tabulate_cross_source_metrics(result)
         ]
         show_table(rows, title=f"{name}: {result.split.title}")
     say(f"Results: {folder} (cross_source.md, cross_source.json, cross_source.csv, plots/)")

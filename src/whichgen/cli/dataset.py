@@ -45,7 +45,7 @@ def split(
 ) -> None:
     """Split a folder of images; write the annotation files of the splits.
 
-    Each set of duplicates, near-duplicates or grouped images stays in one split.
+    Duplicates, near-duplicates and images of one group are in the same split.
     """
     from whichgen.data.benchmarks.benchmark_files import write_benchmark
     from whichgen.data.dataset import SPLITS
@@ -65,7 +65,7 @@ def split(
     for note in dataset.notes:
         warn(f"note: {note}")
     root = "" if output_dir == Path("dataset") else f":root={output_dir}"
-    # With the split, the name is never read as a folder.
+    # A name with a split is not interpreted as a folder.
     say(f"Annotation files: {annotations}. Train with --data {title}:split=split1{root}")
 
 
@@ -85,13 +85,13 @@ def check(
     from whichgen.data.splits.random_splits import read_samples
     from whichgen.data.tables.groups import open_sources
 
-    folder, in_subfolders = Path(data), False
+    folder, is_in_subfolders = Path(data), False
     if folder.is_dir():
         photographs = split_names(real)
         names = open_sources(sources, folder, photographs) if sources else None
         layout = read_layout(folder, photographs)
         samples = read_samples(folder, layout, sources=names)
-        in_subfolders = all(sample.path in layout.sources for sample in samples)
+        is_in_subfolders = all(sample.path in layout.sources for sample in samples)
         for note in layout.notes:
             say(note)
     elif sources:
@@ -102,14 +102,14 @@ def check(
         samples = list(list_samples(data))
     report = check_samples(samples, ImageReader(cache_dir), progress=progress)
     rows = [asdict(row) for row in report.origins]
-    rare = ("missing", "unreadable", "qualities", "former_jpeg")
-    empty = {column for column in rare if not any(row[column] for row in rows)}
+    rare_columns = ("missing", "unreadable", "qualities", "former_jpeg")
+    empty_columns = {column for column in rare_columns if not any(row[column] for row in rows)}
     show_table(
         [
             {
                 k: format_counts(v) if isinstance(v, dict) else v
                 for k, v in row.items()
-                if k not in empty
+                if k not in empty_columns
             }
             for row in rows
         ],
@@ -127,8 +127,8 @@ def check(
         ],
         title="Sources",
     )
-    if in_subfolders and not sources:
-        say("If these subfolders are sources, add --sources folders")
+    if is_in_subfolders and not sources:
+        say("If the subfolders of the origins are sources, add --sources folders.")
     say(f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} near-duplicates")
     warnings = [*check_origin_names({s.origin for s in samples}), *report.warnings]
     for warning in warnings:
@@ -139,7 +139,7 @@ def check(
     say(
         "Checked: names of origins, damaged files, duplicates and near-duplicates; formats, sizes, "
         "color modes, JPEG quality and traces of JPEG per origin. No problems found. `whichgen "
-        "dataset shortcuts` also tests what a classifier learns from them."
+        "dataset shortcuts` also tests whether a classifier can predict the origin from them."
     )
 
 
@@ -159,7 +159,7 @@ def prepare(
     seed: Seed = 0,
     force: Annotated[bool, Option("--force", help="Overwrite existing annotation files.")] = False,
 ) -> None:
-    """Write the annotation files of a published benchmark, if you have its images only."""
+    """Write the annotation files of a published benchmark that you have only as images."""
     from whichgen.data.benchmarks.benchmark_files import write_splits
     from whichgen.data.benchmarks.prepare_benchmark import prepare_benchmark
     from whichgen.data.dataset import SPLITS
@@ -193,7 +193,7 @@ def prepare(
 def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) -> None:
     """Test whether file properties and mean color predict the origin."""
     from whichgen.data.images.image_reader import ImageReader
-    from whichgen.report.result_tables import shortcut_rows
+    from whichgen.report.result_tables import tabulate_shortcuts
     from whichgen.training.shortcuts import check_shortcuts
 
     reader = ImageReader(cache_dir)
@@ -203,7 +203,7 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
         say(f"note: {note}")
     report = check_shortcuts(dataset, reader, seed=flags.seed, progress=progress)
     show_table(
-        shortcut_rows(report),
+        tabulate_shortcuts(report),
         title=f"{data}: origins predicted from file properties and mean color (%)",
         caption=f"{report.train_images} training and {report.test_images} test files, chance "
         f"{100 * report.balanced_chance:.0f} % balanced accuracy",
@@ -215,10 +215,13 @@ def format_counts(counts: Mapping[str, int]) -> str:
     """Format the three most frequent values with their counts, one per line, e.g. ``PNG (5)``.
 
     ``counts[value]`` is the number of files, most frequent value first. A single value is formatted
-    without its count. If values are left out, the last line is their number, e.g. ``2 more``.
+    without its count. If there are more values, the last line is the number of omitted values, e.g.
+    ``2 more``.
     """
     if len(counts) == 1:
         return next(iter(counts))
     top = list(counts.items())[:3]
-    rest = len(counts) - len(top)
-    return "\n".join(f"{value} ({n})" for value, n in top) + (f"\n{rest} more" if rest else "")
+    n_omitted = len(counts) - len(top)
+    return "\n".join(f"{value} ({n})" for value, n in top) + (
+        f"\n{n_omitted} more" if n_omitted else ""
+    )

@@ -41,11 +41,11 @@ def discover(
     from whichgen.io.file_names import show_name
     from whichgen.io.run_metadata import hash_parts
     from whichgen.openset.threshold import decide
-    from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
+    from whichgen.report.discovery import Discovery, tabulate_discovery, write_discovery
 
     files = list_images(folder) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{folder} contains no images. Give a folder of images.")
+        raise DataError(f"{folder} contains no images. Specify a folder of images.")
     check_writable(output_dir)
     attributor = model.load()
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
@@ -54,7 +54,7 @@ def discover(
     say(f"{unknown.sum()} of {len(readable)} images are classified as `unknown`.")
     selected = unknown | every_image
     paths = tuple(readable[selected])
-    groups, number = find_groups(
+    groups, group_numbers = find_groups(
         attributor.model,
         attributor.encoder,
         features[selected],
@@ -63,15 +63,19 @@ def discover(
         seed=seed,
     )
     parents = [p.relative_to(folder).parts[:-1] for p in paths]
-    truth = tuple(show_name(parts[0]) if parts else "" for parts in parents)
-    agreement = clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None
-    discovery = Discovery(paths, truth, tuple(groups), agreement)
+    true_origins = tuple(show_name(parts[0]) if parts else "" for parts in parents)
+    agreement = (
+        clustering_metrics(np.array(true_origins), group_numbers)
+        if len(set(true_origins)) > 1
+        else None
+    )
+    discovery = Discovery(paths, true_origins, tuple(groups), agreement)
     data_hash = hash_parts(hash_image(read_bytes(path)) for path in paths)
     options = {"n_clusters": n_clusters, "min_size": min_size, "all": every_image}
     config = {"folder": str(folder.resolve()), **options}
     record = model.describe_run(attributor.model, {"seed": seed}, data_hash, **config)
     write_discovery(discovery, record, output_dir)
-    show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")
+    show_table(tabulate_discovery(discovery), title=f"{len(groups)} groups of {len(paths)} images")
     if agreement:
         say(f"Agreement with subfolders: {agreement}")
     say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")

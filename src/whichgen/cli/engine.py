@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Sources = Annotated[
+CollectionSources = Annotated[
     list[str], Argument(help="Files, folders, URLs, @FILE with one per line, or a dataset name.")
 ]
 

@@ -13,7 +13,7 @@ from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
 
-#: Number of images above which training a new model gives better results.
+#: With more images than this, training a new model gives better results.
 _ENOUGH_TO_TRAIN = 50
 
 
@@ -54,7 +54,7 @@ def enroll(
     if result.n_images < len(files):
         warn(f"Duplicate images ignored: {len(files) - result.n_images}")
     save_model(result.model, folder / "model", name=str(folder))
-    before, after = map(percent, result.old_accuracy)
+    before, after = map(percent, result.accuracy_before_after)
     new = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new],
@@ -65,4 +65,4 @@ def enroll(
     say(f"Answers for these images before enrollment: {counts}.")
     if result.n_images > _ENOUGH_TO_TRAIN:
         warn(f"note: {result.n_images} images are enough to train a new, more accurate model.")
-    say(f"New model: {folder} (the original is unchanged)")
+    say(f"New model: {folder} (the original model is unchanged)")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvidenceFiles:
-    """Options for files that the collection of evidence reads."""
+    """Options for the files that are used to collect evidence."""
 
     panel: ClassVar = "Evidence"
 
@@ -47,7 +47,7 @@ class EvidenceFiles:
 
 @dataclass(frozen=True)
 class AnswerEvidence(EvidenceFiles):
-    """Options for the evidence that is reported with a model's answers."""
+    """Options for provenance evidence that is reported with the answers of a model."""
 
     evidence: Annotated[
         bool, Option("--evidence/--no-evidence", help="Report provenance evidence in the files.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whichgen.cli.console import exit_on_unreadable, say, show_json, show_path, show_table
+from whichgen.cli.console import escape_path, exit_on_unreadable, say, show_json, show_table
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.standard_input import restore_dash
 from whichgen.errors import ImageError
@@ -32,7 +32,7 @@ def show_evidence_of_files(
     Raises
     ------
     SystemExit
-        A file can't be read. The evidence in the others is printed before.
+        A file can't be read. The evidence in the readable files is printed first.
     """
     from whichgen.data.images.reading import read_bytes
     from whichgen.evidence.collect import CAVEAT, Evidence, collect
@@ -65,7 +65,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     dictionaries), ``notes`` (list of texts) and ``error`` (text; empty if the file is readable).
     The error is not printed.
     """
-    image = show_path(row["image"])
+    image = escape_path(row["image"])
     if not row["findings"] and not row["error"] and not row["notes"]:
         say(f"{image}: no provenance metadata found.")
     show_table(
@@ -86,7 +86,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
 
 
 def _format_generator(generator: str, origin: str) -> str:
-    """Return the name in the metadata, followed by its origin if that is another name."""
+    """Return the generator name from the metadata, followed by the origin if it differs."""
     from whichgen.data.origins.generator_names import normalize_name
 
     is_same = not origin or normalize_name(generator) == normalize_name(origin)

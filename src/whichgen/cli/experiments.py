@@ -28,12 +28,12 @@ def evaluate(test: TestOptions) -> None:
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_perturbation
 
-    t = open_model_test(test)
+    setup = open_model_test(test)
     point = evaluate_perturbation(
-        t.model, t.dataset, t.encoder, t.store, intervals=True, progress=progress
+        setup.model, setup.dataset, setup.encoder, setup.store, intervals=True, progress=progress
     )
     warn_skipped(point.skipped)
-    show_evaluation(point.test, f"{t.dataset.name}: test split", point.intervals, point.unit)
+    show_evaluation(point.test, f"{setup.dataset.name}: test split", point.intervals, point.unit)
 
 
 @resumable_command
@@ -48,25 +48,30 @@ def robustness(
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_robustness
     from whichgen.report.experiment_reports import write_robustness
-    from whichgen.report.figures.experiments import robustness_rows
+    from whichgen.report.figures.experiments import tabulate_robustness
 
     perturbations = parse_kinds(kinds)
     folder = check_writable(output_dir or test.model.run_folder())
-    t = open_model_test(test)
+    setup = open_model_test(test)
     points = list(
         evaluate_robustness(
-            t.model, t.dataset, t.encoder, t.store, kinds=perturbations, progress=progress
+            setup.model,
+            setup.dataset,
+            setup.encoder,
+            setup.store,
+            kinds=perturbations,
+            progress=progress,
         )
     )
     warn_skipped(points[0].skipped)
-    config = {**t.source.as_config(), "kinds": list(perturbations)}
-    seeds = {"seed": t.source.seed}
-    record = test.model.describe_run(t.model, seeds, points[0].data_hash, **config)
+    config = {**setup.data_options.as_config(), "kinds": list(perturbations)}
+    seeds = {"seed": setup.data_options.seed}
+    record = test.model.describe_run(setup.model, seeds, points[0].data_hash, **config)
     write_robustness(points, record, folder)
     overlap = points[0].test.source_overlap
     show_table(
-        robustness_rows(points),
-        title=f"{t.dataset.name}: perturbed test images (%)",
+        tabulate_robustness(points),
+        title=f"{setup.dataset.name}: perturbed test images (%)",
         caption=overlap.note if overlap else "",
     )
     say(f"Results: {folder} (robustness.md, robustness.json, plots/robustness.png)")
@@ -81,28 +86,34 @@ def few_shot(
 ) -> None:
     """Enroll each unknown test generator from a few images and evaluate the model."""
     from whichgen.cli.testing import open_model_test
-    from whichgen.experiments.few_shot import few_shot_note, measure_few_shot
+    from whichgen.experiments.few_shot import describe_few_shot_sources, measure_few_shot
     from whichgen.report.experiment_reports import write_experiment
-    from whichgen.report.figures.experiments import few_shot_plot
+    from whichgen.report.figures.experiments import plot_few_shot
     from whichgen.training.split_features import extract_splits
 
-    numbers = parse_shots(shots)
+    image_counts = parse_shots(shots)
     folder = check_writable(output_dir or test.model.run_folder())
-    t = open_model_test(test)
+    setup = open_model_test(test)
     splits = ("test", "val_unknown", "test_unknown")
-    features = extract_splits(t.dataset, t.encoder, t.store, splits=splits, progress=progress)
+    features = extract_splits(
+        setup.dataset, setup.encoder, setup.store, splits=splits, progress=progress
+    )
     points = list(
         measure_few_shot(
-            t.model, features, image_counts=numbers, seeds=range(repeats), progress=progress
+            setup.model,
+            features,
+            image_counts=image_counts,
+            seeds=range(repeats),
+            progress=progress,
         )
     )
-    config = {**t.source.as_config(), "shots": numbers}
-    seeds = {"seed": t.source.seed, "draws": repeats}
-    record = test.model.describe_run(t.model, seeds, features.data_hash, **config)
-    plot, note = few_shot_plot(points), few_shot_note(features)
+    config = {**setup.data_options.as_config(), "shots": image_counts}
+    seeds = {"seed": setup.data_options.seed, "draws": repeats}
+    record = test.model.describe_run(setup.model, seeds, features.data_hash, **config)
+    plot, note = plot_few_shot(points), describe_few_shot_sources(features)
     write_experiment(plot, points, record, folder, note=note)
-    rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # for 80 columns
-    title = f"{t.dataset.name}: origins enrolled from few images"
+    rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # to fit 80 columns
+    title = f"{setup.dataset.name}: origins enrolled from few images"
     show_table(rows, title=title, caption=note)
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
 
@@ -118,39 +129,39 @@ def low_data(
 ) -> None:
     """Evaluate training on a few images per class over several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
-    from whichgen.experiments.low_data import check_method, low_data_note
+    from whichgen.experiments.low_data import check_method, describe_low_data_sources
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_experiment
-    from whichgen.report.figures.experiments import low_data_plot
+    from whichgen.report.figures.experiments import plot_low_data
 
-    numbers = parse_shots(shots)
+    image_counts = parse_shots(shots)
     if head == "fusion":
         options = add_traces(options)
     method = None if head == "fusion" else SWEEP_METHODS[head]()
     library_options = selection_options(options, method)
     check_method(library_options, has_sources=bool(options.split.sources))
-    # force: the low-data files have other names than those of a run in the same folder.
+    # force=True is safe: low-data files have different names from the files of a training run.
     data = prepare_training(replace(options, force=True), library_options, "low-data")
     points = list(
         run_low_data(
             data.features,
             data.encoder,
             library_options,
-            samples_per_class=numbers,
+            samples_per_class=image_counts,
             seeds=range(repeats),
             cache=options.cache_dir / "sweeps",
             progress=progress,
         )
     )
     record = collect_run_metadata(
-        {**data.config, "shots": numbers},
+        {**data.config, "shots": image_counts},
         seeds={"seed": library_options.seed, "draws": repeats},
         encoder=data.encoder.describe(),
         data_hash=data.features.data_hash,
     )
-    plot, note = low_data_plot(points), low_data_note(data.features, library_options)
+    plot, note = plot_low_data(points), describe_low_data_sources(data.features, library_options)
     write_experiment(plot, points, record, data.folder, note=note)
     title = f"{data.features.dataset.name}: {head} head, images per class"
     show_table(plot.rows, title=title, caption=note)

@@ -6,21 +6,21 @@ from functools import partial
 
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say
-from whichgen.cli.engine import EngineOptions, Sources
+from whichgen.cli.engine import CollectionSources, EngineOptions
 from whichgen.cli.options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
 
 
 @resumable_command
 def extract(
-    sources: Sources,
+    sources: CollectionSources,
     engine: EngineOptions,
     encoder: EncoderOptions,
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
     """Compute the features of a collection; skip images with cached features.
 
-    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
+    CollectionSources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards

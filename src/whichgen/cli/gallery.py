@@ -97,7 +97,7 @@ def build(
     )
     warn_skipped(images.skipped)
     if images.n_duplicates:
-        say(f"Duplicate files left out: {images.n_duplicates}")
+        say(f"Duplicate files skipped: {images.n_duplicates}")
     if images.n_conflicts:
         warn(
             f"Duplicate files with different origins: {images.n_conflicts}. The first path in "
@@ -182,7 +182,7 @@ def search(
 
 
 def find_gallery_model(gallery: Path, config: Any) -> Path:
-    """Return the folder of the model with which a gallery was built.
+    """Return the folder of the model that built a gallery.
 
     Parameters
     ----------
@@ -198,5 +198,7 @@ def find_gallery_model(gallery: Path, config: Any) -> Path:
     """
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():
-        raise DataError(f"can't find the model that built {gallery}. Name its folder with --model.")
+        raise DataError(
+            f"can't find the model that built {gallery}. Specify its folder with --model."
+        )
     return Path(folder)

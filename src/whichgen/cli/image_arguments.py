@@ -1,4 +1,4 @@
-"""Images given as arguments of a command."""
+"""Find the image files that the arguments of a command refer to."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from whichgen.errors import DataError
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """List the image files given by command-line arguments.
+    """List the image files that command-line arguments refer to.
 
     Parameters
     ----------
     paths
-        Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of them;
+        Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of these;
         see :func:`~whichgen.data.tables.path_lists.get_list_file`), or ``-`` (standard input).
 
     Raises
@@ -45,16 +45,18 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
                 f"--{path.suffix[1:]} > {path}"
             )
         if not images:
-            raise DataError(f"{path} contains no images. Give image files or a folder of images.")
+            raise DataError(
+                f"{path} contains no images. Specify image files or a folder of images."
+            )
         files += images
     return files
 
 
 def _reject_url(path: Path) -> None:
-    """Raise :class:`DataError` if a path is a URL, of which ``Path`` keeps one slash."""
-    scheme, colon, rest = str(path).partition(":/")
+    """Raise :class:`DataError` if a path is a URL; ``Path`` has converted ``://`` to ``:/``."""
+    scheme, colon, location = str(path).partition(":/")
     if len(scheme) > 1 and colon and scheme.isalnum() and not path.exists():
         advice = "Download the image first"
         if scheme in ("s3", "hf"):
             advice += ", or use `whichgen attribute-bulk`"
-        raise DataError(f"{scheme}://{rest.lstrip('/')} is a URL, not a file. {advice}.")
+        raise DataError(f"{scheme}://{location.lstrip('/')} is a URL, not a file. {advice}.")

@@ -45,7 +45,7 @@ Coverage = Annotated[float | None, Option(help="Add prediction sets with this co
 Sources = Annotated[
     str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
 ]
-Real = Annotated[str, Option(help="Folders of photographs if not called real: NAME,NAME,…")]
+Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
 Stability = Annotated[
     bool, Option("--stability/--no-stability", help="Check answers on mild copies (6x time).")
 ]
@@ -88,7 +88,7 @@ class ModelFolder:
 
             example = ", e.g. output/fusion/openai/clip-vit-base-patch16+traces/my_images"
             runs = list_runs(Path("output")) or example
-            raise DataError(f"no model given. Add --model with the folder of a training run{runs}.")
+            raise DataError(f"--model is missing. Set it to the folder of a training run{runs}.")
         return self.model
 
 
@@ -101,7 +101,7 @@ class ModelOptions(ModelFolder):
     batch_size: BatchSize = BATCH_SIZE
 
     def load(self) -> Attributor:
-        """Load the model, verify its signature if a public key was given, and load its encoder."""
+        """Load the model and its encoder; verify the model's signature if a public key is set."""
         from whichgen.inference.attributor import Attributor
 
         return Attributor.load(
@@ -139,7 +139,7 @@ class ModelOptions(ModelFolder):
 
 @dataclass(frozen=True)
 class AttributionModel(ModelOptions):
-    """Like :class:`ModelOptions`, but without ``--model``, the built-in model is used."""
+    """Like :class:`ModelOptions`, but ``--model`` defaults to the built-in model."""
 
     model: Annotated[
         Path | None,
@@ -154,9 +154,9 @@ class AttributionModel(ModelOptions):
         return self.model or BUILTIN_MODEL
 
     def load(self) -> Attributor:
-        """Load the model as :class:`ModelOptions` does, and say if it is the built-in model."""
+        """Load the model and its encoder, and print a note if it is the built-in model."""
         if self.model is None:
-            say(f"No --model: using the built-in model (figures and limits: {self.path}/README.md)")
+            say(f"No --model: using the built-in model (metrics and limits: {self.path}/README.md)")
         return super().load()
 
 
@@ -232,7 +232,12 @@ class TestOptions:
     model: ModelOptions = ModelOptions()
     data: Annotated[
         str,
-        Option("-d", "--data", help="Test folder or dataset name.", show_default="the model's own"),
+        Option(
+            "-d",
+            "--data",
+            help="Test folder or dataset name.",
+            show_default="the model's test split",
+        ),
     ] = ""
     split: SplitFlags = SplitFlags()
     cache_dir: CacheDir = CACHE_DIR
@@ -246,7 +251,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
 
 
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
-    """Open a gallery, which must have been built with ``model``.
+    """Open a gallery that was built with ``model``.
 
     ``url`` is the URL of the Qdrant server; it is used only for galleries of kind ``qdrant``.
     """
@@ -264,7 +269,7 @@ def check_writable(folder: Path) -> Path:
     DataError
         The folder is not writable or can't be created.
     """
-    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise DataError(f"{folder} is not writable. Choose another folder.")
     return folder

@@ -38,5 +38,5 @@ def report(
         pages, file, low_data=points, images=not no_images, progress=progress
     )
     if thumbnails.missing:
-        warn(f"Images left out because they are missing or unreadable: {len(thumbnails.missing)}.")
+        warn(f"The page omits missing or unreadable images: {len(thumbnails.missing)}.")
     say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

@@ -8,11 +8,11 @@ from whichgen.cli.console import say, show_table, warn
 from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.report.result_tables import (
-    fusion_candidate_rows,
-    headline_rows,
-    interval_note,
-    unknown_generator_rows,
-    warnings,
+    describe_intervals,
+    list_warnings,
+    tabulate_fusion_candidates,
+    tabulate_headline_metrics,
+    tabulate_unknown_generators,
 )
 from whichgen.report.run_reader import Run
 
@@ -26,7 +26,7 @@ def show_run(run: Run, dataset: str) -> None:
     selection = results.selection
     selected = {"members": selection.members, "score": results.score_method}
     for compared, candidates in (("members", results.members), ("score", results.scores)):
-        rows = fusion_candidate_rows(candidates, compared)
+        rows = tabulate_fusion_candidates(candidates, compared)
         columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
         title = f"Candidate {compared.rstrip('s')}s (%); → is selected"
         marks = ["→" if row[compared] == selected[compared] else "" for row in rows]
@@ -38,7 +38,7 @@ def show_run(run: Run, dataset: str) -> None:
         head = f"{results.head_method} on block {selection.block}"
     head += f", {selection.parameter} = {selection.value:.4g}, score {results.score_method}"
     show_evaluation(results.test, f"{dataset}: {head}", results.intervals, run.known.unit)
-    messages = warnings(run)
+    messages = list_warnings(run)
     for note in results.protocol.notes:
         if note not in messages:
             say(f"note: {note}")
@@ -65,8 +65,8 @@ def show_evaluation(
     caption = ""
     if overlap := evaluation.source_overlap:
         title += f", {overlap.sources} {overlap.title}"
-        caption = f"{overlap.note}\n{interval_note(evaluation, unit)}"
-    show_table(headline_rows(evaluation, intervals), title=title, caption=caption)
+        caption = f"{overlap.note}\n{describe_intervals(evaluation, unit)}"
+    show_table(tabulate_headline_metrics(evaluation, intervals), title=title, caption=caption)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
-    rows = unknown_generator_rows(evaluation)
+    rows = tabulate_unknown_generators(evaluation)
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators (%)")

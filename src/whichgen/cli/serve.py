@@ -21,9 +21,9 @@ from whichgen.errors import DataError
 from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
 
 #: Environment variable of the API key; other users could read a command-line option.
-_KEY = "WHICHGEN_API_KEY"
+_KEY_VARIABLE = "WHICHGEN_API_KEY"
 
-#: Seconds that an idle connection stays open; longer than ``Retry-After``, to serve retries.
+#: Seconds until an idle connection is closed; longer than ``Retry-After``, to serve retries.
 _KEEP_ALIVE = 75
 
 
@@ -79,7 +79,7 @@ def serve(
             queue=limits.queue_size,
             request_images=min(Limits.request_images, limits.queue_size),
         ),
-        api_key=os.environ.get(_KEY, ""),
+        api_key=os.environ.get(_KEY_VARIABLE, ""),
         enroll_to=enroll_to,
         hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
@@ -87,8 +87,11 @@ def serve(
         evidence=evidence.options(),
     )
     if host not in LOCAL_HOSTS and not settings.api_key:
-        warn(f"note: no API key is set, and other computers may have access. Set {_KEY}.")
-    with open_socket(host, port) as listener:  # before the model is loaded, which takes longer
+        warn(
+            "No API key is set, so other computers may be able to use the service. Set "
+            f"{_KEY_VARIABLE}."
+        )
+    with open_socket(host, port) as listener:  # fail before the slow loading of the model
         app = create_app(model.load(), settings)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -23,7 +23,7 @@ def save_standard_input() -> Path:
     Raises
     ------
     DataError
-        Standard input is a terminal, is empty, or is longer than the limit of an image file.
+        Standard input is a terminal, is empty, or exceeds the size limit of image files.
     """
     from whichgen.data.images.formats import MAX_IMAGE_BYTES
 
@@ -43,5 +43,5 @@ def save_standard_input() -> Path:
 
 
 def restore_dash(text: str) -> str:
-    """Replace the path of the temporary file in a text with ``-``."""
+    """Replace the path of the temporary file with ``-`` in a text."""
     return text.replace(str(save_standard_input()), DASH) if _folders else text

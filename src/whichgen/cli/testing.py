@@ -16,11 +16,11 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """Saved model and its encoder, and the test dataset, its options and a feature store."""
+    """Saved model with its encoder, and test dataset with its options and feature store."""
 
     model: OriginModel
     encoder: Encoder
-    source: DatasetOptions
+    data_options: DatasetOptions
     dataset: Dataset
     store: FeatureStore
 
@@ -28,30 +28,30 @@ class ModelTest:
 def open_model_test(test: TestOptions) -> ModelTest:
     """Load the model, and open its test dataset and feature store.
 
-    The test dataset is that of ``--data`` or, without ``--data``, the dataset that the model was
-    trained on.
+    The test dataset is the value of ``--data`` or, without ``--data``, the dataset on which the
+    model was trained.
 
     Raises
     ------
     DataError
-        ``--data`` is missing, and either another dataset option was given or the model does not
-        record its dataset.
+        ``--data`` is missing, and either another dataset option is set or the model does not record
+        its dataset.
     """
     attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})
     if test.data:
-        source = test.split.dataset_options(data=test.data)
+        data_options = test.split.dataset_options(data=test.data)
     elif test.split != SplitFlags():
         raise DataError(
             "dataset options such as --unknown, --sources and --seed require --data. Add --data, "
             "or omit them to use the model's own test split."
         )
     elif "data" in config:
-        source = DatasetOptions.from_config(config)
+        data_options = DatasetOptions.from_config(config)
     else:
-        raise DataError("the model does not record its dataset. Name a dataset with --data.")
-    dataset = source.open(test.cache_dir, progress=progress)
+        raise DataError("the model does not record its dataset. Specify a dataset with --data.")
+    dataset = data_options.open(test.cache_dir, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
     store = open_store(test.cache_dir, attributor.encoder)
-    return ModelTest(attributor.model, attributor.encoder, source, dataset, store)
+    return ModelTest(attributor.model, attributor.encoder, data_options, dataset, store)

@@ -58,7 +58,7 @@ def selection_options(
     Raises
     ------
     DataError
-        ``--blocks`` was given for a fusion.
+        ``--blocks`` is set for a fusion.
     """
     selection = options.selection
     settings |= {
@@ -90,13 +90,13 @@ def prepare_training(
     library_options
         Options of :func:`fit` or :func:`fuse`.
     method
-        Name of the subfolder of ``output`` for runs without ``--output-dir``. If it is "fusion",
-        ``--augment`` applies to all splits used for fitting, otherwise only to the training set.
+        Name of the subfolder of ``output`` for runs without ``--output-dir``. ``--augment`` applies
+        to all splits used for fitting if this is "fusion", and otherwise only to the training set.
     """
-    source = options.split.dataset_options(data=options.data)
+    data_options = options.split.dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
     config = {
-        **source.as_config(),
+        **data_options.as_config(),
         "backbone": options.encoder.name,
         "dtype": options.encoder.dtype,
         "head": asdict(getattr(library_options, "head_method", library_options)),
@@ -110,8 +110,8 @@ def prepare_training(
 
     @cache
     def start(name: str) -> tuple[Encoder, FeatureStore]:
-        """Claim the run folder for the dataset with this name, and load the encoder."""
-        claim_folder(run_folder(output_dir, backbone, name), config, force=options.force)
+        """Reserve the run folder for the dataset with this name, and load the encoder."""
+        reserve_run_folder(run_folder(output_dir, backbone, name), config, force=options.force)
         encoder = load_encoder(backbone, device=options.encoder.device, dtype=options.encoder.dtype)
         if isinstance(library_options, FitOptions):
             library_options.blocks_of(encoder)
@@ -120,10 +120,10 @@ def prepare_training(
     reader = EncodingReader(
         options.cache_dir,
         partial(start, Path(options.data).resolve().name),
-        source.uses_most,
+        data_options.uses_most,
         batch_size=options.encoder.batch_size,
     )
-    dataset = source.open(options.cache_dir, reader=reader, progress=progress)
+    dataset = data_options.open(options.cache_dir, reader=reader, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
     encoder, store = start(dataset.name)
@@ -153,7 +153,7 @@ def run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
     return output_dir / "+".join(map(folder_name, split_members(backbone))) / data
 
 
-def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:
+def reserve_run_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:
     """Create the run folder, and check that it contains no run with other settings.
 
     This function is called before training, and again before the results are written.
@@ -174,10 +174,10 @@ def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> Non
     except (ValueError, KeyError, TypeError):
         return
     current = json.loads(json.dumps(config))
-    if changed := [key for key, value in current.items() if previous.get(key) != value]:
+    if changed_settings := [key for key, value in current.items() if previous.get(key) != value]:
         raise DataError(
-            f"{folder} contains a run with other settings ({', '.join(changed)}). Choose another "
-            "--output-dir, or add --force to overwrite the run."
+            f"{folder} contains a run with other settings ({', '.join(changed_settings)}). "
+            "Choose another --output-dir, or add --force to overwrite the run."
         )
 
 
@@ -209,8 +209,8 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
                 result, head_method, seeds=seeds, jobs=jobs, progress=progress
             )
     except FitError as error:
-        warn(f"The report omits the shuffled-label control, which failed: {error}")
-    claim_folder(folder, data.config, force=options.force)
+        warn(f"The shuffled-label control failed and is omitted from the report: {error}")
+    reserve_run_folder(folder, data.config, force=options.force)
     write_run(result, folder, shortcuts=shortcuts, shuffle=shuffle, progress=progress)
     show_run(read_run(folder), features.dataset.name)
     say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")

@@ -41,7 +41,7 @@ def normalize_name(name: str) -> str:
 def load_config(context: typer.Context, value: str) -> str:
     """Set the option defaults of a command from the TOML file ``value``, and return ``value``.
 
-    The values ``base`` and "" keep the built-in defaults.
+    With the values ``base`` and "", the built-in defaults are used.
 
     Raises
     ------

@@ -28,11 +28,11 @@ from whichgen.option_names import name_option
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
 
-#: Maximum number of retries of a task whose worker died. It is limited because the task itself may
-#: be the cause, e.g. if it exceeds the worker's memory.
+#: Maximum number of retries of a task whose worker died. It is limited because the task can cause
+#: the worker_error, e.g. if it exceeds the worker's memory.
 _RETRIES = 8
 
-#: Maximum number of Ray tasks, to limit overhead; with more shards, a task processes several.
+#: Maximum number of Ray tasks, to limit overhead; a task can process several shards.
 _MAX_TASKS = 4096
 
 
@@ -102,13 +102,13 @@ class _Worker:
 
     def __call__(self, batch: Mapping[str, Sequence[Shard]]) -> Iterator[dict[str, list[Any]]]:
         for shard in batch["item"]:
-            for message in self._messages(shard):
+            for message in self._yield_messages(shard):
                 yield {"message": [message]}
 
-    def _messages(self, shard: Shard) -> Iterator[_Message]:
+    def _yield_messages(self, shard: Shard) -> Iterator[_Message]:
         count = 0
         error: WhichgenError | None = None
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as worker_warnings:
             warnings.simplefilter("always", WhichgenWarning)
             try:
                 if self._process is None:  # not in __init__, which Ray would retry forever
@@ -117,9 +117,9 @@ class _Worker:
                 for result in self._process(shard):
                     yield _Message(result)
                     count += 1
-            except WhichgenError as failure:
-                error = failure
-        texts = [str(w.message) for w in caught if isinstance(w.message, WhichgenWarning)]
+            except WhichgenError as worker_error:
+                error = worker_error
+        texts = [str(w.message) for w in worker_warnings if isinstance(w.message, WhichgenWarning)]
         yield _Message(error=error, count=count, warnings=tuple(texts))
 
 
@@ -145,7 +145,7 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # "local", because Ray's default is any cluster that someone started on this machine.
+    # Use "local" because Ray's default is any cluster that runs on this machine.
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
         raise ClusterError(
@@ -188,8 +188,8 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
         The job raised this error on a worker.
     """
     counts, n_results = list[int](), 0
-    for message in _stream(ray.put(job), shards, workers):
-        for text in message.warnings:  # Python shows equal warnings once
+    for message in _stream_messages(ray.put(job), shards, workers):
+        for text in message.warnings:  # Python shows repeated warnings only once
             warnings.warn(text, WhichgenWarning, stacklevel=2)
         if message.error:
             raise message.error
@@ -202,7 +202,7 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
         raise ClusterError("the cluster lost results. Run the same command again to resume.")
 
 
-def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
+def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
     """Process the shards with a pool of workers, and yield their messages in order of arrival.
 
     Raises
@@ -235,8 +235,8 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster failed ({reason}). Try again to resume. If workers run out of memory, "
-            f"use a smaller {name_option('--batch-size')} or more "
+            f"the cluster failed ({reason}). Run the same command again to resume. If workers run "
+            f"out of memory, use a smaller {name_option('--batch-size')} or more "
             f"{name_option('--cpus-per-worker', 'CPUs per worker')}."
         ) from error
 
@@ -257,13 +257,16 @@ def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, f
         The cluster has too few resources to run all workers at the same time.
     """
     gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
-    needs = {"CPU": workers.cpus, "GPU": gpus}
-    room = int(min((resources.get(name, 0) / n for name, n in needs.items() if n), default=1))
-    count = workers.count or max(1, room)
-    if count > room:
+    requirements = {"CPU": workers.cpus, "GPU": gpus}
+    n_available = int(
+        min((resources.get(name, 0) / n for name, n in requirements.items() if n), default=1)
+    )
+    count = workers.count or max(1, n_available)
+    if count > n_available:
         warnings.warn(
-            f"the cluster has resources for {room} of {count} workers ({workers.cpus:g} CPUs and "
-            f"{gpus:g} GPUs each); the others wait. Add nodes, or use fewer workers.",
+            f"the cluster has resources for {n_available} of {count} workers (each with "
+            f"{workers.cpus:g} CPUs and {gpus:g} GPUs); the remaining workers wait. Add nodes, "
+            "or use fewer workers.",
             WhichgenWarning,
             stacklevel=2,
         )

@@ -36,8 +36,8 @@ class UnknownResult:
     mean_score
         Mean open-set score of these images.
     top_prediction, top_prediction_share
-        Known origin that is predicted most often for these images (on a tie, the first of the known
-        origins), and the fraction of these images with this prediction, in [0, 1].
+        Known origin that is predicted most often for these images (on a tie, the first in the order
+        of the known origins), and the fraction of these images with this prediction, in [0, 1].
     rejection_rate
         Fraction of these images that are classified as ``unknown``, in [0, 1].
     """
@@ -61,7 +61,7 @@ class AnswerRate:
     value
         Value in [0, 1]; ``None`` if there are no images.
     images
-        Number of images that the metric is a fraction of.
+        Denominator of the metric: number of images.
     """
 
     value: float | None
@@ -98,9 +98,9 @@ class Evaluation:
         empty if ``real`` is not a known origin.
     answers
         Metrics of the answers by name (:data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`);
-        empty if no answers were given.
+        empty if the answers are not available.
     source_overlap
-        How many test sources are training sources; ``None`` if the test images have no sources.
+        Number of test sources that are also training sources; ``None`` without sources.
     """
 
     origins: tuple[str, ...]
@@ -162,7 +162,8 @@ def evaluate(
     answers
         The answers for the known and then the unknown images; ``None`` to omit the answer metrics.
     training_sources
-        Training sources of the model, with which the sources of the test images are compared.
+        Training sources of the model; ``None`` if they are not recorded. They are compared with the
+        sources of the test images.
 
     Raises
     ------

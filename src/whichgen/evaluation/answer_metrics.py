@@ -2,8 +2,9 @@
 
 An *answer* is the most specific origin that a model is certain of: a known origin, a family,
 ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`). Precision against
-coverage is the view of selective classification (El-Yaniv & Wiener, 2010): a model that may stay
-silent is judged by how often it speaks, and how often it is then right.
+coverage is the standard evaluation of selective classification (El-Yaniv & Wiener, 2010), where a
+model may abstain: coverage is the fraction of images with an answer, and precision is the fraction
+of these answers that are correct.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ ANSWER_TITLES = {
 
 
 def is_named(answers: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """Return whether each answer, str array (n,), is a known generator: bool array (n,)."""
+    """Return which answers, str array (n,), are known generators: bool array (n,)."""
     return np.isin(answers, [origin for origin in origins if origin != REAL])
 
 
 def is_synthetic(answers: np.ndarray) -> np.ndarray:
-    """Return whether each answer, str array (n,), means a synthetic image: bool array (n,).
+    """Return which answers, str array (n,), mean that the image is synthetic: bool array (n,).
 
-    That is a generator, a family of generators or ``synthetic``.
+    These answers are generators, families of generators and ``synthetic``.
     """
     return ~np.isin(answers, [REAL, UNKNOWN])
 
@@ -62,22 +63,22 @@ class AnswerMetrics:
         origins: Sequence[str],
     ) -> None:
         images = Predictions.concatenate([known, unknown])
-        truth, answer_names = images.origins, np.array(answers, dtype=str)
+        true_origins, answer_names = images.origins, np.array(answers, dtype=str)
         predicted = np.array(origins)[images.predicted]
-        self._real = truth == REAL
-        self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
+        self._real = true_origins == REAL
+        self._known_generator = (np.arange(len(true_origins)) < len(known)) & ~self._real
         self._named = is_named(answer_names, origins)
         self._called_synthetic = is_synthetic(answer_names)
-        self._correct = answer_names == truth
+        self._correct = answer_names == true_origins
         rows = np.flatnonzero(predicted != REAL)
         self._by_score = rows[np.argsort(-images.scores[rows], kind="stable")]
-        self._predicted_correctly = (predicted == truth)[self._by_score]
+        self._predicted_correctly = (predicted == true_origins)[self._by_score]
         self._known_real = known.origins == REAL
         self._synthetic = ThresholdCounts(*separate_real(known, unknown, origins))
 
     @property
     def images(self) -> dict[str, int]:
-        """Number of images that each metric is a fraction of, by name."""
+        """Denominator of each metric (number of images), by name."""
         n_real, n_predicted = int(self._real.sum()), len(self._by_score)
         n_synthetic = len(self._real) - n_real
         return {
@@ -91,7 +92,7 @@ class AnswerMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """Metrics in [0, 1] by name, with a weight of 1 for each image; NaN if undefined."""
+        """Metrics in [0, 1] by name, with equal weights; NaN if undefined."""
         weights, n = unit_weights(self._real), len(self._known_real)
         return {name: float(v[0]) for name, v in self(weights[:, :n], weights[:, n:]).items()}
 
@@ -111,13 +112,13 @@ class AnswerMetrics:
         """
         w = np.concatenate([weights, unknown_weights], axis=1)
 
-        def fraction(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        def fraction(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
             with np.errstate(invalid="ignore"):
-                return np.asarray((w @ (part & whole)) / (w @ whole))
+                return np.asarray((w @ (numerator & denominator)) / (w @ denominator))
 
         ordered = w[:, self._by_score]
-        reached = np.cumsum(ordered, axis=1)
-        top = ordered * (reached <= np.maximum(0.1 * reached[:, -1:], 1))
+        cumulative = np.cumsum(ordered, axis=1)
+        top = ordered * (cumulative <= np.maximum(0.1 * cumulative[:, -1:], 1))
         hits = self._synthetic.positive(
             np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
         )

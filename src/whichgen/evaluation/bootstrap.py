@@ -1,11 +1,10 @@
 """Bootstrap confidence intervals.
 
 The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapter 13).
-Images of one source, or with the same content, are not independent, whether their origins are known
-or unknown. They are resampled together, as a *unit*: a source or, without sources, a group of
-images with the same content. Without groups, each image is a unit. Resampling is stratified by
-origin, so that each origin keeps its number of units. Origins that share a unit are merged into one
-stratum, which keeps its total number of units.
+Images of one source, or with the same content, are not independent. They are therefore resampled
+together, as a *unit*: a source or, without sources, a group of images with the same content.
+Without groups, each image is a unit. Resampling is stratified by origin: the number of units per
+origin is constant. Origins that share a unit are merged into one stratum.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
 generators.
@@ -122,7 +121,7 @@ class BootstrapMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """The defined metrics in [0, 1] by name, with a weight of 1 for each image."""
+        """Metrics in [0, 1] by name, with equal weights; undefined (NaN) metrics are omitted."""
         values = (item for part in self._parts for item in part.values.items())
         return {name: value for name, value in values if not np.isnan(value)}
 
@@ -152,13 +151,13 @@ def resample_weights(
         Integer weights as float64 arrays (b, n) and (b, m), for a chunk of b resamples. The chunk
         sizes add up to ``resamples``.
     """
-    halves = (("known", known), ("unknown", unknown))
-    units = _index_keys(chain.from_iterable(_unit_names(*half) for half in halves))
+    named_parts = (("known", known), ("unknown", unknown))
+    units = _index_keys(chain.from_iterable(_list_unit_names(*pair) for pair in named_parts))
     origins = _index_keys(
-        (which, origin) for which, part in halves for origin in part.origins.tolist()
+        (which, origin) for which, part in named_parts for origin in part.origins.tolist()
     )
     strata = _stratify(origins, units)
-    # One generator per stratum, so that the draws do not depend on the size of a chunk.
+    # One random generator per stratum, so that the draws do not depend on the chunk size.
     generators = np.random.default_rng(seed).spawn(len(strata))
     step = max(1, _MAX_WEIGHTS // len(units))
     for start in range(0, resamples, step):
@@ -167,12 +166,12 @@ def resample_weights(
         for members, rng in zip(strata, generators, strict=True):
             draws = rng.integers(0, len(members), (rows, len(members)))
             draws += np.arange(rows)[:, None] * len(members)
-            drawn = np.bincount(draws.ravel(), minlength=draws.size)
-            counts[:, members] = drawn.reshape(draws.shape)
+            draw_counts = np.bincount(draws.ravel(), minlength=draws.size)
+            counts[:, members] = draw_counts.reshape(draws.shape)
         yield counts[:, units[: len(known)]], counts[:, units[len(known) :]]
 
 
-def _unit_names(which: str, predictions: Predictions) -> list[Hashable]:
+def _list_unit_names(which: str, predictions: Predictions) -> list[Hashable]:
     """Return the unit of each image or, without sources and groups, a unique key for each image.
 
     ``which`` (``known`` or ``unknown``) is part of the unique keys.

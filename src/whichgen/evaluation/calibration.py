@@ -56,9 +56,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Fit the temperature that minimizes the negative log-likelihood.
 
     If every image is classified correctly, the likelihood increases as T decreases, and all
-    confidences would become 1. In that case the targets are smoothed: the one-hot target of each
-    image is mixed with the uniform distribution over origins, which has the weight 1 / (n + 1) for
-    n images.
+    confidences would become 1. In this case, the one-hot targets of the n images are smoothed: the
+    uniform distribution over origins is mixed in with weight 1 / (n + 1).
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     if len(logits) == 0:
         raise FitError(
             "cannot fit the temperature: the validation set has no images of known origins. Add "
-            "some."
+            "images of known origins to it."
         )
     if not np.isfinite(logits).all():
         raise FitError(
@@ -89,11 +88,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         )
     rows = np.arange(len(labels))
     all_correct = (logits[rows, labels] >= logits.max(axis=1)).all()
-    doubt = 1 / (len(labels) + 1) if all_correct else 0.0
+    smoothing = 1 / (len(labels) + 1) if all_correct else 0.0
 
     def loss(log_t: float) -> float:
         log_p = log_softmax(logits / np.exp(log_t), axis=1)
-        return -float((1 - doubt) * log_p[rows, labels].mean() + doubt * log_p.mean())
+        return -float((1 - smoothing) * log_p[rows, labels].mean() + smoothing * log_p.mean())
 
     # The loss is convex in 1/T, so it has a single minimum in log T, too.
     bounds = tuple(np.log(TEMPERATURES))
@@ -119,11 +118,11 @@ def calibration_metrics(
     correct = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
     # Inner edges only: rounding can put a confidence slightly over 1.
-    places = np.searchsorted(edges[1:-1], confidence, side="left")
-    counts = np.bincount(places, minlength=bins)
+    bin_indices = np.searchsorted(edges[1:-1], confidence, side="left")
+    counts = np.bincount(bin_indices, minlength=bins)
 
     def mean(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(places, weights=values, minlength=bins)
+        sums = np.bincount(bin_indices, weights=values, minlength=bins)
         return np.asarray(np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0))
 
     mean_confidence, accuracy = mean(confidence), mean(correct)

@@ -80,9 +80,9 @@ def closed_set_averages(
         Maps the name of each metric to a float64 array (rows,) in [0, 1], with NaN for rows in
         which all weights are 0.
     """
-    true = weights @ _one_hot(labels, n_origins)
-    true_or_predicted = true + weights @ _one_hot(predicted, n_origins)
-    correct = weights @ _one_hot(np.where(predicted == labels, labels, -1), n_origins)
+    true = weights @ _encode_one_hot(labels, n_origins)
+    true_or_predicted = true + weights @ _encode_one_hot(predicted, n_origins)
+    correct = weights @ _encode_one_hot(np.where(predicted == labels, labels, -1), n_origins)
     # F1 is 2 TP / (true + predicted). A count of 0 is divided by 1.
     f1 = 2 * correct / np.maximum(true_or_predicted, 1)
     recall = correct / np.maximum(true, 1)
@@ -94,5 +94,5 @@ def closed_set_averages(
         }
 
 
-def _one_hot(labels: np.ndarray, n_origins: int) -> np.ndarray:
+def _encode_one_hot(labels: np.ndarray, n_origins: int) -> np.ndarray:
     return np.asarray(labels[:, None] == np.arange(n_origins), dtype=np.float64)

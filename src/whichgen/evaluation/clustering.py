@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-#: Cluster label of images outside every cluster.
+#: Cluster label of images without a cluster.
 NOISE = -1
 
 
@@ -27,8 +27,8 @@ class ClusteringMetrics:
         Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for random
         clusters is 0.
     grouped
-        Fraction of images that are in a cluster, in [0, 1]. Each image outside every cluster counts
-        as a singleton cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
+        Fraction of images that are in a cluster, in [0, 1]. An image without a cluster counts as a
+        singleton cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
     """
 
     nmi: float
@@ -48,18 +48,18 @@ def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringM
     origins
         True origins: str array (n,).
     clusters
-        Cluster labels, :data:`NOISE` for images outside every cluster: int array (n,).
+        Cluster labels, :data:`NOISE` for images without a cluster: int array (n,).
     """
     is_noise = clusters == NOISE
     singletons = clusters.max(initial=0) + 1 + np.arange(len(clusters))
     separated = np.where(is_noise, singletons, clusters)
-    largest = (
+    largest_counts = (
         np.unique(origins[clusters == cluster], return_counts=True)[1].max()
         for cluster in np.unique(clusters[~is_noise])
     )
     return ClusteringMetrics(
         nmi=float(normalized_mutual_info_score(origins, separated)),
-        purity=int(sum(largest)) / len(origins),
+        purity=int(sum(largest_counts)) / len(origins),
         ari=float(adjusted_rand_score(origins, separated)),
         grouped=float((~is_noise).mean()),
     )

@@ -1,4 +1,4 @@
-"""Split conformal prediction: sets that contain the true origin with a given probability.
+"""Split conformal prediction: sets that contain the true origin with a target probability.
 
 The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x), where pⱼ(x) is the predicted
 probability of j. If the probabilities are correct, this score gives the smallest sets on average
@@ -13,14 +13,14 @@ The guarantee is marginal, that is, on average over images: coverage can be lowe
 images. A set is empty if the probability of every origin is below 1 − q.
 
 **Sources.** Images of one source resemble each other, so images are not exchangeable, but sources
-may be. With K sources, of which source k has n_k validation images, q is the quantile of the scores
-in which each source weighs the same (hierarchical conformal prediction: Lee, Barber & Willett,
+may be. With K sources, where source k has n_k validation images, q is the quantile of the scores
+in which each source has equal weight (hierarchical conformal prediction: Lee, Barber & Willett,
 2023, arXiv 2306.06342)::
 
     Σ_k Σ_i 1 / ((K + 1) n_k) · δ(s_ki)  +  1 / (K + 1) · δ(∞)
 
-The coverage then holds for a new image *of a new source*. If each image is a source of its own,
-this is the quantile above.
+The coverage then holds for a new image *of a new source*. If each source has one image, this is the
+quantile defined above.
 
 **Limitations.** The guarantee assumes that new images and validation images are exchangeable. The
 average is over images *and* over draws of the validation images. The guarantee does not hold
@@ -52,8 +52,8 @@ class ConformalQuantile:
         The quantile q, in [0, 1]; infinity if there are too few validation images, so that every
         prediction set contains all origins.
     notes
-        If there are too few validation images, one warning to show with the prediction sets;
-        otherwise empty.
+        Warning to show with the prediction sets if there are too few validation images; otherwise
+        empty.
     """
 
     value: float
@@ -93,8 +93,8 @@ def conformal_quantile(
     coverage
         Target fraction of sets that contain the true origin, in (0, 1).
     sources
-        Source of each image: array (n,) of integers or strings. By default, each image is a source
-        of its own.
+        Source of each image: array (n,) of integers or strings. By default, each image has a
+        different source.
 
     Raises
     ------

@@ -77,14 +77,16 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
         # Integer comparison, to avoid rounding errors.
         at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
-        # From the lowest score up, unknown images are the positives.
-        rejected, lost = ((counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known))
+        # In ascending order of scores, unknown images are the positive class.
+        rejected, wrongly_rejected = (
+            (counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known)
+        )
         return {
             "auroc": roc_area(known, unknown),
             "tnr_at_tpr95": 1 - np.take_along_axis(fpr, at_95[:, None], axis=1)[:, 0],
             "detection_accuracy": (tpr + 1 - fpr).max(axis=1) / 2,
             "auin": precision_recall_area(known, unknown),
-            "auout": precision_recall_area(rejected, lost),
+            "auout": precision_recall_area(rejected, wrongly_rejected),
         }
 
 

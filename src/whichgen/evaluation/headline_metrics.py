@@ -38,7 +38,7 @@ METRIC_TITLES = {
     "synthetic_average_precision": "Average precision, real vs. synthetic",
 }
 
-#: The metrics that summarize a run, and that runs are compared by.
+#: Metrics for summaries and comparisons of runs.
 KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
 
@@ -74,7 +74,9 @@ class HeadlineMetrics:
         threshold: float | None = None,
     ) -> None:
         if not len(known):
-            raise DataError("the test set has no images of known origins. Add some.")
+            raise DataError(
+                "the test set has no images of known origins. Add images of known origins to it."
+            )
         self._known, self._unknown, self._threshold = known, unknown, threshold
         self._labels, self._n_origins = known.labels(origins), len(origins)
         self._correct = known.predicted == self._labels
@@ -84,7 +86,7 @@ class HeadlineMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """Metrics in [0, 1] by name, with a weight of 1 for each image; NaN metrics are omitted."""
+        """Metrics in [0, 1] by name, with equal weights; undefined (NaN) metrics are omitted."""
         metrics = self(unit_weights(self._known), unit_weights(self._unknown))
         values = {name: float(value[0]) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
@@ -118,8 +120,8 @@ class HeadlineMetrics:
             }
             metrics = {
                 **closed_set_averages(self._known.predicted, self._labels, self._n_origins, w),
-                **_mask(detection, (n > 0) & (m > 0)),
-                **_mask(areas, (synthetic[:, -1] > 0) & (real[:, -1] > 0)),
+                **_mask_undefined(detection, (n > 0) & (m > 0)),
+                **_mask_undefined(areas, (synthetic[:, -1] > 0) & (real[:, -1] > 0)),
             }
             if self._threshold is not None:
                 accepted = self._known.scores >= self._threshold
@@ -130,6 +132,6 @@ class HeadlineMetrics:
         return metrics
 
 
-def _mask(metrics: dict[str, np.ndarray], defined: np.ndarray) -> dict[str, np.ndarray]:
+def _mask_undefined(metrics: dict[str, np.ndarray], defined: np.ndarray) -> dict[str, np.ndarray]:
     """Replace metrics (rows,) with NaN where the bool array ``defined`` (rows,) is false."""
     return {name: np.where(defined, values, np.nan) for name, values in metrics.items()}

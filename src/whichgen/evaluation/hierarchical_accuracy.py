@@ -24,7 +24,7 @@ class LevelResult:
     Parameters
     ----------
     images
-        ``known`` for test images of known origins, ``unknown`` for those of unknown origins.
+        ``known`` or ``unknown``: type of the test images' origins.
     level
         One of :data:`LEVELS`.
     count
@@ -62,7 +62,7 @@ def count_answers_by_level(
     """
     results = []
     for images, rows in answers.items():
-        counts = Counter(_judge(*row, families) for row in zip(*rows, strict=True))
+        counts = Counter(_grade_answer(*row, families) for row in zip(*rows, strict=True))
         for level in LEVELS:
             correct = counts[level, True]
             total = correct + counts[level, False]
@@ -72,14 +72,15 @@ def count_answers_by_level(
     return tuple(results)
 
 
-def _judge(
-    answer: str, accepted: bool, origin: str, families: Mapping[str, str]
+def _grade_answer(
+    answer: str, is_accepted: bool, origin: str, families: Mapping[str, str]
 ) -> tuple[str, bool]:
     """Return the level of an answer, and whether it is correct for the true ``origin``.
 
-    ``accepted`` is whether the answer is a known origin. The answer ``unknown`` is never correct.
+    ``is_accepted`` is whether the answer is a known origin. The answer ``unknown`` is never
+    correct.
     """
-    if accepted:
+    if is_accepted:
         return "origin", answer == origin
     if answer == UNKNOWN:
         return "nothing", False

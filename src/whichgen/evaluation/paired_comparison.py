@@ -1,6 +1,6 @@
 """Paired comparison of two methods on the same test images.
 
-Both methods get the same bootstrap resamples (Efron & Tibshirani, 1993, chapter 16;
+Both methods are evaluated on the same bootstrap resamples (Efron & Tibshirani, 1993, chapter 16;
 :mod:`whichgen.evaluation.bootstrap`).
 """
 
@@ -123,9 +123,9 @@ def compare_predictions(
             second_values[name],
             first_values[name] - second_values[name],
             *percentile_bounds(differences),
-            p_value=_p_value(differences),
+            p_value=_compute_p_value(differences),
             mcnemar_p=(
-                _mcnemar(first[0], second[0], origins)
+                _compute_mcnemar_p(first[0], second[0], origins)
                 if name == "accuracy" and first[0].sources is None
                 else None
             ),
@@ -135,14 +135,14 @@ def compare_predictions(
     }
 
 
-def _p_value(differences: np.ndarray) -> float:
+def _compute_p_value(differences: np.ndarray) -> float:
     defined = differences[~np.isnan(differences)]
-    fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(defined) + 1))
+    n_smaller_tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (n_smaller_tail + 1) / (len(defined) + 1))
 
 
-def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
+def _compute_mcnemar_p(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
     first_correct, second_correct = first.is_correct(origins), second.is_correct(origins)
-    gained = int((first_correct & ~second_correct).sum())
-    lost = int((second_correct & ~first_correct).sum())
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    n_gained = int((first_correct & ~second_correct).sum())
+    n_lost = int((second_correct & ~first_correct).sum())
+    return float(binomtest(n_gained, n_gained + n_lost).pvalue) if n_gained + n_lost else 1.0

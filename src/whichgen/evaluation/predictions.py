@@ -48,7 +48,7 @@ class Predictions:
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
         """Concatenate predictions of the same known origins.
 
-        The result has no groups, or no sources, if a part has none.
+        The result has groups only if all parts have groups; the same applies to sources.
         """
         return cls(
             np.concatenate([part.probabilities for part in parts]),
@@ -71,7 +71,7 @@ class Predictions:
 
     @property
     def unit(self) -> str:
-        """What :attr:`units` are: ``sources``, ``groups of images`` or ``images``."""
+        """Plural noun for :attr:`units`: ``sources``, ``groups of images`` or ``images``."""
         if self.sources is not None:
             return "sources"
         return "images" if self.groups is None else "groups of images"
@@ -120,6 +120,6 @@ def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
     index = {origin: i for i, origin in enumerate(known)}
     if missing := sorted(set(origins.tolist()) - set(index)):
         raise DataError(
-            f"not a known origin: {', '.join(missing)}. Use only images of {', '.join(known)}."
+            f"unknown origin {', '.join(missing)}. Use only images of {', '.join(known)}."
         )
     return np.array([index[origin] for origin in origins.tolist()], dtype=np.int64)

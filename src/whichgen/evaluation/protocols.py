@@ -4,8 +4,8 @@
     No unknown generator is used for both selection and testing. Selection uses the unknown
     generators that are in the validation set but not in the test set. If there are none (as in the
     published splits of GenImage), known generators are held out as unknown in turn. If there are
-    fewer than two known generators or fewer than three known origins, none can be held out, and
-    selection is by closed-set accuracy.
+    fewer than two known generators or fewer than three known origins, no generator can be held out,
+    and selection is by closed-set accuracy.
 ``paper``
     The protocol of the reference implementation (UniversalAttribution), for comparison. Selection
     uses all unknown validation images, including those of generators that are also in the test set.
@@ -30,7 +30,7 @@ PAPER = "paper"
 
 PROTOCOLS = ("clean", PAPER)
 
-#: Maximum number of leave-out folds; with more generators, some folds hold out several.
+#: Maximum number of leave-out folds; with more generators, some folds hold out several of them.
 MAX_FOLDS = 5
 
 PAPER_CAVEAT = (
@@ -113,13 +113,12 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
             )
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
         return Protocol(PAPER, (fold,), "val", (PAPER_CAVEAT,))
-    free = tuple(sorted(set(unknown) - {s.origin for s in dataset.test_unknown}))
+    selection_only = tuple(sorted(set(unknown) - {s.origin for s in dataset.test_unknown}))
     folds = make_leave_out_folds(dataset.known, seed=seed)
-    if free:
-        folds = (Fold(dataset.known, free, "val_unknown"),)
-        note = (
-            f"selected on the unknown generators {', '.join(free)}, which are not in the test set"
-        )
+    if selection_only:
+        folds = (Fold(dataset.known, selection_only, "val_unknown"),)
+        names = ", ".join(selection_only)
+        note = f"selected on the unknown generators {names}, which are not in the test set"
     elif folds:
         note = (
             "selected on known origins only, with known generators held out as unknown in turn: "
@@ -152,8 +151,8 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
         Seed of :func:`make_leave_out_folds`.
     """
     folds = make_leave_out_folds(known, seed=seed)
-    already = all(fold.unknown_split == "val" for fold in protocol.folds)
-    if protocol.name != "clean" or already or not folds:
+    has_val_folds = all(fold.unknown_split == "val" for fold in protocol.folds)
+    if protocol.name != "clean" or has_val_folds or not folds:
         return protocol
     names = _list_unknown(folds)
     note = f"also selected, with equal weight, with known generators held out in turn: {names}"
@@ -182,7 +181,7 @@ def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, 
     if len(generators) < 2 or len(known) < 3:
         return ()
     n_folds = min(len(generators), MAX_FOLDS)
-    # In a seeded order, because generators listed side by side are often related.
+    # Shuffle the generators, because adjacent generators in the list are often related.
     order = np.random.default_rng(seed).permutation(len(generators))
     folds = []
     for f in range(n_folds):

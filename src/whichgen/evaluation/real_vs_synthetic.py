@@ -1,4 +1,4 @@
-"""Metrics for detecting synthetic images, which can be of known or unknown generators.
+"""Metrics for detecting synthetic images of known and unknown generators.
 
 The score of an image is the log-odds that it is not real, where p_j is the predicted probability of
 origin j::
@@ -24,7 +24,7 @@ from whichgen.evaluation.threshold_counts import (
     unit_weights,
 )
 
-# Keeps the log of a zero probability finite, and changes no other value.
+# Keeps the logarithm of a zero probability finite without changing other probabilities.
 _TINY = 1e-300
 
 

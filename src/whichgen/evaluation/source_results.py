@@ -1,4 +1,4 @@
-"""Number of right answers for each source of a test set."""
+"""Number of correct answers for each source of a test set."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ def count_by_source(
         One result per pair of origin and source: the known origins in their order, then the unknown
         origins and all sources in sorted order.
     """
-    truth, sources, answer_names = (
+    true_origins, sources, answer_names = (
         images.origins,
         np.array(images.sources),
         np.array(answers, dtype=str),
     )
-    correct = np.array(origins)[images.predicted] == truth
+    correct = np.array(origins)[images.predicted] == true_origins
     synthetic, named = is_synthetic(answer_names), is_named(answer_names, origins)
     results = []
-    for origin in dict.fromkeys([*origins, *sorted(truth.tolist())]):
-        for source in sorted(set(sources[truth == origin].tolist())):
-            rows = (truth == origin) & (sources == source)
-            subsets = (rows, correct, synthetic, named, named & (answer_names == truth))
+    for origin in dict.fromkeys([*origins, *sorted(true_origins.tolist())]):
+        for source in sorted(set(sources[true_origins == origin].tolist())):
+            rows = (true_origins == origin) & (sources == source)
+            subsets = (rows, correct, synthetic, named, named & (answer_names == true_origins))
             counts = (int((rows & subset).sum()) for subset in subsets)
             results.append(SourceResult(origin, source, *counts))
     return results

@@ -1,9 +1,9 @@
-"""The sources that a model was trained on, and whether test images come from other sources.
+"""Training sources of a model, and their overlap with the sources of test images.
 
 Images of one source (a website, repository or person) share prompts, sizes and compression, so
 metrics are optimistic if images of the same sources were used for training. A model records a
-digest of the name of each source. Digests are enough to recognize a source, and do not disclose who
-published the training images.
+digest of the name of each source. With the digests, a source can be recognized, but the names of
+the sources are not disclosed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from whichgen.data.dataset import Sample
 from whichgen.io.run_metadata import hash_parts
 
-#: Word for metrics of test images from sources that a model was not trained on.
+#: Title of metrics on test images from sources that a model was not trained on.
 NEVER_SEEN = "sources never seen"
 
 
@@ -38,23 +38,23 @@ class TrainingSources:
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> TrainingSources:
-        """Record the sources of images, each of which has a source."""
+        """Record the sources of images; every image must have a source."""
         pairs = dict.fromkeys((sample.origin, sample.source) for sample in samples)
         counts = Counter(origin for origin, _ in pairs)
-        return cls(dict(counts), tuple(sorted({_digest(source) for _, source in pairs})))
+        return cls(dict(counts), tuple(sorted({_hash_source(source) for _, source in pairs})))
 
 
 @dataclass(frozen=True)
 class SourceOverlap:
-    """How many sources of a test set are also training sources of the tested model.
+    """Overlap between the sources of a test set and the training sources of the tested model.
 
     Parameters
     ----------
     sources
         Number of sources of the test images.
     seen
-        Number of these that are training sources; ``None`` if the model does not record its
-        training sources.
+        Number of these sources that are also training sources; ``None`` if the model does not
+        record its training sources.
     """
 
     sources: int
@@ -78,7 +78,7 @@ class SourceOverlap:
         if self.seen:
             return (
                 f"Optimistic: {self.seen} of {self.sources} test sources were also used for "
-                "training. Figures on other sources are lower."
+                "training. Expect lower metrics on other sources."
             )
         return (
             f"On sources never seen: none of the {self.sources} test sources was used for training."
@@ -98,9 +98,9 @@ def compare_sources(names: np.ndarray, training: TrainingSources | None) -> Sour
     sources = set(names.tolist())
     seen = None
     if training:
-        seen = len({_digest(source) for source in sources} & set(training.digests))
+        seen = len({_hash_source(source) for source in sources} & set(training.digests))
     return SourceOverlap(len(sources), seen)
 
 
-def _digest(source: str) -> str:
+def _hash_source(source: str) -> str:
     return hash_parts([source])[:16]

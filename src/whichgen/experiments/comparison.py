@@ -34,7 +34,7 @@ class RunPredictions:
         predictions.
     coarse_origins
         The answer for each known and then each unknown test image: a known origin, a family,
-        ``synthetic``, ``real`` or ``unknown``; empty if the run does not record it.
+        ``synthetic``, ``real`` or ``unknown``; empty if the run does not record the answers.
     results
         The parsed ``results.json`` of the run.
     """
@@ -49,7 +49,7 @@ class RunPredictions:
 
 @contextmanager
 def explain_errors(file: Path) -> Iterator[None]:
-    """Convert errors of reading ``file`` in the ``with`` block to :class:`DataError`.
+    """Convert errors while reading ``file`` in the ``with`` block to :class:`DataError`.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def explain_errors(file: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (for "
-            "low-data curves, that of `whichgen low-data`)."
+            f"{file} not found. Specify the output folder of `whichgen linear`, `knn` or `fuse` "
+            "(for low-data curves, of `whichgen low-data`)."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -70,7 +70,7 @@ def explain_errors(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> Any:
-    """Read a JSON file in a run's folder.
+    """Read a JSON file from a run folder.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_json(file: Path) -> Any:
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:
-    """Read a CSV file in a run's folder: one dictionary per row, with column names as keys.
+    """Read a CSV file from a run folder: one dictionary per row, with column names as keys.
 
     Raises
     ------
@@ -175,19 +175,19 @@ def compare_runs(
             raise DataError(
                 f"{first.folder} and {second.folder} were not tested on the same {kind} images: "
                 f"of {len(a)} and {len(b)} images, {len(np.intersect1d(a, b))} are in both. Fit "
-                "both with the same data, unknown generators, fractions and seed."
+                "both runs with the same data, unknown generators, fractions and seed."
             )
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(
-            f"{first.folder} and {second.folder} have different known origins. Fit both on the "
-            "same known origins."
+            f"{first.folder} and {second.folder} have different known origins. Fit both runs "
+            "on the same known origins."
         )
     for kind in ("sources", "groups"):
         names = [[np.array(getattr(a, kind)) for a in run.answers] for run in (first, second)]
         if not all(map(np.array_equal, *names)):
             raise DataError(
                 f"{first.folder} and {second.folder} assign the same images to different {kind}. "
-                f"Fit both with the same {kind}."
+                f"Fit both runs with the same {kind}."
             )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)

@@ -1,10 +1,10 @@
-"""Cross-source experiment: test a method on sources that it has never seen.
+"""Cross-source experiment: evaluate a method on held-out sources.
 
 The images are divided into folds such that no source is in two folds. Each fold is the test set of
-a model that is selected, fitted and calibrated on the other folds. The same is done with folds that
-ignore sources; the difference between both shows how much a method relies on what images of one
-source have in common. Figures of the second kind are optimistic: users bring images from sources
-that no model has seen.
+a model that is selected, fitted and calibrated on the other folds. For comparison, the experiment
+is repeated with folds that ignore sources. The difference shows how much a method relies on
+properties that images of one source share. Metrics with folds that ignore sources are optimistic,
+because users attribute images from new sources.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from whichgen.training.views import AGREEMENT
 #: Headline metrics of the experiment.
 HEADLINES = ("accuracy", "macro_recall", "auroc", "oscr", "synthetic_auroc")
 
-#: Settings of a fusion across sources. The default grid of :class:`FusionOptions` also contains
-#: values for images of the same sources, with less regularization, and takes far longer. Of C = 1,
-#: 10 and 100, selection on ../shared/wild chose 100 in seven of eight folds.
+#: Settings of a fusion across sources. The default grid of :class:`FusionOptions` takes much longer
+#: because it also contains values with less regularization, which suit images of the same sources.
+#: Of C = 1, 10 and 100, selection on ../shared/wild chose 100 in seven of eight folds.
 FUSION_GRID: dict[str, Any] = {"values": (100.0,), "shrinkages": (0.1,), "scores": (AGREEMENT,)}
 
 
@@ -53,14 +53,15 @@ class SourceSplit:
     Parameters
     ----------
     n_folds
-        Number of folds, at least 3: one for testing, one for validation, the others for training.
+        Number of folds, at least 3: one for testing, one for validation, the remaining folds for
+        training.
     by_source
-        Whether the images of a source stay together.
+        Whether all images of a source are in the same fold.
     share
-        Share of the sources of each known origin that is used for training and validation, in
-        (0, 1]: a learning curve over sources.
+        Fraction of the sources of each known origin that is used for training and validation, in
+        (0, 1]. Several fractions give a learning curve over sources.
     seed
-        Seed for dividing the sources and drawing the share.
+        Seed for dividing and for drawing the sources.
     """
 
     n_folds: int = 8
@@ -70,7 +71,7 @@ class SourceSplit:
 
     @property
     def title(self) -> str:
-        """Which sources the test images come from, for tables and figures."""
+        """Description of the test sources, for tables and figures."""
         if not self.by_source:
             return "same sources (optimistic)"
         return NEVER_SEEN + (f", {self.share:.0%} of sources" if self.share < 1 else "")
@@ -78,7 +79,7 @@ class SourceSplit:
 
 @dataclass(frozen=True)
 class CrossSourceResult:
-    """Pooled predictions of all folds, each made by a model that has not seen the fold.
+    """Pooled predictions of all folds, where each fold is predicted by a model trained without it.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ class CrossSourceResult:
             }
 
     def count_by_source(self) -> list[SourceResult]:
-        """Count the right answers for each source of each origin."""
+        """Count the answers for each source of each origin."""
         return count_by_source(self.images, self.answers, self.origins)
 
 
@@ -156,21 +157,21 @@ def make_fold_datasets(
     split
         How to divide the images.
     links
-        Index pairs of images that belong in the same fold, such as near-duplicates.
+        Index pairs of images that must be in the same fold, such as near-duplicates.
 
     Raises
     ------
     DataError
-        An image has no source, there are fewer than three folds, or the images of a known origin
-        are not in training, validation and test images of every fold.
+        An image has no source, there are fewer than three folds, or a known origin has no training,
+        validation or test images in a fold.
     """
     if missing := [s for s in samples if not s.source]:
         raise DataError(
             f"{missing[0].path} has no source. Set the sources with {name_option('--sources')}."
         )
     if split.n_folds < 3:
-        raise DataError(f"{split.n_folds} folds are too few. Use at least 3.")
-    if not split.by_source:  # each image, or group of images, is a source of its own
+        raise DataError(f"Cross-source evaluation needs at least 3 folds, got {split.n_folds}.")
+    if not split.by_source:  # treat each image, or group of images, as a separate source
         samples = [replace(s, source=s.group or str(s.path)) for s in samples]
     fold_of = assign_folds(samples, split.n_folds, split.seed, links=links)
     origins = list(dict.fromkeys(s.origin for s in samples))
@@ -181,16 +182,18 @@ def make_fold_datasets(
         in_share = _draw_sources(samples, fold_of != k, split)
         test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
         val_fold = (k + 1) % split.n_folds
-        rest = [(s, f) for s, f, u in zip(samples, fold_of, in_share, strict=True) if f != k and u]
+        selected = [
+            (s, f) for s, f, u in zip(samples, fold_of, in_share, strict=True) if f != k and u
+        ]
         datasets.append(
             Dataset(
                 name=f"{name}, fold {k + 1}",
                 known=tuple(known),
                 unknown=unknown,
-                train=tuple(s for s, f in rest if f != val_fold and s.origin in known),
-                val=tuple(s for s, f in rest if f == val_fold and s.origin in known),
+                train=tuple(s for s, f in selected if f != val_fold and s.origin in known),
+                val=tuple(s for s, f in selected if f == val_fold and s.origin in known),
                 test=tuple(s for s in test if s.origin in known),
-                val_unknown=tuple(s for s, _ in rest if s.origin in unknown_val),
+                val_unknown=tuple(s for s, _ in selected if s.origin in unknown_val),
                 test_unknown=tuple(s for s in test if s.origin in unknown_test),
             )
         )
@@ -198,7 +201,7 @@ def make_fold_datasets(
 
 
 def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSplit) -> np.ndarray:
-    """Draw a share of the usable sources of each origin; return which samples are drawn."""
+    """Draw a fraction of the usable sources of each origin; return the mask of their samples."""
     if split.share == 1:
         return usable
     mask = np.zeros(len(samples), dtype=bool)
@@ -222,7 +225,7 @@ def evaluate_cross_source(
     reader: ImageReader | None = None,
     progress: Progress = no_progress,
 ) -> CrossSourceResult:
-    """Fit and test a model on each fold, and compute the metrics of all folds together.
+    """Fit and test a model for each fold, and compute metrics over the images of all folds.
 
     Parameters
     ----------
@@ -270,7 +273,9 @@ def evaluate_cross_source(
             }
         )
     origins = datasets[0].known
-    pooled = [_pool([part[1:] for part in parts if part[0] == n]) for n in ("test", "test_unknown")]
+    pooled = [
+        _pool_folds([part[1:] for part in parts if part[0] == n]) for n in ("test", "test_unknown")
+    ]
     (known, known_answers, known_paths), (unknown, unknown_answers, unknown_paths) = pooled
     answers = (*known_answers, *unknown_answers)
     return CrossSourceResult(
@@ -286,7 +291,7 @@ def evaluate_cross_source(
     )
 
 
-def _pool(
+def _pool_folds(
     parts: Sequence[tuple[Predictions, Sequence[str], Sequence[str], Sequence[Sample]]],
 ) -> tuple[Predictions, tuple[str, ...], tuple[str, ...]]:
     """Concatenate the predictions, sources, answers and paths of all folds."""

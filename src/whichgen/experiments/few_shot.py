@@ -30,7 +30,7 @@ class FewShotPoint:
     generator
         Name of the enrolled generator.
     images
-        Number of images that the generator is enrolled from.
+        Number of images used to enroll the generator.
     seed
         Seed for drawing the images.
     test_images
@@ -45,7 +45,7 @@ class FewShotPoint:
         whose open-set score is at or above the threshold.
     auroc
         AUROC of known images, including the generator's test images, against images of the other
-        unknown generators; ``None`` if there are none.
+        unknown generators; ``None`` without such images.
     """
 
     generator: str
@@ -59,18 +59,18 @@ class FewShotPoint:
     auroc: float | None
 
 
-def few_shot_note(features: SplitFeatures) -> str:
+def describe_few_shot_sources(features: SplitFeatures) -> str:
     """Return a note on the sources of enrolled images; empty if the images have no sources."""
-    if _unknown_images(features).sources is None:
+    if _pool_unknown_images(features).sources is None:
         return ""
     return (
         "The enrolled images and the test images of a generator are from different sources. "
-        "Generators with one source are left out."
+        "Generators with only one source are omitted."
     )
 
 
 def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``n`` images of a generator to enroll it from; the others are test images.
+    """Draw ``n`` images of a generator for enrollment; the remaining images are test images.
 
     If the images have sources, they are divided at random: the enrolled images are from the first
     half of the sources (rounded up), and the test images from the other half.
@@ -87,8 +87,9 @@ def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.
     Returns
     -------
     enrolled, test
-        Row indices of the images: int64 arrays (at most n,) and (m,). There are fewer than n if the
-        first half of the sources has fewer images, and none for testing if there is one source.
+        Row indices of the images: int64 arrays (at most n,) and (m,). ``enrolled`` has fewer than n
+        images if the first half of the sources has fewer; ``test`` is empty if there is only one
+        source.
     """
     rng = np.random.default_rng((seed, len(table)))
     order, sources = rng.permutation(len(table)), table.sources
@@ -99,7 +100,7 @@ def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.
     return order[first][:n], order[~first]
 
 
-def _unknown_images(features: SplitFeatures) -> FeatureTable:
+def _pool_unknown_images(features: SplitFeatures) -> FeatureTable:
     return features.tables["val_unknown"] + features.tables["test_unknown"]
 
 
@@ -124,7 +125,7 @@ def measure_few_shot(
         Features of the splits ``test``, ``val_unknown`` and ``test_unknown``. The images of the two
         unknown splits are pooled.
     image_counts
-        Numbers of images to enroll a generator from.
+        Numbers of images used to enroll a generator.
     seeds
         Seeds for drawing the images.
 
@@ -138,7 +139,7 @@ def measure_few_shot(
     DataError
         No unknown generator has enough images for any number in ``image_counts``.
     """
-    table, known = _unknown_images(features), features.tables["test"]
+    table, known = _pool_unknown_images(features), features.tables["test"]
     unknown, known_test = table.blocks(model.blocks), known.blocks(model.blocks)
     labels = label_indices(known.origins, model.origins)
     runs = [
@@ -154,22 +155,24 @@ def measure_few_shot(
     if not runs:
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
-            f"{MIN_TEST_IMAGES}, from different sources if the sources are known. Add images, or "
-            "fit with other unknown generators."
+            f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
+            "or fit with other unknown generators."
         )
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
     for generator, n, seed, enrolled, test in progress(
         runs, description="Enrolling", total=len(runs)
     ):
         is_new = table.origins == generator
-        own, others = unknown[is_new], unknown[~is_new]
-        new = enroll(model, generator, own[enrolled], cross_validate=False).model
-        probabilities, scores = new.predict(own[test])
+        new_features, other_features = unknown[is_new], unknown[~is_new]
+        extended = enroll(model, generator, new_features[enrolled], cross_validate=False).model
+        probabilities, scores = extended.predict(new_features[test])
         recognized = probabilities.argmax(axis=1) == len(model.origins)
-        known_probabilities, known_scores = new.predict(known_test)
+        known_probabilities, known_scores = extended.predict(known_test)
         area = None
-        if len(others):
-            area = auroc(np.concatenate([known_scores, scores]), new.predict(others)[1])
+        if len(other_features):
+            area = auroc(
+                np.concatenate([known_scores, scores]), extended.predict(other_features)[1]
+            )
         yield FewShotPoint(
             generator=generator,
             images=n,
@@ -178,6 +181,6 @@ def measure_few_shot(
             accuracy_before=accuracy_before,
             accuracy_after=float((known_probabilities.argmax(axis=1) == labels).mean()),
             recall=float(recognized.mean()),
-            accepted=float((recognized & (scores >= new.threshold)).mean()),
+            accepted=float((recognized & (scores >= extended.threshold)).mean()),
             auroc=area,
         )

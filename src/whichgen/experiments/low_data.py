@@ -49,23 +49,23 @@ class LowDataPoint:
 
 
 def check_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
-    """Check that the method is fitted on the training images only.
+    """Check that the method is fitted only on the training images.
 
     Raises
     ------
     DataError
-        The method is a fusion and the images have sources: it is also fitted on the validation
-        images, whose number is not reduced.
+        The method is a fusion and the images have sources. Such a fusion is also fitted on the
+        validation images, whose number is not reduced.
     """
     if isinstance(options, FusionOptions) and has_sources:
         raise DataError(
-            "the low-data experiment does not support a fusion with sources, because a fusion also "
-            "trains on the validation images then. Use a linear probe or k-NN, or measure the "
-            "effect of more sources: whichgen cross-source --shares 0.25,0.5."
+            "the low-data experiment does not support a fusion with sources, because such a fusion "
+            "is also fitted on the validation images. Use a linear probe or k-NN, or measure the "
+            "effect of the number of sources with `whichgen cross-source --shares 0.25,0.5`."
         )
 
 
-def low_data_note(features: SplitFeatures, options: FitOptions | FusionOptions) -> str:
+def describe_low_data_sources(features: SplitFeatures, options: FitOptions | FusionOptions) -> str:
     """Return a note on the sources of the test images; empty if the images have no sources."""
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     known, unknown = features.test_tables(protocol)
@@ -96,7 +96,7 @@ def feasible_sizes(
     DataError
         No size is feasible.
     """
-    smallest = min(len(images) for images in _training_images(features).values())
+    smallest = min(len(images) for images in _map_training_images(features).values())
     feasible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest))
     if not feasible:
         raise DataError(
@@ -108,13 +108,13 @@ def feasible_sizes(
 
 
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
-    """Draw ``samples_per_class`` training images of each known origin; keep all other splits.
+    """Draw ``samples_per_class`` training images of each known origin; keep the other splits.
 
     With the same seed, smaller subsets are contained in larger subsets. Perturbed copies of the
     drawn images are included in the subset but not counted.
     """
     rows: list[int] = []
-    for i, images in enumerate(_training_images(features).values()):
+    for i, images in enumerate(_map_training_images(features).values()):
         order = np.random.default_rng((seed, i)).permutation(len(images))
         copies = list(images.values())
         rows += [row for image in order[:samples_per_class] for row in copies[image]]
@@ -122,7 +122,7 @@ def subsample_training(features: SplitFeatures, samples_per_class: int, seed: in
     return replace(features, tables={**features.tables, "train": train})
 
 
-def _training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
+def _map_training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
     """Map each known origin to its training images, and each image to its row numbers.
 
     The row numbers refer to the table ``train``: one for the image and one for each perturbed copy.

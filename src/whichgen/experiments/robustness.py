@@ -49,7 +49,7 @@ class RobustnessPoint:
     intervals
         Confidence interval of each headline metric, by name; empty if not computed.
     unit
-        What the intervals are resampled over: ``sources``, ``groups of images`` or ``images``.
+        Resampling unit of the intervals: ``sources``, ``groups of images`` or ``images``.
     """
 
     perturbation: Annotated[
@@ -72,7 +72,7 @@ def evaluate_perturbation(
     intervals: bool = False,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
-    """Evaluate a model on the test images of a dataset, after a perturbation.
+    """Evaluate a model on the test images of a dataset, optionally with a perturbation.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def evaluate_perturbation(
     encoder
         The model's encoder.
     store
-        Feature store, from which existing features are read and to which new features are added.
+        Feature store: existing features are read from it, and new features are added to it.
     perturbation
         Perturbation to apply to every test image; ``None`` for unchanged images.
     intervals
@@ -141,7 +141,7 @@ def evaluate_robustness(
     kinds: Sequence[str] = tuple(INTENSITIES),
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
-    """Evaluate a model on unchanged test images, then after each perturbation of the given kinds.
+    """Evaluate a model on unchanged test images, then on images with each kind of perturbation.
 
     ``kinds`` are keys of :data:`~whichgen.data.images.perturbations.INTENSITIES`. The other
     parameters and the errors are those of :func:`evaluate_perturbation`.
@@ -177,8 +177,8 @@ def mean_over_intensities(
         Mean over the intensities for which the metric is defined; ``None`` if it is defined for
         none of them.
     """
-    of_kind = [
+    kind_values = [
         p.test.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind
     ]
-    values = [value for value in of_kind if value is not None]
+    values = [value for value in kind_values if value is not None]
     return fmean(values) if values else None

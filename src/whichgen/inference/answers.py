@@ -43,7 +43,7 @@ class Attribution:
         resembles the validation images (:mod:`whichgen.evaluation.conformal`). ``None`` if
         prediction sets were not requested or the image can't be read.
     error
-        Why the image can't be read; empty if it was read.
+        Reason why the image can't be read; empty if it was read.
     nearest
         The most similar exemplars of the model or images of a gallery, most similar first;
         ``None`` if they were not requested or the image can't be read.
@@ -55,16 +55,16 @@ class Attribution:
         same answer as the image. This and the next two fields are ``None`` if the stability check
         was not requested or the image can't be read.
     differing_copies
-        Names of the copies with another answer.
+        Names of the copies with a different answer.
     original_answer
         :attr:`coarse_origin` of the image alone. If it differs from :attr:`coarse_origin`, the
         answer is *unstable*: :attr:`coarse_origin` is a less specific answer that no copy
-        contradicts, and :attr:`origin` is ``unknown`` whatever the score.
+        contradicts, and :attr:`origin` is ``unknown``, regardless of the score.
     width, height
         Size of the image in pixels, as a viewer shows it; ``None`` if it can't be read.
     notes
-        Sentences on an image that is unlike the training images, such as a much smaller one, or
-        that is damaged: do not rely on the answer.
+        Warnings that the image differs from the training images, for example in size, or is
+        damaged; the answer is then not reliable.
     provenance
         Provenance evidence in the file, which does not change the other fields; ``None`` if it was
         not collected or nothing can be read from the file.
@@ -111,8 +111,8 @@ class Attribution:
 
         ``evidence`` is a sentence, ``evidence_origin`` and ``evidence_strength`` are the origin and
         the strength of :class:`~whichgen.evidence.summary.EvidenceSummary`, and ``evidence_agrees``
-        tells whether the model's answer agrees. The texts are empty if there is no evidence, and
-        all values are ``None`` if it was not collected.
+        is whether the model's answer agrees. The texts are empty if there is no evidence; all
+        values are ``None`` if evidence was not collected.
         """
         if self.provenance is None:
             return dict.fromkeys(EVIDENCE_COLUMNS)
@@ -125,8 +125,7 @@ class Attribution:
         return {"image": fields.pop("image"), **self.describe_evidence(), **fields}
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return a table row with the columns of ``schema``
-        (:func:`~whichgen.inference.answer_table.answer_schema`).
+        """Return a table row with the columns of ``schema``, the result of ``answer_schema``.
 
         Missing values, such as the probabilities of an unreadable image, are ``None``.
         """

@@ -161,16 +161,16 @@ class Attributor:
         coverage
             Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
         nearest
-            Maximum number of similar images to add to each answer; 0 for none.
+            Maximum number of similar images to add to each answer; 0 adds no images.
         gallery
             Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
             default: the exemplars stored in the model.
         stability
-            Attribute five mild copies of each image as well, and return a less specific answer if a
-            copy does not confirm the answer (:mod:`whichgen.inference.stability`).
+            Also attribute five slightly altered copies of each image, and return a less specific
+            answer if a copy has a different answer (:mod:`whichgen.inference.stability`).
         evidence
-            Also collect the provenance evidence in files (paths and bytes) with these options;
-            ``None`` for none.
+            Options for collecting the provenance evidence in files (paths and bytes); ``None``
+            disables it.
         batch_size
             Number of images per batch, including copies.
 
@@ -214,7 +214,7 @@ class Attributor:
             Features of the m images that can be read, in the order of the images: float32 array
             (m, d).
         errors
-            One string per image: why it can't be read, or an empty string if it was read.
+            One string per image: the reason why it can't be read, or an empty string.
         """
         sequence = list(images)
         features = [np.empty((0, self._n_features), np.float32)]
@@ -230,7 +230,7 @@ class Attributor:
     def encode_batches(
         self, images: Iterable[ImageLoader], batch_size: int, stability: bool = False
     ) -> Iterator[EncodedBatch]:
-        """Encode images in batches; if ``stability``, encode the copies for the check as well.
+        """Encode images in batches and, if ``stability``, their copies for the stability check.
 
         See :func:`~whichgen.features.inference.encode_batches`.
         """
@@ -265,7 +265,7 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
     ) -> list[Attribution]:
-        """Return one answer per image of an encoded batch, in order, but none for skipped images.
+        """Return one answer per image of an encoded batch, in order; skipped images have no answer.
 
         The answer for an image that can't be read has an ``error`` instead of an origin.
 

@@ -1,9 +1,9 @@
 """Store the answers for a large collection of images in a folder of Parquet files.
 
 Each run adds files, numbered from ``part-00000.parquet``, which are written atomically and never
-changed. ``_runs.json`` contains the digest of the model and the coverage, which are the same for
-all runs, and the metadata of each run. Parquet readers ignore files whose names begin with an
-underscore.
+changed. ``_runs.json`` contains the settings, such as the digest of the model and the coverage,
+which are the same for all runs, and the metadata of each run. Parquet readers ignore files whose
+names begin with an underscore.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from whichgen.io.tables import write_parquet
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Rows held in memory before they are written as a file.
+#: Number of rows collected in memory before they are written to a file.
 PART_ROWS = 2048
 
 _RUNS = "_runs.json"
@@ -48,14 +48,14 @@ class AnswerSummary:
         Number of answers written.
     n_invalid
         Number of written answers with an ``error``, because the file is not a valid image.
-    unavailable
+    read_errors
         Error message of each file that could not be read; no answer is written for it.
     """
 
     n_images: int = 0
     n_written: int = 0
     n_invalid: int = 0
-    unavailable: list[str] = field(default_factory=list)
+    read_errors: list[str] = field(default_factory=list)
 
 
 class AnswerFolder:
@@ -66,15 +66,15 @@ class AnswerFolder:
     folder
         Path of the folder; :meth:`record_run` and :meth:`write` create it if it does not exist.
     model_digest
-        Identifies the model (:func:`~whichgen.models.saved_model.description_digest`).
+        Digest of the model's description (:func:`~whichgen.models.saved_model.description_digest`).
     origins
         The known origins of the model; each origin has a column with its probability.
     coverage
         Coverage of the prediction sets, in (0, 1); ``None`` omits the column ``prediction_set``.
     stability
-        Whether the answers contain the result of the stability check; if so, add its columns.
+        Whether the answers contain the columns of the stability check.
     evidence
-        Whether the answers contain provenance evidence; if so, add its columns.
+        Whether the answers contain the columns of provenance evidence.
 
     Raises
     ------
@@ -108,15 +108,16 @@ class AnswerFolder:
         if self._record_file.exists():
             try:
                 self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                old = {"stability": False, "evidence": False}  # of older versions
-                same = old | self._record["settings"] == settings
+                # Older versions did not record these settings.
+                legacy_settings = {"stability": False, "evidence": False}
+                has_same_settings = legacy_settings | self._record["settings"] == settings
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
-            if not same:
+            if not has_same_settings:
                 raise DataError(
-                    f"{folder} has another model, or other {name_option('--coverage')}, "
-                    f"{name_option('--stability')} or {name_option('--no-evidence', 'evidence')}. "
-                    "Choose another folder."
+                    f"{folder} contains answers of another model, or with other settings of "
+                    f"{name_option('--coverage')}, {name_option('--stability')} or "
+                    f"{name_option('--no-evidence', 'evidence')}. Choose another folder."
                 )
         elif self._parts:
             raise DataError(
@@ -170,7 +171,7 @@ class AnswerFolder:
                 summary.n_images += batch.n_images
                 summary.n_written += len(batch.answers)
                 summary.n_invalid += sum(bool(answer.error) for answer in batch.answers)
-                summary.unavailable += batch.unavailable
+                summary.read_errors += batch.read_errors
                 if len(pending) >= PART_ROWS:
                     self._write_part(pending)
                     pending.clear()

@@ -27,14 +27,15 @@ class ShardAnswers:
         Number of images, including images skipped because they already have an answer, and files
         that could not be read.
     answers
-        Answers for all other images; an answer has an ``error`` if the file is not a valid image.
-    unavailable
+        Answers for the remaining images; an answer has an ``error`` if the file is not a valid
+        image.
+    read_errors
         Error message of each file that could not be read. A later run tries these files again.
     """
 
     n_images: int
     answers: tuple[Attribution, ...] = ()
-    unavailable: tuple[str, ...] = ()
+    read_errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,13 @@ class AttributeJob:
         loaders = shard_loaders(shard, self._load)
         for batch in attributor.encode_batches(loaders, self.batch_size, self.stability):
             answers = attributor.attribute_batch(batch, quantile=quantile)
-            unavailable = {
+            read_errors = {
                 batch.names[i]: str(error)
                 for i, error in batch.errors.items()
                 if isinstance(error, _UnavailableError)
             }
-            available = tuple(answer for answer in answers if answer.image not in unavailable)
-            yield ShardAnswers(len(batch), available, tuple(unavailable.values()))
+            available = tuple(answer for answer in answers if answer.image not in read_errors)
+            yield ShardAnswers(len(batch), available, tuple(read_errors.values()))
 
     def _load(self, item: Item) -> LoadedImage:
         if hash_name(item.name) in self.known:

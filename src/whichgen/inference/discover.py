@@ -5,8 +5,8 @@ features of each block are therefore standardized and then whitened by the regul
 scatter of the known origins (:func:`whichgen.heads.fusion.fit_whitening`), which brings images of
 one origin close together regardless of content. The whitened features of all blocks are
 concatenated and scaled to unit length, and their principal components are clustered. If the model
-uses residual statistics (the encoder ``traces``), all other features are ignored, because residual
-statistics hardly depend on content.
+uses residual statistics (the encoder ``traces``), only these are used, because they hardly depend
+on content.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def discover(
         The head's input for each image: float array (n, d).
     k
         Number of groups for k-means. ``None`` selects HDBSCAN (Campello, Moulavi & Sander, 2013),
-        which determines the number of groups and assigns outliers to no group.
+        which determines the number of groups and leaves outliers without a group.
     min_size
         Minimum group size for HDBSCAN, at least 2; ignored by k-means.
     seed
@@ -160,7 +160,7 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
     """
     known, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]
-    traces = _trace_blocks(encoder)
+    traces = _find_trace_blocks(encoder)
     pairs = list(zip(split_views(known, widths), split_views(features, widths), strict=True))
     selected = [pair for block, pair in zip(model.blocks, pairs, strict=True) if block in traces]
     views = []
@@ -177,7 +177,7 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
     return np.asarray(pca.fit_transform(points.astype(np.float64)))
 
 
-def _trace_blocks(encoder: Encoder) -> set[int]:
+def _find_trace_blocks(encoder: Encoder) -> set[int]:
     """Return the indices of the encoder's blocks with residual statistics (``traces``)."""
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     return {

@@ -1,15 +1,15 @@
 """Add a new origin to a fitted model from a few images, without the original training images.
 
 The head is extended by one origin (:mod:`whichgen.heads.extension`). The model's exemplars (stored
-features of images) are used instead of the original images; *held-out exemplars* are those of
-validation images, *training exemplars* are all others. The bias of the new origin is then lowered
-until the new head correctly classifies every held-out exemplar that the old head classified
-correctly. It is lowered by :data:`MARGIN` more, because unseen images of the old origins can have
-higher logits for the new origin. The open-set score is refitted on the training exemplars and the
-new images. The temperature (unless it is 1), the threshold, the calibration data and the thresholds
-of the coarser predictions are recomputed on the held-out exemplars. If the training images had
-sources, both kinds of thresholds are kept: they were chosen on held-out sources, but the exemplars
-are of sources that the head was fitted on.
+features of images) are used instead of the original images. *Held-out exemplars* are exemplars of
+validation images, and *training exemplars* are exemplars of training images. The bias of the new
+origin is then lowered until the new head correctly classifies every held-out exemplar that the old
+head classified correctly. It is lowered by an additional :data:`MARGIN`, because unseen images of
+the old origins can have higher logits for the new origin. The open-set score is refitted on the
+training exemplars and the new images. The temperature (unless it is 1), the threshold, the
+calibration data and the thresholds of the coarser predictions are recomputed on the held-out
+exemplars. If the training images had sources, both kinds of thresholds are kept, because they were
+chosen on held-out sources, whereas the exemplars come from sources that the head was fitted on.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class EnrollmentResult:
         The model with the new origin.
     n_images
         Number of images of the new origin.
-    old_accuracy
+    accuracy_before_after
         Pair (before, after): the closed-set accuracy on the held-out exemplars before and after
         enrollment, in [0, 1].
     previous_answers
         ``previous_answers[origin]`` is the number of new images that the old model classified as
-        ``origin`` (a known origin or ``unknown``), sorted from the largest to the smallest number.
+        ``origin`` (a known origin or ``unknown``), in descending order.
     recognition_rate
         Cross-validated fraction of the new images for which the new origin has the highest logit,
         in [0, 1]; ``None`` for a single image or without cross-validation.
@@ -75,7 +75,7 @@ class EnrollmentResult:
 
     model: OriginModel
     n_images: int
-    old_accuracy: tuple[float, float]
+    accuracy_before_after: tuple[float, float]
     previous_answers: dict[str, int]
     recognition_rate: float | None
 
@@ -118,10 +118,10 @@ def enroll(
     """
     check_new_name(model, name)
     if not len(features):
-        raise FitError(f"no images of {name} found. Provide at least one.")
+        raise FitError(f"no images of {name}. Add at least one image.")
     origins = (*model.origins, name)
     head = _extend_head(model, features)
-    train_features, train_labels = _training_set(model, features)
+    train_features, train_labels = _combine_training_data(model, features)
     output = head.forward(train_features)
     score = fit_score(model.score_method, output, train_labels, len(origins))
     old_features, labels = model.exemplars.select(held_out=True)
@@ -163,9 +163,9 @@ def enroll(
     return EnrollmentResult(
         model=new,
         n_images=len(features),
-        old_accuracy=(float(before), float(after)),
+        accuracy_before_after=(float(before), float(after)),
         previous_answers=dict(answers.most_common()),
-        recognition_rate=_recognition_rate(model, features) if cross_validate else None,
+        recognition_rate=_estimate_recognition_rate(model, features) if cross_validate else None,
     )
 
 
@@ -176,13 +176,13 @@ def check_new_name(model: OriginModel, name: str) -> None:
     ------
     DataError
         The name is invalid (:mod:`whichgen.data.origins.origin_names`), or already an origin of the
-        model, possibly in other case or Unicode form.
+        model, possibly with different case or Unicode form.
     """
     if name in model.origins:
         raise DataError(
             f"{name} is already an origin of the model. Choose another name, or fit a new model."
         )
-    # Only the new name is checked: an older version may have accepted others.
+    # Only the new name is checked: older versions accepted names that are now invalid.
     similar = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
     validate_origin_names([name])
     validate_origin_names([*similar, name])
@@ -230,7 +230,8 @@ def enroll_images(
         file, error = unreadable[0]
         raise DataError(
             f"{len(unreadable)} of {len(errors)} images can't be read, e.g. {file}: "
-            f"{error.split(': ', 1)[-1]}. Nothing was enrolled. Remove these images and try again."
+            f"{error.split(': ', 1)[-1]}. The model was not changed. "
+            "Remove these images and try again."
         )
     with_thumbnails = attributor.model.exemplars.thumbnails
     return enroll(
@@ -242,7 +243,7 @@ def enroll_images(
     )
 
 
-def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _combine_training_data(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Concatenate the features and labels of the training exemplars and of the new images.
 
     Returns
@@ -260,10 +261,10 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
     """Add an origin to the head, and lower the bias of this origin to protect the old origins.
 
     The bias is lowered until all predictions for held-out exemplars that were correct before are
-    correct again (by at most 40 nats), and then by :data:`MARGIN` more. A k-NN head has no bias and
-    is only extended.
+    correct again (by at most 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
+    no bias, so it is only extended.
     """
-    extended = extend(model.head, *_training_set(model, new), len(model.origins))
+    extended = extend(model.head, *_combine_training_data(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
     correct = _is_correct(model.head, features, labels)
     features, labels = features[correct], labels[correct]
@@ -276,7 +277,7 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
 
 
 def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
-    """Return whether the label of each image has the highest logit: bool array (n,)."""
+    """Return for which images the label has the highest logit: bool array (n,)."""
     return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
@@ -292,7 +293,7 @@ def _add_exemplars(
     )
 
 
-def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
+def _estimate_recognition_rate(model: OriginModel, features: np.ndarray) -> float:
     """Compute the cross-validated fraction of new images predicted as the new origin, in [0, 1]."""
     folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)

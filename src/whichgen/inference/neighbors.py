@@ -6,8 +6,9 @@ block with its own linear probe (:mod:`whichgen.heads.fusion`).
 For a head with one view, e(x) is the embedding of image x
 (:attr:`whichgen.heads.base.HeadOutput.embedding`). For a head with several views, e(x) is the
 concatenation of the log-probabilities log p_v,j(x) of all views v and origins j; features are not
-used because they mostly describe the content of an image. Let m be the mean of e over the exemplars
-and z = (e(x) − m) / ‖e(x) − m‖. The similarity of two images x and x' is the cosine ⟨z, z'⟩.
+used, because they mainly describe the content of an image. Let m be the mean of e over the
+exemplars and z = (e(x) − m) / ‖e(x) − m‖. The similarity of two images x and x' is the cosine ⟨z,
+z'⟩.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ with patch i blurred. The support of patch i for y is the decrease of the log-od
 
     f(x) = log p_y(x) − log (1 − p_y(x)),    s_i = f(x) − f(x_i)
 
-If s_i > 0, the patch supports y. Occlusion works for every encoder and head. The alternatives do
-not: attention rollout ignores the head, and gradients are not available for residual statistics
+If s_i > 0, the patch supports y. Unlike the alternatives, occlusion works for every encoder and
+head: attention rollout ignores the head, and gradients are not available for residual statistics
 (the encoder ``traces``).
 
-The heatmap does not show manipulated regions. It explains the prediction, whether correct or not.
+The heatmap explains the prediction, whether correct or not; it does not show manipulated regions.
 A patch can have low support because other patches contain the same evidence, and the blur itself
 can change the prediction.
 """
@@ -76,7 +76,9 @@ def explain(
         )
     side = max(1, min(image.size) // grid)
     blurred = image.filter(ImageFilter.GaussianBlur(side))
-    masks = (_patch_mask(image.size, i, j, grid, side) for i in range(grid) for j in range(grid))
+    masks = (
+        _draw_patch_mask(image.size, i, j, grid, side) for i in range(grid) for j in range(grid)
+    )
     occluded_images = [Image.composite(blurred, image, mask) for mask in masks]
     answers = attributor.attribute([image, *occluded_images], batch_size=batch_size)
     probabilities = answers[0].probabilities
@@ -86,7 +88,9 @@ def explain(
     return Heatmap(origin, (log_odds[0] - log_odds[1:]).reshape(grid, grid))
 
 
-def _patch_mask(size: tuple[int, int], row: int, column: int, grid: int, side: int) -> Image.Image:
+def _draw_patch_mask(
+    size: tuple[int, int], row: int, column: int, grid: int, side: int
+) -> Image.Image:
     """Return the mask of one patch: 255 inside, 0 outside.
 
     The edges are soft if ``side``, the approximate side of a patch in pixels, is at least 8.

@@ -1,9 +1,9 @@
-"""Check whether an answer survives republication: attribute mild copies of the image as well.
+"""Check the stability of an answer: also attribute slightly altered copies of the image.
 
 Platforms resize, crop and recompress images, which can change the answer. The stability check
-attributes five copies of an image (:data:`COPIES`). If a copy does not confirm the answer, it is
-replaced by the next less specific one (origin, family, ``synthetic``, ``unknown``), and further as
-long as a copy contradicts it.
+attributes five copies of an image (:data:`COPIES`). If a copy does not confirm the answer, a less
+specific answer is returned. The levels, from the most to the least specific, are origin, family,
+``synthetic`` and ``unknown``; the most specific level that no copy contradicts is used.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
+def find_stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
     """Return the answer for an image, given the answers for its copies.
 
-    It is the answer for the image alone if every copy's answer implies it. Otherwise, it is the
-    most specific of the less specific answers that no copy contradicts. Two answers contradict each
-    other if neither implies the other; ``unknown`` contradicts none.
+    The result is the answer for the image alone if every copy's answer implies it. Otherwise, it is
+    the most specific of the less specific answers that no copy contradicts. Two answers contradict
+    each other if neither implies the other; ``unknown`` contradicts no answer.
 
     Parameters
     ----------
     answers
-        Answer for the image, followed by those for its copies: a known origin, a family,
+        Answer for the image, then the answer for each copy: a known origin, a family,
         ``synthetic``, ``real`` or ``unknown``.
     families
         Maps every known origin except ``real`` to its family.
@@ -74,18 +74,18 @@ def stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
     Examples
     --------
     >>> families = {"dcgan": "GAN", "stylegan": "GAN", "ddpm": "diffusion"}
-    >>> stable_answer(["dcgan", "dcgan", "unknown"], families)
+    >>> find_stable_answer(["dcgan", "dcgan", "unknown"], families)
     'GAN'
-    >>> stable_answer(["dcgan", "ddpm"], families)
+    >>> find_stable_answer(["dcgan", "ddpm"], families)
     'synthetic'
-    >>> stable_answer(["synthetic", "real"], families)
+    >>> find_stable_answer(["synthetic", "real"], families)
     'unknown'
     """
-    first, *others = (_list_levels(answer, families) for answer in answers)
-    if all(first[0] in levels for levels in others):
+    first, *copy_levels = (_list_levels(answer, families) for answer in answers)
+    if all(first[0] in levels for levels in copy_levels):
         return first[0]
-    remaining = first[1:]  # the last one, ``unknown``, is implied by all answers
-    while any(remaining[0] not in levels and levels[0] not in remaining for levels in others):
+    remaining = first[1:]  # ends with ``unknown``, which all answers imply
+    while any(remaining[0] not in levels and levels[0] not in remaining for levels in copy_levels):
         del remaining[0]
     return remaining[0]
 
@@ -108,7 +108,7 @@ def check_stability(
         Maps every known origin except ``real`` to its family.
     """
     original = str(answer.coarse_origin)
-    stable = stable_answer([original, *copy_answers], families)
+    stable = find_stable_answer([original, *copy_answers], families)
     differing = tuple(n for n, copy in zip(COPIES, copy_answers, strict=True) if copy != original)
     return replace(
         answer,
@@ -121,7 +121,7 @@ def check_stability(
 
 
 def _list_levels(answer: str, families: Mapping[str, str]) -> list[str]:
-    """Return an answer, followed by less and less specific answers that it implies."""
+    """Return an answer, followed by the less specific answers that it implies."""
     levels = [answer]
     if answer not in (REAL, SYNTHETIC, UNKNOWN):
         levels += [families.get(answer, answer), SYNTHETIC]

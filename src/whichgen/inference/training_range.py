@@ -1,4 +1,4 @@
-"""Tell whether the features of an image are farther from training than those of stored images.
+"""Detect images whose features are far outside the range of the training images.
 
 For view v (a feature block), r_v is the root mean square of the features after standardization with
 the mean and standard deviation of the model's exemplars. The distance of an image is the mean over
@@ -6,7 +6,8 @@ views of r_v, each divided by the largest r_v of an exemplar::
 
     d(x) = mean_v r_v(x) / max_e r_v(e)
 
-An image is far from training if its distance exceeds that of every exemplar by a margin.
+An image is outside the range if its distance exceeds the largest distance of an exemplar by the
+factor :data:`MARGIN`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Fewest exemplars whose range is meaningful.
+#: Minimum number of exemplars; the range of fewer exemplars is not meaningful.
 MIN_EXEMPLARS = 20
 
-#: Factor by which the distance must exceed that of every exemplar. With the built-in model, the
-#: distances relative to the farthest exemplar were at most 1.2 for 40 images of 2022 from a source
-#: of their own, 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
+#: Factor by which the distance must exceed the largest distance of an exemplar. With the built-in
+#: model, the distances relative to the farthest exemplar were at most 1.2 for 40 images of 2022
+#: from a held-out source, 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
 MARGIN = 1.25
 
-#: Note on an image that is far from training.
+#: Note on an image outside the training range.
 FAR_NOTE = (
     "Unlike the training images: its features are far outside their range. Do not rely on the "
     "answer."
@@ -36,7 +37,7 @@ class TrainingRange:
     Parameters
     ----------
     features
-        Features of the exemplars, the views side by side: float array (n, d).
+        Features of the exemplars, with the views concatenated: float array (n, d).
     widths
         Number of features of each view; they sum to d.
     """
@@ -46,14 +47,14 @@ class TrainingRange:
         self._ends = np.cumsum([0, *widths])
         self._mean, self._scale = x.mean(axis=0), x.std(axis=0)
         self._scale[self._scale == 0] = 1
-        lengths = self._lengths(x)
+        lengths = self._compute_lengths(x)
         self._largest = np.maximum(lengths.max(axis=0), np.finfo(np.float32).tiny)
         self._limit = np.inf
         if len(x) >= MIN_EXEMPLARS:
             self._limit = MARGIN * float((lengths / self._largest).mean(axis=1).max())
 
     def is_far(self, features: np.ndarray) -> np.ndarray:
-        """Tell for each image whether it is far from training.
+        """Return which images are outside the training range.
 
         Parameters
         ----------
@@ -65,10 +66,12 @@ class TrainingRange:
         ndarray
             Bool array (m,); all false if there are fewer than :data:`MIN_EXEMPLARS` exemplars.
         """
-        distances = (self._lengths(features.astype(np.float32)) / self._largest).mean(axis=1)
+        distances = (self._compute_lengths(features.astype(np.float32)) / self._largest).mean(
+            axis=1
+        )
         return np.asarray(distances > self._limit)
 
-    def _lengths(self, features: np.ndarray) -> np.ndarray:
+    def _compute_lengths(self, features: np.ndarray) -> np.ndarray:
         """Return r_v of each image and view: float array (m, views)."""
         squares = ((features - self._mean) / self._scale) ** 2
         views = [

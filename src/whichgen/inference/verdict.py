@@ -11,8 +11,8 @@ from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import EvidenceSummary, summarize_evidence
 from whichgen.inference.answers import Attribution
 
-#: ``generator``: a known one; ``synthetic``: an unknown generator; ``unknown``: neither synthetic
-#: nor real is certain; ``unread``: the image can't be read.
+#: ``generator``: a known generator; ``synthetic``: an unknown generator; ``unknown``: neither
+#: synthetic nor real is certain; ``unread``: the image can't be read.
 VerdictKind = Literal["generator", "real", "synthetic", "unknown", "unread"]
 
 
@@ -25,7 +25,7 @@ class Verdict:
     kind
         Type of the model's prediction, which determines its color and filter on the web page.
     words
-        The prediction in short, such as ``stable diffusion 1.4, 93 %``.
+        Short form of the prediction, such as ``stable diffusion 1.4, 93 %``.
     detail
         Notes on an unusual image (:attr:`~whichgen.inference.answers.Attribution.notes`), then one
         or two sentences that explain :attr:`words`; the error message for an unreadable image.
@@ -43,7 +43,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The whole verdict in one text: evidence, prediction, and whether they agree."""
+        """Complete verdict: evidence, prediction, and whether they agree."""
         parts = (self.evidence.sentence, f"Model: {self.words}", self.agreement.sentence)
         return ". ".join(part.removesuffix(".") for part in parts if part) + "."
 
@@ -98,12 +98,12 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         return Verdict(
             "unknown", "unknown", f"{reason}, and neither photograph nor generator is certain."
         )
-    words, others = "synthetic, unknown generator", "generated images rather than photographs"
+    words, resemblance = "synthetic, unknown generator", "generated images rather than photographs"
     if answer.coarse_origin != SYNTHETIC:
         family = display_name(answer.coarse_origin)
         words = f"synthetic ({family}), unknown generator"
-        others = f"images by generators of the family {family}"
-    return Verdict("synthetic", words, f"{reason}, but it resembles {others}.")
+        resemblance = f"images by generators of the family {family}"
+    return Verdict("synthetic", words, f"{reason}, but it resembles {resemblance}.")
 
 
 def display_name(origin: str) -> str:

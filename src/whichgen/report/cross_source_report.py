@@ -14,18 +14,18 @@ from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.experiments.cross_source import HEADLINES, CrossSourceResult
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
-from whichgen.report.figures.style import Plot, color, new_axes, save_png
-from whichgen.report.result_tables import source_rows
+from whichgen.report.figures.style import Plot, create_axes, get_color, save_png
+from whichgen.report.result_tables import tabulate_sources
 
 _TITLES = {name: METRIC_TITLES[name] for name in HEADLINES} | ANSWER_TITLES
 
 _CALIBRATION_TITLE = "Expected calibration error"
 
-#: Name of the files of the experiment.
+#: File name, without suffix, of the results.
 _NAME = "cross_source"
 
 
-def metric_rows(result: CrossSourceResult) -> list[dict[str, str]]:
+def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, str]]:
     """Return the metrics in percent with their intervals: rows with ``metric`` and ``value``."""
     rows = []
     for name, title in _TITLES.items():
@@ -36,9 +36,12 @@ def metric_rows(result: CrossSourceResult) -> list[dict[str, str]]:
     return [*rows, {"metric": _CALIBRATION_TITLE, "value": error}]
 
 
-def comparison_rows(results: Sequence[CrossSourceResult]) -> list[Row]:
+def tabulate_cross_source_results(results: Sequence[CrossSourceResult]) -> list[Row]:
     """Return the metrics of all results as rows of one table, with a column per result."""
-    columns = {r.split.title: {m["metric"]: m["value"] for m in metric_rows(r)} for r in results}
+    columns = {
+        r.split.title: {m["metric"]: m["value"] for m in tabulate_cross_source_metrics(r)}
+        for r in results
+    }
     titles = [*_TITLES.values(), _CALIBRATION_TITLE]
     return [
         {"metric": title, **{name: values.get(title, "–") for name, values in columns.items()}}
@@ -46,24 +49,24 @@ def comparison_rows(results: Sequence[CrossSourceResult]) -> list[Row]:
     ]
 
 
-def precision_plot(results: Sequence[CrossSourceResult]) -> Plot:
+def plot_precision(results: Sequence[CrossSourceResult]) -> Plot:
     """Plot the precision of generator predictions against their coverage, for each result.
 
     Images whose most probable origin is a generator are sorted by open-set score. Coverage is the
     number of images of known generators among those above a score, divided by their total number.
     """
     title = "Precision of named generators"
-    figure, ax = new_axes(title, "coverage of known generators (%)", "precision (%)")
+    figure, ax = create_axes(title, "coverage of known generators (%)", "precision (%)")
     for i, result in enumerate(results):
         images = result.images
-        truth, predicted = images.origins, np.array(result.origins)[images.predicted]
-        of_generator = np.isin(truth, [o for o in result.origins if o != REAL])
+        true_origins, predicted = images.origins, np.array(result.origins)[images.predicted]
+        is_generator = np.isin(true_origins, [o for o in result.origins if o != REAL])
         rows = np.flatnonzero(predicted != REAL)
         rows = rows[np.argsort(-images.scores[rows], kind="stable")]
         count = np.arange(1, len(rows) + 1)
-        precision = np.cumsum(predicted[rows] == truth[rows]) / count
-        coverage = np.cumsum(of_generator[rows]) / of_generator.sum()
-        ax.plot(100 * coverage, 100 * precision, color=color(i), label=result.split.title)
+        precision = np.cumsum(predicted[rows] == true_origins[rows]) / count
+        coverage = np.cumsum(is_generator[rows]) / is_generator.sum()
+        ax.plot(100 * coverage, 100 * precision, color=get_color(i), label=result.split.title)
     ax.set_ylim(0, 102)
     ax.legend(fontsize=8, loc="lower left")
     return Plot(
@@ -71,7 +74,7 @@ def precision_plot(results: Sequence[CrossSourceResult]) -> Plot:
         title,
         figure,
         "Precision of the answers that name a generator, against the fraction of images of known "
-        "generators that are named, as the threshold falls from left to right.",
+        "generators with such an answer. The threshold decreases from left to right.",
     )
 
 
@@ -80,10 +83,10 @@ def write_cross_source(
 ) -> None:
     """Write the results of the experiment to ``folder``.
 
-    The files are ``cross_source.json`` (metrics, models), ``cross_source.csv`` (a row per image of
-    the first result), ``cross_source.md`` and ``plots/cross_source.png``.
+    The files are ``cross_source.json`` (metrics, models), ``cross_source.csv`` (one row per image
+    of the first result), ``cross_source.md`` and ``plots/cross_source.png``.
     """
-    first, plot = results[0], precision_plot(results)
+    first, plot = results[0], plot_precision(results)
     records = [
         {
             "split": result.split,
@@ -100,13 +103,13 @@ def write_cross_source(
     text = (
         "# Cross-source experiment\n\n"
         f"{len(first.known)} images of known origins and {len(first.unknown)} of unknown "
-        f"generators from {n_sources} sources, {first.split.n_folds} folds. Every image is tested "
-        "once, by a model that was selected, fitted and calibrated on other sources. In percent; "
-        "intervals at 95 %, resampled over sources.\n\n"
-        f"{markdown_table(comparison_rows(results))}\n"
+        f"generators from {n_sources} sources, {first.split.n_folds} folds. Each image is tested "
+        "once, by a model that was selected, fitted and calibrated on other sources. In percent, "
+        "with 95 % bootstrap intervals over sources.\n\n"
+        f"{markdown_table(tabulate_cross_source_results(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
-        f"## Sources\n\nOn sources never seen.\n\n"
-        f"{markdown_table(source_rows(first.count_by_source()))}"
+        f"## Sources\n\nNumber of images of each source, which was held out.\n\n"
+        f"{markdown_table(tabulate_sources(first.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)
     save_png(plot.figure, folder / "plots" / f"{_NAME}.png")

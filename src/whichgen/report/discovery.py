@@ -19,7 +19,7 @@ from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_js
 from whichgen.io.text_tables import format_rows
 from whichgen.report.figures.style import save_png, shorten
 
-#: Maximum numbers of images per group, and of groups, on the contact sheet.
+#: Maximum number of images per group (columns) and of groups (rows) on the contact sheet.
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 
@@ -31,23 +31,23 @@ class Discovery:
     ----------
     paths
         Path of each image.
-    truth
-        Name of the top-level subfolder of each image, taken as its true origin; an empty string for
-        an image that is not in a subfolder.
+    true_origins
+        True origin of each image: the name of its top-level subfolder, or an empty string for an
+        image that is not in a subfolder.
     groups
         The groups, largest first.
     agreement
-        Agreement between the groups and ``truth``; ``None`` if ``truth`` has fewer than two
-        different values.
+        Agreement between the groups and the true origins; ``None`` if there are fewer than two
+        different origins.
     """
 
     paths: tuple[Path, ...]
-    truth: tuple[str, ...]
+    true_origins: tuple[str, ...]
     groups: tuple[Group, ...]
     agreement: ClusteringMetrics | None
 
 
-def discovery_rows(discovery: Discovery) -> list[Row]:
+def tabulate_discovery(discovery: Discovery) -> list[Row]:
     """Return one table row per group, then one row for all images without a group, if any."""
     rows: list[Row] = []
     for group in discovery.groups:
@@ -59,7 +59,7 @@ def discovery_rows(discovery: Discovery) -> list[Row]:
             "cohesion": f"{group.cohesion:.2f}",
         }
         if discovery.agreement:
-            counts = Counter(discovery.truth[i] for i in group.members)
+            counts = Counter(discovery.true_origins[i] for i in group.members)
             row["subfolders"] = ", ".join(f"{name} {n}" for name, n in counts.most_common(3))
         rows.append(row)
     ungrouped = len(discovery.paths) - sum(len(group.members) for group in discovery.groups)
@@ -81,8 +81,8 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     names = {i: group.name for group in groups for i in group.members}
     rows = [{"path": str(path), "group": names.get(i, "")} for i, path in enumerate(paths)]
     write_csv(folder / "groups.csv", rows)
-    for old in folder.glob("unknown-*.txt"):
-        old.unlink()
+    for earlier_list in folder.glob("unknown-*.txt"):
+        earlier_list.unlink()
     records = []
     for group in groups:
         members = [str(paths[i]) for i in group.members]
@@ -100,7 +100,7 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     write_text(
         folder / "report.md",
         f"# {len(groups)} putative generators among {len(paths)} images\n\n{agreement}"
-        f"{markdown_table(discovery_rows(discovery))}\nThe images in a group have similar "
+        f"{markdown_table(tabulate_discovery(discovery))}\nThe images in a group have similar "
         "embeddings. A group can contain several generators, or only some images of one "
         "generator. Inspect a group before you enroll it.\n\n"
         "![Most typical images of each group](sheet.png)\n",
@@ -110,7 +110,7 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
 
 
 def draw_contact_sheet(discovery: Discovery) -> Figure:
-    """Draw the first images of each group, which are closest to its mean, one group per row.
+    """Draw the images of each group that are closest to its mean, one group per row.
 
     The sheet shows at most the 20 largest groups, and at most 8 images of each.
     """
@@ -129,5 +129,5 @@ def draw_contact_sheet(discovery: Discovery) -> Figure:
             image.thumbnail((128, 128))
             ax.imshow(np.asarray(image))
             if discovery.agreement:
-                ax.set_title(shorten(discovery.truth[i]), fontsize=6, pad=2)
+                ax.set_title(shorten(discovery.true_origins[i]), fontsize=6, pad=2)
     return figure

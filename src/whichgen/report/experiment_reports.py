@@ -26,7 +26,7 @@ def write_experiment(
     note: str = "",
     csv_rows: Sequence[Row] = (),
 ) -> Path:
-    """Write the metrics and plot of an experiment to ``folder``, and return ``folder``.
+    """Write the results of an experiment to ``folder``, and return ``folder``.
 
     The files are ``NAME.json``, ``NAME.csv``, ``NAME.md`` and ``plots/NAME.png``, where ``NAME`` is
     the name of the plot.
@@ -40,7 +40,7 @@ def write_experiment(
     run_metadata
         Metadata of the experiment for the JSON file.
     text
-        Text of the Markdown file before the table of the plot; default: the caption of the plot.
+        Text before the table in the Markdown file; default: the caption of the plot.
     note
         Sentences to add to the caption of the plot.
     csv_rows
@@ -63,16 +63,16 @@ def write_experiment(
 def write_robustness(
     points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
-    """Write the metrics and plot of a robustness experiment to ``folder``, and return ``folder``.
+    """Write the results of a robustness experiment to ``folder``, and return ``folder``.
 
     See :func:`write_experiment` for the files. The Markdown file also contains a table with the
     mean of each metric over the intensities of each kind of perturbation.
     """
-    test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
+    test, means = points[0].test, markdown_table(experiments.tabulate_mean_robustness(points))
     note = f" {test.source_overlap.note}" if test.source_overlap else ""
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "
         f"of unknown generators. In percent.{note}\n\n{means}"
     )
-    plot, rates = experiments.robustness_plot(points), experiments.robustness_rates(points)
+    plot, rates = experiments.plot_robustness(points), experiments.list_robustness_rates(points)
     return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rates)

@@ -18,17 +18,17 @@ from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
-from whichgen.report.figures.experiments import low_data_plot, robustness_plot
-from whichgen.report.figures.image_map import map_positions
-from whichgen.report.figures.open_set import curve_plot
-from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.result_tables import headline_metrics
+from whichgen.report.figures.experiments import plot_low_data, plot_robustness
+from whichgen.report.figures.image_map import compute_map_positions
+from whichgen.report.figures.open_set import plot_curve
+from whichgen.report.figures.run_plots import plot_run
+from whichgen.report.result_tables import list_headline_metrics
 from whichgen.report.run_reader import Run
 from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
-#: Maximum number of thumbnails on the t-SNE plot, and of errors of each type.
+#: Maximum number of thumbnails on the t-SNE plot, and of errors per type.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
 
@@ -54,26 +54,28 @@ def write_html_page(
     Returns
     -------
     Thumbnails
-        The embedded thumbnails, and the paths of images that could not be read.
+        The embedded thumbnails, and the paths of missing and unreadable images.
     """
-    labels = _labels(runs)
+    labels = _label_runs(runs)
     thumbnails = Thumbnails(images)
     numbered = enumerate(progress(labels.items(), description="Writing the page", total=len(runs)))
-    sections = [_run_section(f"run{i + 1}", label, run, thumbnails) for i, (label, run) in numbered]
-    several = len(runs) > 1
-    curves = [curve_plot(labels, "roc"), curve_plot(labels, "oscr")] if several else []
+    sections = [
+        _build_run_section(f"run{i + 1}", label, run, thumbnails) for i, (label, run) in numbered
+    ]
+    has_multiple_runs = len(runs) > 1
+    curves = [plot_curve(labels, "roc"), plot_curve(labels, "oscr")] if has_multiple_runs else []
     script = _read_template("page.js")
     page = make_environment(autoescape=True).get_template("page.html.j2")
     text = page.render(
-        title=f"{len(runs)} runs side by side" if several else sections[0]["label"],
-        policy=_content_security_policy(script),
+        title=f"{len(runs)} runs side by side" if has_multiple_runs else sections[0]["label"],
+        policy=_make_content_security_policy(script),
         css=Markup(_read_template("page.css")),
         script=Markup(script),
         sections=sections,
-        comparison=labels if several else {},
+        comparison=labels if has_multiple_runs else {},
         same_images=all(all(map(np.array_equal, run.paths, runs[0].paths)) for run in runs),
         comparison_plots=filter(None, curves),
-        low_data_plot=low_data_plot(low_data) if low_data else None,
+        low_data_plot=plot_low_data(low_data) if low_data else None,
         thumbnails=thumbnails,
         version=__version__,
     )
@@ -85,7 +87,7 @@ def _read_template(name: str) -> str:
     return (files("whichgen.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _content_security_policy(script: str) -> str:
+def _make_content_security_policy(script: str) -> str:
     """Return a content security policy that allows only ``script`` and no network access."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -94,7 +96,7 @@ def _content_security_policy(script: str) -> str:
     )
 
 
-def _labels(runs: Sequence[Run]) -> dict[str, Run]:
+def _label_runs(runs: Sequence[Run]) -> dict[str, Run]:
     """Return a dictionary from labels, such as ``1: fusion, ENCODER``, to the runs, in order.
 
     The number (from 1) makes the labels unique; it is omitted if there is only one run.
@@ -109,19 +111,19 @@ def _labels(runs: Sequence[Run]) -> dict[str, Run]:
     return {f"{i}: {name}": run for i, (name, run) in enumerate(zip(names, runs, strict=True), 1)}
 
 
-def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
-    known_errors = _most_confident(run, 0, ~run.known.is_correct(run.origins))
-    unknown_errors = _most_confident(run, 1, run.unknown.scores >= run.threshold)
+def _build_run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
+    known_errors = _list_confident_errors(run, 0, ~run.known.is_correct(run.origins))
+    unknown_errors = _list_confident_errors(run, 1, run.unknown.scores >= run.threshold)
     thumbnails.add(error["path"] for error in (*known_errors, *unknown_errors))
-    # Evenly over origins: every origin has thumbnails in proportion to its images.
+    # Select thumbnails from every origin, in proportion to its number of images.
     order = np.argsort(run.image_map.origins, kind="stable")
-    chosen = np.unique(np.linspace(0, len(order) - 1, MAP_THUMBNAILS).round().astype(int))
-    thumbnails.add(run.image_map.paths[order[chosen]].tolist() if len(order) else ())
-    plots = {plot.name: plot for plot in run_plots(run)}
+    selected_rows = np.unique(np.linspace(0, len(order) - 1, MAP_THUMBNAILS).round().astype(int))
+    thumbnails.add(run.image_map.paths[order[selected_rows]].tolist() if len(order) else ())
+    plots = {plot.name: plot for plot in plot_run(run)}
     image_map = plots.pop("embedding", None)
     if run.robustness:
-        plots["robustness"] = robustness_plot(run.robustness)
-    metrics = headline_metrics(run.results.test, run.results.intervals)
+        plots["robustness"] = plot_robustness(run.robustness)
+    metrics = list_headline_metrics(run.results.test, run.results.intervals)
     return {
         "id": prefix,
         "label": label,
@@ -131,18 +133,18 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
         "unknown_errors": unknown_errors,
         "plots": plots,
         "image_map": image_map,
-        "map_points": _map_points(run, image_map.figure, thumbnails) if image_map else [],
+        "map_points": _build_map_points(run, image_map.figure, thumbnails) if image_map else [],
     }
 
 
-def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, Any]]:
-    """Return at most :data:`MAX_ERRORS` wrong predictions, those with the highest open-set scores.
+def _list_confident_errors(run: Run, index: int, is_wrong: np.ndarray) -> list[dict[str, Any]]:
+    """Return the :data:`MAX_ERRORS` wrong predictions with the highest open-set scores.
 
     Parameters
     ----------
-    half
+    index
         0 for known test images, 1 for unknown test images.
-    wrong
+    is_wrong
         Whether each of the n known or unknown test images has a wrong prediction: bool array (n,).
 
     Returns
@@ -151,8 +153,8 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
         One dictionary per wrong prediction, highest score first; ``rejected`` is true if the score
         is below the threshold.
     """
-    predictions, paths = run.answers[half], run.paths[half].tolist()
-    rows = np.flatnonzero(wrong)
+    predictions, paths = run.answers[index], run.paths[index].tolist()
+    rows = np.flatnonzero(is_wrong)
     rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
     return [
         {
@@ -167,21 +169,21 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
     ]
 
 
-def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
+def _build_map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
     """Return a list [x, y, text, thumbnail index] for each point of the t-SNE plot.
 
     x and y, in [0, 1], are fractions of the figure's width (from the left) and height (from the
     top). The text shows the true origin, prediction and score. The index is -1 for an image without
     a thumbnail.
     """
-    names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
+    names = np.array([*run.origins, UNKNOWN])  # the decision -1 selects the last name
     predicted = {
         path: f"predicted: {name}\nscore: {score:.9g}"
         for answers, paths in zip(run.answers, run.paths, strict=True)
         for path, name, score in zip(paths, names[run.decide(answers)], answers.scores, strict=True)
     }
     numbers = {path: number for number, path in enumerate(thumbnails.uris)}
-    positions = map_positions(figure, run).round(4).tolist()
+    positions = compute_map_positions(figure, run).round(4).tolist()
     return [
         [x, y, f"true: {origin}\n{predicted.get(path, '')}", numbers.get(path, -1)]
         for (x, y), path, origin in zip(

@@ -28,19 +28,19 @@ SHUFFLE_WARNING = (
 )
 CHANCE_WARNING = (
     "The model is not clearly better than chance: the interval of macro recall includes chance, or "
-    "AUROC is below 50 %. Add images of each origin, or try another encoder."
+    "the AUROC is below 50 %. Add images of each origin, or try another encoder."
 )
 NO_UNKNOWN_WARNING = (
-    "There are no unknown test images. This run measures closed-set accuracy only, not how well "
-    "images of unknown generators are rejected."
+    "There are no unknown test images, so this run measures only closed-set accuracy, not the "
+    "rejection of images of unknown generators."
 )
 
-#: Metrics of every comparison: attribute name and column title.
+#: Metrics in all comparisons: attribute name and column title.
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
-#: Metrics of known or of unknown test images only; other metrics are of all test images.
+#: Metrics of only the known or only the unknown test images; other metrics are of all test images.
 _KNOWN_ONLY = ("accuracy", "macro_f1", "macro_recall", "acceptance_rate")
 _UNKNOWN_ONLY = ("rejection_rate",)
 
@@ -58,7 +58,7 @@ class Metric:
     interval
         95 % bootstrap interval; ``None`` if not computed.
     images
-        Number of test images that the metric is computed on; for the precision of answers, the
+        Number of test images on which the metric is computed; for the precision of answers, the
         number of these answers.
     """
 
@@ -69,7 +69,9 @@ class Metric:
     images: int
 
 
-def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
+def list_headline_metrics(
+    evaluation: Evaluation, intervals: Mapping[str, Interval]
+) -> list[Metric]:
     """Return the headline metrics of a test set.
 
     ``intervals`` maps the key of a metric to its 95 % bootstrap interval; keys can be missing.
@@ -84,23 +86,23 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
     ]
 
 
-def headline_rows(
+def tabulate_headline_metrics(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
     """Return one row per headline metric; ``intervals`` adds a column of 95 % bootstrap intervals.
 
     ``intervals`` maps the key of a metric to its interval.
     """
-    return _metric_rows(headline_metrics(evaluation, intervals or {}), bool(intervals))
+    return _tabulate_metrics(list_headline_metrics(evaluation, intervals or {}), bool(intervals))
 
 
-def answer_rows(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Row]:
-    """Return one row per metric of the answers, as :func:`headline_rows` does for all metrics."""
-    metrics = headline_metrics(evaluation, intervals)
-    return _metric_rows([m for m in metrics if m.key in evaluation.answers], bool(intervals))
+def tabulate_answer_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Row]:
+    """Return one row per answer metric, in the format of :func:`tabulate_headline_metrics`."""
+    metrics = list_headline_metrics(evaluation, intervals)
+    return _tabulate_metrics([m for m in metrics if m.key in evaluation.answers], bool(intervals))
 
 
-def _metric_rows(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
+def _tabulate_metrics(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
     return [
         {
             "metric": metric.title,
@@ -112,7 +114,7 @@ def _metric_rows(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
     ]
 
 
-def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+def format_percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     """Format rates in [0, 1] as percentages; ``columns`` maps the rates' keys to column titles."""
     return {title: percent(values[key]) for key, title in columns.items()}
 
@@ -124,21 +126,21 @@ def format_interval(interval: Interval | None) -> str:
     return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
-def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
+def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
     """Return one row per headline metric, with one column per run: value and 95 % interval.
 
-    ``runs`` maps the title of a column to its run. A metric that a run lacks is shown as a dash.
+    ``runs`` maps the title of a column to its run. Missing metrics are shown as a dash.
     """
     rows: dict[str, dict[str, str]] = {}
     for label, run in runs.items():
-        for row in headline_rows(run.results.test, run.results.intervals):
+        for row in tabulate_headline_metrics(run.results.test, run.results.intervals):
             empty = {"metric, %": row["metric"], **dict.fromkeys(runs, "–")}
             cell = f"{row['%']} ({row['95 % interval']})".removesuffix(" ()")
             rows.setdefault(row["metric"], empty)[label] = cell
     return list(rows.values())
 
 
-def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
+def tabulate_unknown_generators(evaluation: Evaluation) -> list[Row]:
     """Return one row of metrics per unknown generator, then one per group of unknown generators.
 
     The metrics are in percent, except the mean open-set score, whose range depends on the type of
@@ -160,7 +162,7 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
     ]
 
 
-def origin_rows(run: Run) -> list[Row]:
+def tabulate_origins(run: Run) -> list[Row]:
     """Return one row per known origin: metrics, acceptance rate and most frequent wrong prediction.
 
     Precision, recall, F1 and the most frequent wrong prediction are without rejection (closed set).
@@ -169,9 +171,9 @@ def origin_rows(run: Run) -> list[Row]:
     """
     confusion = np.array(run.results.test.closed.confusion)
     correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    accepted = confusion_counts(run)[2][: len(true), :-1].sum(axis=1)
+    accepted = count_confusions(run)[2][: len(true), :-1].sum(axis=1)
     errors = confusion - np.diag(correct)
-    with np.errstate(invalid="ignore"):  # no image: NaN, shown as a dash
+    with np.errstate(invalid="ignore"):  # origins without images have NaN, shown as a dash
         rates = {
             "precision": correct / predicted,
             "recall": correct / true,
@@ -189,7 +191,7 @@ def origin_rows(run: Run) -> list[Row]:
     ]
 
 
-def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
+def count_confusions(run: Run) -> tuple[list[str], list[str], np.ndarray]:
     """Compute the confusion matrix of all test images, with rejection at the threshold.
 
     Returns
@@ -209,38 +211,38 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
     return rows, [*run.origins, UNKNOWN], counts
 
 
-def synthetic_rows(evaluation: Evaluation) -> list[Row]:
+def tabulate_synthetic_detection(evaluation: Evaluation) -> list[Row]:
     """Return one row per set of synthetic images: AUROC and average precision vs. real images.
 
     The sets are the test images of known generators, of unknown generators and of both.
     """
     columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
-        {"synthetic images": r.name, "images": r.images, **percentages(vars(r), columns)}
+        {"synthetic images": r.name, "images": r.images, **format_percentages(vars(r), columns)}
         for r in evaluation.synthetic
     ]
 
 
-def source_rows(results: Sequence[SourceResult]) -> list[Row]:
-    """Return one row per source of each origin, with the number of images and right answers."""
+def tabulate_sources(results: Sequence[SourceResult]) -> list[Row]:
+    """Return one row per source of each origin: numbers of images and of correct answers."""
     return [
         {
             "origin": result.origin,
             "source": result.source,
             "images": result.images,
-            "most probable origin right": result.correct,
+            "most probable origin correct": result.correct,
             "called synthetic": result.called_synthetic,
             "generator named": result.named,
-            "named rightly": result.named_correct,
+            "named correctly": result.named_correct,
         }
         for result in results
     ]
 
 
-def interval_note(evaluation: Evaluation, unit: str) -> str:
-    """Return a sentence on what the intervals of an evaluation were resampled over.
+def describe_intervals(evaluation: Evaluation, unit: str) -> str:
+    """Return a note on the resampling of the confidence intervals of an evaluation.
 
-    ``unit`` is that of the predictions (:attr:`whichgen.evaluation.predictions.Predictions.unit`).
+    ``unit`` is :attr:`whichgen.evaluation.predictions.Predictions.unit` of the predictions.
     """
     units = f"test {unit}"
     if unit == "sources" and evaluation.source_overlap:
@@ -251,12 +253,12 @@ def interval_note(evaluation: Evaluation, unit: str) -> str:
     )
 
 
-def hierarchy_rows(run: Run) -> list[Row]:
+def tabulate_hierarchy(run: Run) -> list[Row]:
     """Return the number of answers at each level of the hierarchy, and how many are correct.
 
     There is one row for each type of test images (``known`` or ``unknown``) and each level
     (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. Correct
-    answers are given as a percentage of the answers in the row.
+    answers are a percentage of the answers in the row.
     """
     return [
         {
@@ -270,17 +272,17 @@ def hierarchy_rows(run: Run) -> list[Row]:
     ]
 
 
-def block_rows(run: Run) -> list[Row]:
+def tabulate_blocks(run: Run) -> list[Row]:
     """Return one row per encoder block: its best hyperparameter, validation and test metrics."""
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
-        {"block": b.block, parameter: f"{b.value:.4g}", **percentages(vars(b), columns)}
+        {"block": b.block, parameter: f"{b.value:.4g}", **format_percentages(vars(b), columns)}
         for b in run.results.blocks
     ]
 
 
-def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
+def tabulate_fusion_candidates(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
     """Return one row per candidate for a fusion: its settings, validation and test metrics.
 
     Parameters
@@ -296,13 +298,13 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
             compared: getattr(candidate, compared),
             "C": f"{candidate.value:g}",
             "shrinkage": f"{candidate.shrinkage:g}",
-            **percentages(vars(candidate), _VALIDATION | _TEST),
+            **format_percentages(vars(candidate), _VALIDATION | _TEST),
         }
         for candidate in candidates
     ]
 
 
-def expert_rows(run: Run) -> list[Row]:
+def tabulate_experts(run: Run) -> list[Row]:
     """Return one row per expert of a fusion: its members and validation metrics.
 
     An expert is the classifier for one kind of perturbation or for unperturbed images (``none``).
@@ -311,13 +313,13 @@ def expert_rows(run: Run) -> list[Row]:
         {
             "perturbation": expert.perturbation or "none",
             "members": expert.members,
-            **percentages(vars(expert), _VALIDATION),
+            **format_percentages(vars(expert), _VALIDATION),
         }
         for expert in run.results.experts
     ]
 
 
-def split_rows(run: Run) -> list[Row]:
+def tabulate_splits(run: Run) -> list[Row]:
     """Return one row per origin, with the number of its images in each split."""
     images = run.results.images
     unknown = set().union(*images.values()) - set(run.origins)
@@ -331,25 +333,26 @@ def split_rows(run: Run) -> list[Row]:
     ]
 
 
-def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
+def tabulate_shortcuts(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
     """Return one row of metrics per set of file properties from which the origin is predicted.
 
-    If ``evaluation`` is given, a last row shows the test metrics of the model for comparison.
+    If ``evaluation`` is not ``None``, a last row shows the test metrics of the model for
+    comparison.
     """
     predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
         metrics = evaluation.metrics | {"balanced_accuracy": evaluation.closed.macro_recall}
         predictors.append(("the image (this model)", metrics))
     columns = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"} | METRICS
-    return [{"predicted from": name, **percentages(m, columns)} for name, m in predictors]
+    return [{"predicted from": name, **format_percentages(m, columns)} for name, m in predictors]
 
 
-def warnings(run: Run) -> list[str]:
+def list_warnings(run: Run) -> list[str]:
     """Return the warnings that a report shows before its tables.
 
-    They concern the protocol ``paper``, test sources that are also training sources, shortcuts,
-    leaked labels, models not better than chance, a test set without unknown images and unreadable
-    files.
+    The warnings concern the protocol ``paper``, test sources that are also training sources,
+    shortcuts, leaked labels, models that are not better than chance, missing unknown test images
+    and unreadable files.
     """
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == PAPER else []
@@ -367,5 +370,5 @@ def warnings(run: Run) -> list[str]:
         advice = f"Hold out origins with {name_option('--unknown')}."
         messages.append(f"{NO_UNKNOWN_WARNING} {advice}")
     if results.skipped:
-        messages.append(f"Unreadable files left out: {len(results.skipped)}. See skipped.txt.")
+        messages.append(f"Unreadable files skipped: {len(results.skipped)}. See skipped.txt.")
     return messages

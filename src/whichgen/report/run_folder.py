@@ -1,8 +1,8 @@
 """Write the output folder of a run: model, results.json, CSV files, plots and report.md.
 
-The model is written first, then JSON and CSV files. Plots and ``report.md`` are generated from the
-JSON and CSV files, and so is the HTML page (:mod:`whichgen.report.html_page`). Therefore, they show
-the same values.
+The model is written first, then the JSON and CSV files. The plots, ``report.md`` and the HTML page
+(:mod:`whichgen.report.html_page`) are generated from the JSON and CSV files, so that all show the
+same values.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from whichgen.io.tables import Row, write_csv, write_json
 from whichgen.models.saved_model import save_model
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
-from whichgen.report.figures.run_plots import run_plots
+from whichgen.report.figures.run_plots import plot_run
 from whichgen.report.figures.style import save_png
 from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
-from whichgen.report.tsne import tsne_rows
+from whichgen.report.tsne import compute_tsne_rows
 from whichgen.training.controls import ShuffleControl
 from whichgen.training.finalize import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
@@ -92,13 +92,13 @@ def write_run(
         }
     write_json(folder / "results.json", results)
     write_csv(folder / "grid.csv", list(map(vars, result.grid)))
-    write_csv(folder / "predictions.csv", _prediction_rows(result))
-    write_csv(folder / "embedding.csv", tsne_rows(result))
+    write_csv(folder / "predictions.csv", _tabulate_predictions(result))
+    write_csv(folder / "embedding.csv", compute_tsne_rows(result))
     (folder / "skipped.txt").unlink(missing_ok=True)
     if skipped:
         write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))
     run = read_run(folder)
-    plots = run_plots(run)
+    plots = plot_run(run)
     for plot in progress(plots, description="Plotting", total=len(plots)):
         save_png(plot.figure, folder / "plots" / f"{plot.name}.png")
     template = make_environment(autoescape=False).get_template("report.md.j2")
@@ -106,13 +106,13 @@ def write_run(
     return folder
 
 
-def _prediction_rows(result: EvaluatedModel) -> list[Row]:
+def _tabulate_predictions(result: EvaluatedModel) -> list[Row]:
     model = result.model
     tables = result.features.test_tables(result.protocol)
-    halves = list(zip(tables, (result.known, result.unknown), strict=True))
-    samples = [sample for table, _ in halves for sample in table.samples]
+    table_pairs = list(zip(tables, (result.known, result.unknown), strict=True))
+    samples = [sample for table, _ in table_pairs for sample in table.samples]
     columns = [name for name in ("group", "source") if any(getattr(s, name) for s in samples)]
-    names = [*model.origins, UNKNOWN]  # a decision of -1 is unknown
+    names = [*model.origins, UNKNOWN]  # the decision -1 selects the last name
     coarse_origins = iter(result.answers)
     return [
         {
@@ -124,7 +124,7 @@ def _prediction_rows(result: EvaluatedModel) -> list[Row]:
             "score": score,
             **dict(zip((f"p({o})" for o in model.origins), probabilities.tolist(), strict=True)),
         }
-        for table, predictions in halves
+        for table, predictions in table_pairs
         for sample, decision, score, probabilities in zip(
             table.samples,
             decide(predictions.probabilities, predictions.scores, model.threshold),

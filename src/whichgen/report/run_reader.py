@@ -38,7 +38,7 @@ from whichgen.version import __version__
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-#: Numbers that may be NaN, which JSON stores as null.
+#: Names of values that can be NaN, which is stored as null in JSON.
 _MAY_BE_NAN = frozenset({"rejection_rate", "recall", "confidence", "accuracy", "low", "high"})
 
 
@@ -180,7 +180,7 @@ class Run(RunPredictions):
 
     @cached_property
     def source_results(self) -> list[SourceResult]:
-        """Results for each source of the test images; empty without sources."""
+        """Results per source of the test images; empty without sources."""
         images = Predictions.concatenate(self.answers)
         if images.sources is None or not self.coarse_origins:
             return []
@@ -244,10 +244,10 @@ def _validate(file: Path, record: Any, model: type[_Model]) -> _Model:
         return model.model_validate(_restore_nan(record))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "top level"
+        location = ".".join(map(str, first["loc"])) or "top level"
         raise DataError(
-            f"{file} does not have the format of whichgen {__version__} ({where}: {first['msg']}). "
-            "Rerun the command that wrote it."
+            f"{file} does not have the format of whichgen {__version__} ({location}: "
+            f"{first['msg']}). Rerun the command that wrote it."
         ) from None
 
 

@@ -27,7 +27,7 @@ class Thumbnails:
     uris
         ``uris[path]`` is the thumbnail of an image, in WebP format, as a ``data:`` URI.
     missing
-        Paths of images that do not exist or can't be read.
+        Paths of missing and unreadable images.
     """
 
     enabled: bool = True
@@ -37,8 +37,8 @@ class Thumbnails:
     def add(self, paths: Iterable[str]) -> None:
         """Create a thumbnail of each image that does not have one.
 
-        Paths of images that do not exist or can't be read are added to :attr:`missing`; these
-        images are not read again.
+        Paths of missing and unreadable images are added to :attr:`missing`; these images are not
+        read again.
         """
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:

@@ -21,7 +21,7 @@ MAX_POINTS = 2000
 MIN_POINTS = 5
 
 
-def tsne_rows(result: EvaluatedModel) -> list[Row]:
+def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
     """Compute the t-SNE coordinates of test images, one row (path, origin, x, y) per image.
 
     If there are fewer than :data:`MIN_POINTS` test images, the list is empty. If there are more
@@ -34,10 +34,10 @@ def tsne_rows(result: EvaluatedModel) -> list[Row]:
     if len(images) < MIN_POINTS:
         return []
     size = min(len(images), MAX_POINTS)
-    chosen = np.sort(np.random.default_rng(0).choice(len(images), size, replace=False))
-    images = images.take(chosen)
+    selected_rows = np.sort(np.random.default_rng(0).choice(len(images), size, replace=False))
+    images = images.take(selected_rows)
     x = model.head.forward(images.blocks(model.blocks)).embedding
-    # One thread: OpenMP's spinning on busy cores makes t-SNE four times slower.
+    # Use one thread: on busy cores, waiting OpenMP threads make t-SNE four times slower.
     with threadpool_limits(1):
         reduced = PCA(min(50, *x.shape), random_state=0).fit_transform(x)
         tsne = TSNE(perplexity=min(30.0, (len(x) - 1) / 3), init="pca", random_state=0)

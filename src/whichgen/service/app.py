@@ -133,7 +133,7 @@ class _InMemoryRoute(APIRoute):
                     parser = _InMemoryParser(request.headers, request.stream())
                     request._form = await parser.parse()
                 except (MultiPartException, KeyError) as error:  # KeyError: no boundary
-                    missing = "The Content-Type header has no boundary. Add one."
+                    missing = "The Content-Type header has no boundary. Add `boundary=…` to it."
                     message = getattr(error, "message", missing)
                     raise HTTPException(400, message) from None
             return await handle_request(request)
@@ -141,7 +141,9 @@ class _InMemoryRoute(APIRoute):
         return handle
 
 
-def _document(*errors: int, media_types: Sequence[str] = ()) -> dict[int | str, dict[str, Any]]:
+def _document_responses(
+    *errors: int, media_types: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI documentation of error statuses and of successful non-JSON responses."""
     responses: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in errors}
     if media_types:
@@ -151,7 +153,8 @@ def _document(*errors: int, media_types: Sequence[str] = ()) -> dict[int | str, 
 
 def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> APIRouter:
     router = APIRouter(
-        route_class=_InMemoryRoute, responses=_document(400, 401, 403, 408, 413, 422, 429, 503)
+        route_class=_InMemoryRoute,
+        responses=_document_responses(400, 401, 403, 408, 413, 422, 429, 503),
     )
 
     @lru_cache(maxsize=1)
@@ -177,7 +180,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         """Attribute uploaded files; return the uploads, the answers and the model description."""
         uploads = await read_uploads(files, settings.evidence)
         contents = [upload.data for upload in uploads if not upload.error]
-        # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
+        # Repeat if an origin was enrolled meanwhile: the answers may come from either model.
         attributor = None
         while attributor is not batcher.attributor:
             attributor = batcher.attributor
@@ -215,7 +218,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.post(
         "/report",
-        responses=_document(media_types=list(_MEDIA_TYPES.values())),
+        responses=_document_responses(media_types=list(_MEDIA_TYPES.values())),
         response_class=Response,
     )
     async def report(request: Request, images: Images, format: ReportFormat = "html") -> Response:
@@ -232,7 +235,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.get(
         "/exemplars/{number}",
-        responses=_document(404, media_types=["image/jpeg"]),
+        responses=_document_responses(404, media_types=["image/jpeg"]),
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
@@ -240,11 +243,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         thumbnails = batcher.attributor.model.exemplars.thumbnails
         if not 0 <= number < len(thumbnails) or not thumbnails[number]:
             raise HTTPException(
-                404, f"Exemplar {number} has no thumbnail. Use a path from /attribute."
+                404,
+                f"Exemplar {number} has no thumbnail. Use a path from a response of /attribute.",
             )
         return Response(thumbnails[number], media_type="image/jpeg")
 
-    @router.post("/enroll", responses=_document(409, 507))
+    @router.post("/enroll", responses=_document_responses(409, 507))
     async def enroll(
         name: Annotated[str, Form(pattern=_ORIGIN_NAME, description="name of the new origin")],
         images: Images,
@@ -273,7 +277,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         return EnrollResponse(
             origin=name,
             images=result.n_images,
-            old_accuracy=list(result.old_accuracy),
+            old_accuracy=list(result.accuracy_before_after),
             recognized=result.recognition_rate,
             answered=result.previous_answers,
             folder=str(folder),
@@ -284,7 +288,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         """Return the version of the service and the size of its queue."""
         return Health(status="ok", whichgen=__version__, waiting=batcher.queue_size)
 
-    @router.get("/metrics", responses=_document(media_types=["text/plain"]))
+    @router.get("/metrics", responses=_document_responses(media_types=["text/plain"]))
     async def prometheus_metrics() -> Response:
         """Return metrics in the Prometheus text format."""
         metrics.queue_size.set(batcher.queue_size)
@@ -326,9 +330,11 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(OSError)
     async def on_write_error(_: Request, error: OSError) -> JSONResponse:
         _LOG.error("%s", error)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        detail = f"Nothing saved: {error.strerror}. Check the disk of the service and retry."
-        return JSONResponse({"detail": detail}, 507 if full else 500)
+        is_disk_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        detail = (
+            f"Could not save the model: {error.strerror}. Check the disk of the service and retry."
+        )
+        return JSONResponse({"detail": detail}, 507 if is_disk_full else 500)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -337,7 +343,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def on_http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
         detail = error.detail
-        # The router raises these without details.
+        # The router raises these errors without details.
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
             detail = explain_path(request, error.status_code)
         return JSONResponse({"detail": detail}, error.status_code, error.headers)

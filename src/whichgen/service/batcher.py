@@ -22,7 +22,7 @@ from whichgen.inference.attributor import Attributor
 from whichgen.service.request_limits import ServiceBusy
 from whichgen.service.settings import Settings
 
-#: Number of cached answers. The web page requests reports on images it has already sent.
+#: Number of cached answers. The cache speeds up reports, because the web page sends images again.
 _CACHE_SIZE = 1024
 
 #: Maximum number of pending long tasks (heat maps, enrollments).
@@ -66,7 +66,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="whichgen")
         self._cache: dict[bytes, Attribution] = {}
         self._long_tasks = 0
-        self._rate = 10.0  # images per second: a guess until the first batch
+        self._rate = 10.0  # images per second; an initial estimate
 
     @property
     def queue_size(self) -> int:
@@ -157,7 +157,7 @@ class Batcher:
                     batch_size=settings.batch_size,
                 ),
             )
-        except Exception as error:  # any failure must reach the waiting requests
+        except Exception as error:  # report any failure to the waiting requests
             for image in batch:
                 if not image.answer.done():
                     image.answer.set_exception(error)

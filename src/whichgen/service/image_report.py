@@ -36,7 +36,7 @@ _THUMBNAIL_SIDE = 320
 _TOP_ORIGINS = 8
 
 ReportFormat = Literal["html", "pdf"]
-#: Names and values.
+#: Pairs (name, value) in the header of a report.
 Facts = list[tuple[str, str]]
 
 CAVEATS = (
@@ -79,7 +79,7 @@ def render_report(
     Raises
     ------
     DataError
-        No installed font has all characters of a PDF.
+        No installed font contains all characters of a PDF.
     """
     images = [
         ReportedImage(
@@ -96,7 +96,7 @@ def write_image_report(
 ) -> Path:
     """Write a report on local image files, and return its path.
 
-    If no font has all characters of a PDF, an HTML report is written instead.
+    If the fonts lack characters of a PDF, an HTML report is written instead.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def write_image_report(
         if file.suffix != ".pdf":
             raise
         file = file.with_suffix(".html")
-        warnings.warn(f"{error} The report is an HTML file instead.", WhichgenWarning, stacklevel=1)
+        warnings.warn(f"{error} Writing {file} instead.", WhichgenWarning, stacklevel=1)
         content = render("html")
     with replace_file(file) as temporary:
         temporary.write_bytes(content)
@@ -157,7 +157,7 @@ def _read_content(path: Path) -> bytes:
     try:
         return read_bytes(path)
     except ImageError:
-        return b""  # the answer states the reason
+        return b""  # the answer contains the error message
 
 
 def _list_facts(model: ModelDescription) -> Facts:

@@ -16,12 +16,13 @@ class PdfPage(FPDF):
     """A4 document with a Unicode font and page numbers."""
 
     def __init__(self, text: str) -> None:
-        """Choose fonts for ``text``, all text of the document.
+        """Choose fonts for ``text``, the complete text of the document.
 
         Raises
         ------
         DataError
-            No font has all characters (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
+            No font contains all characters
+            (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
         """
         super().__init__(format="A4")
         self.set_auto_page_break(True, margin=15)

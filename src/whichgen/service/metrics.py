@@ -55,7 +55,7 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Clients must not be able to create labels.
+        # Only known paths become labels: clients could otherwise create any number of labels.
         path = scope["path"] if scope["path"] in PATHS else "other"
         start = time.perf_counter()
 

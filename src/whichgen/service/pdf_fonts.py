@@ -1,4 +1,4 @@
-"""Choose fonts that have all characters of a PDF report."""
+"""Choose fonts for all characters of a PDF report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = Path(get_data_path()) / "fonts" / "ttf"
 #: Regular and bold font of reports: Latin, Greek, Cyrillic, Hebrew, Arabic, symbols, some emoji.
 REGULAR, BOLD = _FOLDER / "DejaVuSans.ttf", _FOLDER / "DejaVuSans-Bold.ttf"
 
-#: Categories and ranges of characters without a glyph: controls, marks for joining, variants.
+#: Unicode categories and range of characters without a glyph, such as controls and joiners.
 _INVISIBLE = ("Cc", "Cf")
 _VARIATIONS = range(0xFE00, 0xFE10)
 
@@ -27,12 +27,12 @@ _MAX_CHARACTERS = 5
 
 
 def has_right_to_left(text: str) -> bool:
-    """Return whether a text has Arabic or Hebrew letters, which must be shaped and reordered."""
+    """Return whether a text contains right-to-left letters (Arabic or Hebrew)."""
     return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
 
 
 def find_fallback_fonts(text: str) -> list[Path]:
-    """Return fonts of this computer that have the characters that the report's fonts lack.
+    """Return installed fonts for the characters that are missing in the report's fonts.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def find_fallback_fonts(text: str) -> list[Path]:
     Raises
     ------
     DataError
-        No installed font has a character, or the package uharfbuzz is missing and the text has
-        Arabic or Hebrew letters.
+        No installed font contains a character, or the text contains Arabic or Hebrew letters and
+        the package uharfbuzz is missing.
     """
     if has_right_to_left(text) and not find_spec("uharfbuzz"):
         raise DataError(
-            "a PDF with Arabic or Hebrew text needs the package uharfbuzz. Install it with pip, or "
-            "choose an HTML report."
+            "a PDF with Arabic or Hebrew text needs the package uharfbuzz. Install it with `pip "
+            "install uharfbuzz`, or choose an HTML report."
         )
     missing = {c for c in set(text) if not _is_invisible(c)}
     missing -= _list_characters(REGULAR, missing) & _list_characters(BOLD, missing)
@@ -60,10 +60,10 @@ def find_fallback_fonts(text: str) -> list[Path]:
         if not missing:
             return fonts
     if missing:
-        shown = " ".join(sorted(missing)[:_MAX_CHARACTERS])
+        examples = " ".join(sorted(missing)[:_MAX_CHARACTERS])
         raise DataError(
-            f"no font on this computer has all characters of the report ({shown}"
-            f"{' …' if len(missing) > _MAX_CHARACTERS else ''}), which a PDF needs. Install one, "
+            f"no installed font contains these characters of the PDF report: {examples}"
+            f"{' …' if len(missing) > _MAX_CHARACTERS else ''}. Install a font that contains them, "
             "such as Noto Sans CJK or Droid Sans Fallback, or choose an HTML report."
         )
     return fonts
@@ -74,7 +74,7 @@ def _is_invisible(character: str) -> bool:
 
 
 def _list_system_fonts() -> Iterator[Path]:
-    """Yield the regular fonts before the others."""
+    """Yield the TrueType fonts on this computer, regular fonts first."""
     fonts = [Path(font) for font in findSystemFonts() if Path(font).suffix.lower() == ".ttf"]
     yield from sorted(fonts, key=lambda font: ("regular" not in font.stem.lower(), font))
 
@@ -86,6 +86,6 @@ def _list_characters(file: Path, candidates: Collection[str]) -> set[str]:
             if "glyf" not in font:  # only bitmaps, or outlines that fpdf can't embed
                 return set()
             glyphs = font.getBestCmap() or {}
-    except Exception:  # installed fonts may be damaged in any way
+    except Exception:  # damaged fonts raise various exceptions
         return set()
     return {c for c in candidates if ord(c) in glyphs}

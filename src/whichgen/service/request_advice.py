@@ -1,4 +1,4 @@
-"""Answer requests that the service can't understand with the right field, path and command."""
+"""Error messages for invalid requests: the correct field, path and command."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 #: Paths of the API.
 PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
 
-#: First bytes of a TLS connection, and the alert that the protocol is not supported.
+#: First bytes of a TLS connection, and the TLS alert for an unsupported protocol.
 _TLS_HANDSHAKE, _TLS_ALERT = b"\x16\x03", b"\x15\x03\x01\x00\x02\x02\x46"
 
-#: Maximum length of a name from a request in a message.
+#: Names from a request are cut to this length in messages.
 _MAX_NAME = 80
 
 _LOG = logging.getLogger("uvicorn.error")
@@ -36,7 +36,7 @@ class StripSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request, without the slash at the end of its path."""
+        """Forward a request without a trailing slash in its path."""
         if scope["type"] == "http" and scope["path"].removesuffix("/") in PATHS:
             path = scope["path"].removesuffix("/")
             scope = {**scope, "path": path, "raw_path": path.encode()}
@@ -47,7 +47,7 @@ class PlainHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """HTTP protocol of uvicorn that reports HTTPS connections in the log and closes them."""
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; refuse a TLS handshake with an alert."""
+        """Parse received bytes; reject a TLS handshake with an alert."""
         if data.startswith(_TLS_HANDSHAKE):
             host = (self.transport.get_extra_info("peername") or ("a client",))[0]
             _LOG.warning(
@@ -62,7 +62,7 @@ class PlainHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 
 def explain_missing_form(request: Request, route: APIRoute) -> str:
-    """Return the message for a request without a form to a route that needs one."""
+    """Return the error message for a request without the form that its route needs."""
     kind = request.headers.get("content-type", "").partition(";")[0][:_MAX_NAME]
     body = f"is {kind}" if kind else "has no content type"
     return (
@@ -72,35 +72,38 @@ def explain_missing_form(request: Request, route: APIRoute) -> str:
 
 
 def explain_invalid_request(request: Request, error: RequestValidationError) -> str:
-    """Return the message for a form that lacks a field or has invalid values."""
+    """Return the error message for a form with missing fields or invalid values."""
     route = request.scope.get("route")
     errors: Sequence[Any] = error.errors()
     details = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors]
     if not (isinstance(route, APIRoute) and route.dependant.body_params):
         return "; ".join(details)
     files = {p.alias for p in route.dependant.body_params if isinstance(p.field_info, File)}
-    sent = list(error.body) if isinstance(error.body, FormData) else []
+    sent_fields = list(error.body) if isinstance(error.body, FormData) else []
     for i, e in enumerate(errors):
-        place, name = (*e["loc"], "")[:2]
-        if place == "body" and e["type"] == "missing":
-            others = ", ".join(dict.fromkeys(str(field)[:_MAX_NAME] for field in sent))
-            details[i] = f"The form has no field {name}{f', but {others}' if others else ''}"
-        elif place == "body" and name in files and "UploadFile" in e["msg"]:
-            details[i] = f"The field {name} is a text, not a file. Put @ before the file name"
+        location, name = (*e["loc"], "")[:2]
+        if location == "body" and e["type"] == "missing":
+            field_names = ", ".join(dict.fromkeys(str(field)[:_MAX_NAME] for field in sent_fields))
+            suffix = f" (it has {field_names})" if field_names else ""
+            details[i] = f"The form has no field {name}{suffix}"
+        elif location == "body" and name in files and "UploadFile" in e["msg"]:
+            details[i] = (
+                f"The field {name} contains text instead of a file. Put @ before the file name"
+            )
         else:
             continue
     return f"{'; '.join(details)}. {_give_example(request, route)}"
 
 
 def explain_path(request: Request, status: int) -> str:
-    """Return the message for an unknown path (404) or a wrong method (405)."""
+    """Return the error message for an unknown path (404) or a wrong method (405)."""
     route, path = request.scope.get("route"), request.scope["path"]
     if status == 405 and isinstance(route, APIRoute):
         example = f" {_give_example(request, route)}" if route.dependant.body_params else ""
         return f"{path} needs a {' or '.join(sorted(route.methods or ()))} request.{example}"
     return (
-        f"There is nothing at {path[:_MAX_NAME]!r}. Choose from {', '.join(PATHS)}; the web page "
-        "is at /, and the schema of the API at /openapi.json."
+        f"Unknown path {path[:_MAX_NAME]!r}. Choose from {', '.join(PATHS)}, / (web page) and "
+        "/openapi.json (API schema)."
     )
 
 

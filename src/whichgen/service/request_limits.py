@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichgen.service.settings import MIB, Limits, Settings
 
-#: Paths that need no API key and have no rate limit; they reveal nothing about the model.
+#: Paths without API key and rate limit; their responses do not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
 _SECURITY_HEADERS = (
@@ -64,7 +64,7 @@ class Guard:
         self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward an allowed request to the application; respond to all others with an error."""
+        """Forward allowed requests to the application; respond to other requests with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -85,7 +85,7 @@ class Guard:
             await self._app(scope, body.receive, respond)
         except HTTPException as error:
             body.rejection = error
-        except Exception:  # the application may have been responding
+        except Exception:  # the rejection may have interrupted a response of the application
             if body.rejection is None:
                 raise
         finally:
@@ -103,7 +103,7 @@ class Guard:
                 403, "Cross-origin request rejected. Use the web page of this service."
             )
         size = headers.get("content-length", "")
-        # int() of thousands of digits is slow or an error.
+        # Limit the length: int() of thousands of digits is slow or fails.
         length = int(size[:20]) if size.isdecimal() else 0
         _check_size(length, limits)
         if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):

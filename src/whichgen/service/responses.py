@@ -47,8 +47,8 @@ def build_image_answer(
 ) -> ImageAnswer:
     """Build the API answer for an upload.
 
-    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected. Evidence of
-    the upload is added to the answer.
+    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected. The evidence
+    in the upload is added to the answer.
     """
     provenance = answer.provenance if answer else None
     if answer is not None and answer.error:
@@ -65,13 +65,13 @@ def build_image_answer(
         "bytes": len(upload.data),
         "verdict": make_verdict(answer),
         "comparison": _compare_score(answer, model.tpr),
-        "nearest": [_similar_image(neighbor, model) for neighbor in answer.nearest or ()],
+        "nearest": [_build_similar_image(neighbor, model) for neighbor in answer.nearest or ()],
     }
     return ImageAnswer.model_validate(fields)
 
 
 def _compare_score(answer: Attribution, tpr: float) -> str:
-    """Describe the score percentile in one sentence; return an empty string if there is none."""
+    """Describe the score percentile in one sentence; return "" without a percentile."""
     if answer.score_percentile is None:
         return ""
     percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"
@@ -81,7 +81,7 @@ def _compare_score(answer: Attribution, tpr: float) -> str:
     )
 
 
-def _similar_image(neighbor: Neighbor, model: OriginModel) -> SimilarImage:
+def _build_similar_image(neighbor: Neighbor, model: OriginModel) -> SimilarImage:
     number, thumbnails = neighbor.exemplar, model.exemplars.thumbnails
     # Images of a separate gallery have no exemplar number.
     has_thumbnail = number is not None and thumbnails and thumbnails[number]

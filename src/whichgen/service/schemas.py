@@ -11,7 +11,7 @@ from whichgen.inference.verdict import Verdict
 
 
 class Problem(BaseModel):
-    """Error response: ``detail`` is the reason."""
+    """Error response; ``detail`` is the error message."""
 
     detail: str
 
@@ -21,7 +21,7 @@ class SimilarImage(BaseModel):
 
     origin: str
     similarity: float = Field(description="cosine similarity, -1 to 1")
-    thumbnail: str | None = Field(description="path of the thumbnail; null if there is none")
+    thumbnail: str | None = Field(description="path of the thumbnail; null without a thumbnail")
 
 
 class ImageAnswer(BaseModel):
@@ -47,21 +47,25 @@ class ImageAnswer(BaseModel):
         description="most specific certain answer: origin, family, synthetic, real or unknown"
     )
     probabilities: dict[str, float] = Field(
-        description="probability of each known origin; they sum to 1"
+        description="probability of each known origin; the probabilities sum to 1"
     )
     score: float | None = Field(description="open-set score; high for images of known origins")
     score_percentile: float | None = Field(
         description="percentage of known validation images with an equal or lower score"
     )
     threshold: float = Field(description="images with a lower score are classified as unknown")
-    stability: int | None = Field(description="number of five mild copies with the same answer")
-    differing_copies: list[str] | None = Field(description="names of copies with another answer")
+    stability: int | None = Field(
+        description="number of the five slightly altered copies with the same answer"
+    )
+    differing_copies: list[str] | None = Field(
+        description="names of the copies with a different answer"
+    )
     original_answer: str | None = Field(description="answer before the stability check")
     notes: list[str] = Field(description="warnings about an unusual or damaged image")
     comparison: str = Field(description="description of the score percentile in one sentence")
     nearest: list[SimilarImage]
     provenance: Evidence | None = Field(description="all findings of provenance evidence")
-    error: str = Field(description="reason for a missing answer; empty if there is an answer")
+    error: str = Field(description="error message if there is no answer; otherwise empty")
 
 
 class AttributeResponse(BaseModel):
@@ -114,7 +118,7 @@ class EnrollResponse(BaseModel):
     origin: str
     images: int
     old_accuracy: list[float] = Field(
-        description="accuracy on held-out images of the old origins, before and after"
+        description="accuracy on held-out images of the old origins, before and after enrollment"
     )
     recognized: float | None = Field(
         description="cross-validated fraction of the new images that are recognized"

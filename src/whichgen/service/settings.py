@@ -88,7 +88,7 @@ class Settings:
     stability
         Check the stability of answers (:mod:`whichgen.inference.stability`).
     evidence
-        Options of the provenance evidence to collect; ``None`` for none.
+        Options for collecting provenance evidence; ``None`` disables it.
     """
 
     limits: Limits = field(default_factory=Limits)

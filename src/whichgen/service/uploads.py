@@ -50,9 +50,9 @@ class Upload:
 def inspect_upload(
     name: str, data: bytes, limits: Limits, evidence: EvidenceOptions | None = None
 ) -> Upload:
-    """Check an uploaded file, and collect its provenance evidence with ``evidence``.
+    """Check an uploaded file, and collect provenance evidence if ``evidence`` is not ``None``.
 
-    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` states why.
+    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` is the reason.
     """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()
@@ -70,7 +70,7 @@ def inspect_upload(
                 f"({header.width} × {header.height}); send a smaller image"
             )
     except ImageError as error:
-        # Metadata may be readable where the header is not.
+        # Metadata can be readable even if the header is not.
         is_damaged = header is None and 0 < len(data) <= limits.image_bytes
         collected = collect_if_readable(data, name, evidence) if is_damaged else None
         return Upload(name, data, digest, error=str(error), evidence=collected)

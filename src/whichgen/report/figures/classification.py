@@ -9,17 +9,17 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.io.tables import Row, percent
-from whichgen.report.figures.style import Plot, color, new_axes, shorten
-from whichgen.report.result_tables import METRICS, block_rows, confusion_counts
+from whichgen.report.figures.style import Plot, create_axes, get_color, shorten
+from whichgen.report.result_tables import METRICS, count_confusions, tabulate_blocks
 from whichgen.report.run_reader import Run
 
-#: Maximum number of cells of a confusion matrix with numbers.
+#: Confusion matrices with more cells are drawn without numbers.
 _MAX_LABELED_CELLS = 900
 
 
-def closed_set_confusion_plot(run: Run) -> Plot:
+def plot_closed_set_confusion(run: Run) -> Plot:
     """Plot the confusion matrix of known test images, without rejection (closed set)."""
-    return _confusion_plot(
+    return _plot_confusion(
         "confusion_closed",
         "Confusion matrix, closed set",
         "Known test images without rejection. Each row (true origin) adds up to 100 %.",
@@ -27,38 +27,38 @@ def closed_set_confusion_plot(run: Run) -> Plot:
     )
 
 
-def open_set_confusion_plot(run: Run) -> Plot:
+def plot_open_set_confusion(run: Run) -> Plot:
     """Plot the confusion matrix of all test images, with rejection as ``unknown``."""
-    plot = _confusion_plot(
+    plot = _plot_confusion(
         "confusion_open",
         "Confusion matrix with rejection",
         "All test images at the threshold. Rows below the line are unknown generators, for which "
         f"“{UNKNOWN}” is the correct prediction.",
-        confusion_counts(run),
+        count_confusions(run),
     )
     if len(run.unknown):
         plot.figure.axes[0].axhline(len(run.origins) - 0.5, color="black", lw=1.2)
     return plot
 
 
-def _confusion_plot(
+def _plot_confusion(
     name: str, title: str, caption: str, matrix: tuple[Sequence[str], Sequence[str], np.ndarray]
 ) -> Plot:
     rows, columns, counts = matrix
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = (max(4.4, 0.5 * len(columns) + 2), max(3.4, 0.4 * len(rows) + 1.8))
-    figure, ax = new_axes(f"{title} (%)", "predicted origin", "true origin", size=size)
+    figure, ax = create_axes(f"{title} (%)", "predicted origin", "true origin", size=size)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.grid(visible=False)
-    slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(range(len(columns)), list(map(shorten, columns)), fontsize=8, **slanted)
+    tick_style: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(columns)), list(map(shorten, columns)), fontsize=8, **tick_style)
     ax.set_yticks(range(len(rows)), list(map(shorten, rows)), fontsize=8)
     if shares.size <= _MAX_LABELED_CELLS:
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.005:
-                shade = "white" if share > 0.55 else "black"
+                text_color = "white" if share > 0.55 else "black"
                 text = f"{100 * share:.0f}"
-                ax.text(j, i, text, ha="center", va="center", fontsize=8, color=shade)
+                ax.text(j, i, text, ha="center", va="center", fontsize=8, color=text_color)
     predicted = [f"→ {column}" for column in columns]
     table = [
         {"true origin": true, **dict(zip(predicted, values, strict=True))}
@@ -67,21 +67,21 @@ def _confusion_plot(
     return Plot(name, title, figure, caption, table)
 
 
-def reliability_plot(run: Run) -> Plot:
+def plot_reliability(run: Run) -> Plot:
     """Plot the reliability diagram of known test images: accuracy against confidence.
 
     The confidence is the probability of the most probable origin of an image.
     """
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
-    occupied = counts > 0
+    has_images = counts > 0
     title = f"Reliability (calibration error {percent(metrics.ece)} %)"
-    figure, ax = new_axes(title, "confidence", "accuracy")
+    figure, ax = create_axes(title, "confidence", "accuracy")
     shares, widths = counts / max(1, counts.sum()), np.diff(edges)
     ax.bar(edges[:-1], shares, widths, align="edge", color="#DDDDDD", label="share of images")
     confidence, accuracy = np.array(metrics.confidence), np.array(metrics.accuracy)
-    points, label = (confidence[occupied], accuracy[occupied]), "known test images"
-    ax.plot(*points, color=color(0), marker="o", label=label)
+    points, label = (confidence[has_images], accuracy[has_images]), "known test images"
+    ax.plot(*points, color=get_color(0), marker="o", label=label)
     ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
     ax.legend(fontsize=8, loc="upper left")
     rows: list[Row] = [
@@ -91,7 +91,7 @@ def reliability_plot(run: Run) -> Plot:
             "mean confidence": percent(confidence[i]),
             "accuracy": percent(accuracy[i]),
         }
-        for i in np.flatnonzero(occupied)
+        for i in np.flatnonzero(has_images)
     ]
     return Plot(
         "reliability",
@@ -102,33 +102,35 @@ def reliability_plot(run: Run) -> Plot:
     )
 
 
-def block_plot(run: Run) -> Plot | None:
+def plot_blocks(run: Run) -> Plot | None:
     """Plot the validation and test metrics of each encoder block.
 
     Each block has its best hyperparameter. The result is ``None`` for a fusion.
     """
-    blocks, chosen = run.results.blocks, run.results.selection
+    blocks, selection = run.results.blocks, run.results.selection
     if not blocks:
         return None
-    title = f"Each block at its best {shorten(chosen.parameter)}"
-    figure, ax = new_axes(title, "block", "%", size=(6.4, 4.6))
+    title = f"Each block at its best {shorten(selection.parameter)}"
+    figure, ax = create_axes(title, "block", "%", size=(6.4, 4.6))
     numbers = [block.block for block in blocks]
     for i, (key, name) in enumerate(METRICS.items()):
         for split, split_name, line in (("test", "test", "-"), ("val", "validation", ":")):
             values = [getattr(block, f"{split}_{key}") for block in blocks]
             if None not in values:
                 label, percentages = f"{name}, {split_name}", [100 * value for value in values]
-                ax.plot(numbers, percentages, line, marker="o", ms=3, color=color(i), label=label)
-    ax.axvline(chosen.block, color="black", lw=0.8, ls="--")
+                ax.plot(
+                    numbers, percentages, line, marker="o", ms=3, color=get_color(i), label=label
+                )
+    ax.axvline(selection.block, color="black", lw=0.8, ls="--")
     position = ax.get_xaxis_transform()
-    ax.text(chosen.block, 0.01, f" block {chosen.block}", transform=position, fontsize=8)
+    ax.text(selection.block, 0.01, f" block {selection.block}", transform=position, fontsize=8)
     ax.set_xticks(numbers)
     ax.legend(fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return Plot(
         "blocks",
         title,
         figure,
-        f"One head per encoder block. The block was selected by validation {chosen.metric} (dotted "
-        "lines). Test metrics (solid lines) were not used for the selection.",
-        block_rows(run),
+        f"One head per encoder block. The block was selected by validation {selection.metric} "
+        "(dotted lines). Test metrics (solid lines) were not used for the selection.",
+        tabulate_blocks(run),
     )

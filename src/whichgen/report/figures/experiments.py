@@ -14,8 +14,8 @@ from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, mean_over_intensities
 from whichgen.io.tables import Row, percent
-from whichgen.report.figures.style import Plot, color, new_axes, style_axes
-from whichgen.report.result_tables import METRICS, percentages
+from whichgen.report.figures.style import Plot, create_axes, get_color, style_axes
+from whichgen.report.result_tables import METRICS, format_percentages
 
 #: Metrics of the table of perturbations: key and column title.
 _ROBUSTNESS = METRICS | {"acceptance_rate": "known accepted", "rejection_rate": "unknown rejected"}
@@ -27,10 +27,10 @@ _FEW_SHOT_METRICS = {
 }
 
 
-def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
+def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot test metrics against the intensity of perturbations, one panel per kind.
 
-    ``points`` must include one for unperturbed images (``perturbation`` is ``None``), whose metrics
+    ``points`` must include the metrics on unperturbed images (``perturbation`` is ``None``), which
     are drawn as dotted lines.
     """
     perturbed = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
@@ -43,16 +43,18 @@ def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
     for panel in panels[len(kinds) or 1 :]:
         panel.axis("off")
     for panel, kind in zip(panels, kinds, strict=False):
-        of_kind = [(p, metrics) for p, metrics in perturbed if p.kind == kind]
-        style_axes(panel, kind, of_kind[0][0].unit, "%")
+        kind_points = [(p, metrics) for p, metrics in perturbed if p.kind == kind]
+        style_axes(panel, kind, kind_points[0][0].unit, "%")
         for i, (metric, name) in enumerate(METRICS.items()):
             reference = unperturbed[metric]
-            values = [metrics[metric] for _, metrics in of_kind]
+            values = [metrics[metric] for _, metrics in kind_points]
             if reference is None or None in values:
                 continue
             y = [100 * value for value in values if value is not None]
-            panel.plot([p.value for p, _ in of_kind], y, "o-", ms=4, color=color(i), label=name)
-            panel.axhline(100 * reference, color=color(i), ls=":", lw=1)
+            panel.plot(
+                [p.value for p, _ in kind_points], y, "o-", ms=4, color=get_color(i), label=name
+            )
+            panel.axhline(100 * reference, color=get_color(i), ls=":", lw=1)
         if INTENSITIES[kind][0] > INTENSITIES[kind][-1]:
             panel.invert_xaxis()  # stronger perturbations to the right
         panel.set_ylim(0, 102)
@@ -63,26 +65,26 @@ def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
         "robustness",
         "Robustness",
         figure,
-        "Metrics on perturbed test images; the perturbation is stronger to the right (resize: "
-        "smaller to larger). Dotted lines: unperturbed images.",
-        robustness_rows(points),
+        "Metrics on perturbed test images. Perturbations are stronger toward the right (resize: "
+        "from smaller to larger). Dotted lines: unperturbed images.",
+        tabulate_robustness(points),
     )
 
 
-def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
+def plot_low_data(points: Sequence[LowDataPoint]) -> Plot:
     """Plot mean ± standard deviation of metrics against the number of training images per class."""
     title = "Low-data regime (mean ± SD over seeds)"
-    figure, ax = new_axes(title, "training images per class", "%", size=(5.6, 4.2))
+    figure, ax = create_axes(title, "training images per class", "%", size=(5.6, 4.2))
     counts = [p.samples_per_class for p in points]
     for i, (metric, name) in enumerate(METRICS.items()):
         values = [getattr(p, metric) for p in points]
         if None not in values:
             sizes, mean, deviation = _plot_means(
-                ax, counts, values, fmt="o-", ms=4, color=color(i), label=name
+                ax, counts, values, fmt="o-", ms=4, color=get_color(i), label=name
             )
             low, high = mean - deviation, mean + deviation
-            ax.fill_between(sizes, low, high, color=color(i), alpha=0.18, lw=0)
-    _count_axis(ax, counts)
+            ax.fill_between(sizes, low, high, color=get_color(i), alpha=0.18, lw=0)
+    _style_count_axis(ax, counts)
     ax.legend(fontsize=8, loc="lower right")
     return Plot(
         "lowdata",
@@ -90,27 +92,27 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
         figure,
         "Test metrics in percent, mean ± standard deviation over seeds. Only the training set is "
         "reduced.",
-        low_data_rows(points),
+        tabulate_low_data(points),
     )
 
 
-def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
+def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
     """Plot recall, acceptance rate and accuracy against the number of enrolled images.
 
     Thick lines show means over generators and seeds. Each thin line shows the recall of one
     generator, averaged over seeds.
     """
     title = "Enrolling a new generator from few images"
-    figure, ax = new_axes(title, "enrolled images", "%", size=(5.6, 4.2))
+    figure, ax = create_axes(title, "enrolled images", "%", size=(5.6, 4.2))
     counts = [p.images for p in points]
     for generator in sorted({p.generator for p in points}):
         recalls = [(p.images, p.recall) for p in points if p.generator == generator]
-        _plot_means(ax, *zip(*recalls, strict=True), color=color(0), lw=0.8, alpha=0.35)
+        _plot_means(ax, *zip(*recalls, strict=True), color=get_color(0), lw=0.8, alpha=0.35)
     for i, (metric, name) in enumerate(_FEW_SHOT_METRICS.items()):
         values = [getattr(p, metric) for p in points]
-        _plot_means(ax, counts, values, fmt="o-", ms=4, color=color(i), label=name)
-    ax.axhline(100 * points[0].accuracy_before, color=color(2), ls=":", lw=1)
-    _count_axis(ax, counts)
+        _plot_means(ax, counts, values, fmt="o-", ms=4, color=get_color(i), label=name)
+    ax.axhline(100 * points[0].accuracy_before, color=get_color(2), ls=":", lw=1)
+    _style_count_axis(ax, counts)
     title = "thin: recall of one generator; dotted: before enrollment"
     ax.legend(fontsize=8, title=title, title_fontsize=8)
     return Plot(
@@ -124,7 +126,7 @@ def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
         "generators. All in percent, mean ± standard deviation over generators and seeds; larger "
         "numbers of images are available for fewer generators. Accuracy change: closed-set "
         "accuracy of the other origins, in percentage points.",
-        few_shot_rows(points),
+        tabulate_few_shot(points),
     )
 
 
@@ -144,7 +146,8 @@ def _plot_means(
     -------
     counts, mean, deviation
         The m distinct numbers of images in ascending order, and the mean and the sample standard
-        deviation of the rates for each, in percent: arrays (m,). The deviation of one rate is 0.
+        deviation of the rates for each, in percent: arrays (m,). The deviation of a single rate is
+        0.
     """
     x = np.unique(counts)
     groups = [100 * np.array(rates)[np.equal(counts, count)] for count in x]
@@ -154,7 +157,7 @@ def _plot_means(
     return x, mean, deviation
 
 
-def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
+def _style_count_axis(ax: Axes, counts: Sequence[int]) -> None:
     """Use a logarithmic x axis with ticks at the image counts, and a y axis from 0 to 102 %."""
     ax.set_xscale("log")
     ticks = sorted(set(counts))
@@ -163,7 +166,7 @@ def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
     ax.set_ylim(0, 102)
 
 
-def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
+def list_robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
     """Return one row per perturbation: metrics in [0, 1], or ``None`` if undefined."""
     return [
         {
@@ -174,15 +177,15 @@ def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
     ]
 
 
-def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
+def tabulate_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
     """Return one row of metrics per perturbation, in percent."""
     return [
-        {"perturbation": rates["perturbation"], **percentages(rates, _ROBUSTNESS)}
-        for rates in robustness_rates(points)
+        {"perturbation": rates["perturbation"], **format_percentages(rates, _ROBUSTNESS)}
+        for rates in list_robustness_rates(points)
     ]
 
 
-def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
+def tabulate_mean_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
     """Return one row per kind of perturbation: metrics averaged over intensities, in percent."""
     kinds = dict.fromkeys(p.perturbation.kind for p in points if p.perturbation)
     return [
@@ -194,25 +197,27 @@ def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
     ]
 
 
-def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
+def tabulate_low_data(points: Sequence[LowDataPoint]) -> list[Row]:
     """Return one row of test metrics per number of training images per class.
 
-    Metrics are given as mean ± sample standard deviation over seeds, in percent.
+    Metrics are formatted as mean ± sample standard deviation over seeds, in percent.
     """
     rows: list[Row] = []
     for size in sorted({p.samples_per_class for p in points}):
         group = [p for p in points if p.samples_per_class == size]
-        metrics = {title: _spread([getattr(p, k) for p in group]) for k, title in METRICS.items()}
+        metrics = {
+            title: _format_spread([getattr(p, k) for p in group]) for k, title in METRICS.items()
+        }
         rows.append({"images per class": size, "seeds": len(group), **metrics})
     return rows
 
 
-def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
+def tabulate_few_shot(points: Sequence[FewShotPoint]) -> list[Row]:
     """Return one row of metrics per number of enrolled images.
 
-    Recall, acceptance rate and AUROC are given as mean ± sample standard deviation over generators
-    and seeds, in percent. Two columns show the mean and the minimum, in percentage points, of the
-    change in accuracy for the other origins.
+    Recall, acceptance rate and AUROC are formatted as mean ± sample standard deviation over
+    generators and seeds, in percent. Two columns show the mean and the minimum, in percentage
+    points, of the change in accuracy for the other origins.
     """
     rows: list[Row] = []
     for images in sorted({p.images for p in points}):
@@ -223,9 +228,9 @@ def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
                 "images": images,
                 "generators": len({p.generator for p in group}),
                 "enrollments": len(group),
-                "recall": _spread([p.recall for p in group]),
-                "accepted": _spread([p.accepted for p in group]),
-                "AUROC": _spread([p.auroc for p in group]),
+                "recall": _format_spread([p.recall for p in group]),
+                "accepted": _format_spread([p.accepted for p in group]),
+                "AUROC": _format_spread([p.auroc for p in group]),
                 "accuracy change": f"{np.mean(changes):+.1f}",
                 "worst change": f"{min(changes):+.1f}",
             }
@@ -233,10 +238,10 @@ def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
     return rows
 
 
-def _spread(rates: Sequence[float | None]) -> str:
+def _format_spread(rates: Sequence[float | None]) -> str:
     """Format mean ± sample standard deviation of rates in [0, 1] as percentages.
 
-    ``None`` is ignored; the result is a dash if all rates are ``None`` or there are no rates.
+    ``None`` is ignored; the result is a dash if there are no other values.
     """
     values = [100 * rate for rate in rates if rate is not None]
     if not values:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
-from whichgen.report.figures.style import GRAYS, Plot, color, new_axes, shorten
+from whichgen.report.figures.style import GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
 _MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
@@ -14,8 +14,8 @@ _MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
 _LEGEND_ROWS = 24
 
 
-def image_map_plot(run: Run) -> Plot | None:
-    """Draw the t-SNE plot of a run; return ``None`` if the run has no t-SNE coordinates."""
+def plot_image_map(run: Run) -> Plot | None:
+    """Draw the t-SNE plot of a run; return ``None`` without t-SNE coordinates."""
     image_map = run.image_map
     if not len(image_map.paths):
         return None
@@ -24,10 +24,10 @@ def image_map_plot(run: Run) -> Plot | None:
     columns = -(-names // _LEGEND_ROWS)
     title = "t-SNE plot of the test images"
     size = (5.2 + 1.6 * columns, max(4.6, 0.2 * min(names, _LEGEND_ROWS) + 0.6))
-    figure, ax = new_axes(title, "", "", size=size)
+    figure, ax = create_axes(title, "", "", size=size)
     for i, origin in enumerate(run.origins):
         x, y = image_map.points[image_map.origins == origin].T
-        ax.scatter(x, y, s=16, color=color(i), alpha=0.8, lw=0, label=shorten(origin))
+        ax.scatter(x, y, s=16, color=get_color(i), alpha=0.8, lw=0, label=shorten(origin))
     for i, origin in enumerate(generators):
         x, y = image_map.points[image_map.origins == origin].T
         marker = _MARKERS[i % len(_MARKERS)]
@@ -45,8 +45,8 @@ def image_map_plot(run: Run) -> Plot | None:
     )
 
 
-def map_positions(figure: Figure, run: Run) -> np.ndarray:
-    """Compute the positions of the m t-SNE points in the figure of :func:`image_map_plot`.
+def compute_map_positions(figure: Figure, run: Run) -> np.ndarray:
+    """Compute the positions of the m t-SNE points in the figure of :func:`plot_image_map`.
 
     Returns
     -------

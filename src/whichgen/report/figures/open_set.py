@@ -12,7 +12,7 @@ from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.io.tables import Row, percent
-from whichgen.report.figures.style import DASHES, GRAYS, Plot, color, new_axes, shorten
+from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
 #: Maximum number of curves in a figure.
@@ -23,7 +23,7 @@ _CURVES = {
         "Known vs. unknown images (ROC)",
         "known images accepted (TPR)",
         "Each point is one threshold on the open-set score. Curves closer to the upper left corner "
-        "separate known from unknown images better; the dotted diagonal is random guessing.",
+        "separate known from unknown images better; the dotted diagonal is a random classifier.",
     ),
     "oscr": (
         "Open-set classification rate (OSCR)",
@@ -34,25 +34,25 @@ _CURVES = {
 }
 #: False-positive rates in the tables.
 _FPRS = (0.01, 0.05, 0.1, 0.2, 0.5)
-#: Minimum distance of a float64 probability from 1 that is displayed.
+#: Smallest displayed difference between a probability and 1.
 _EPSILON = 1e-16
 
 
-def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
+def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
     """Plot the ROC or OSCR curve of each run that has unknown test images.
 
-    If there is only one run and it has two to eight unknown generators, a curve is also plotted for
-    each of them. The result is ``None`` if no run has unknown test images.
+    For a single run with two to eight unknown generators, the curve of each generator is also
+    plotted. The result is ``None`` if no run has unknown test images.
 
     Parameters
     ----------
     runs
-        Maps a label for the legend to a run; the label is not used if there is only one run.
+        Maps a label for the legend to a run; the label of a single run is not used.
     name
         ``roc`` or ``oscr``.
     """
     title, y_label, caption = _CURVES[name]
-    figure, ax = new_axes(title, "unknown images accepted (FPR)", y_label)
+    figure, ax = create_axes(title, "unknown images accepted (FPR)", y_label)
     rate = y_label[-4:-1]
     rows: list[Row] = []
 
@@ -79,7 +79,7 @@ def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
                 scores = unknown.scores[unknown.origins == result.name]
                 style = {"color": GRAYS[j % len(GRAYS)], "ls": DASHES[j % len(DASHES)]}
                 add_curve(result.name, run, result, scores, lw=1, **style)
-        style = {"color": color(i), "ls": DASHES[i // 8 % len(DASHES)]}
+        style = {"color": get_color(i), "ls": DASHES[i // 8 % len(DASHES)]}
         name_of_all = "all unknown" if len(runs) == 1 else label
         add_curve(name_of_all, run, test, unknown.scores, lw=2.2, **style)
     if not rows:
@@ -91,7 +91,7 @@ def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
     return Plot(name, title, figure, caption, rows)
 
 
-def score_plot(run: Run) -> Plot:
+def plot_scores(run: Run) -> Plot:
     """Plot histograms of the open-set score of test images, and a line at the threshold.
 
     Up to three histograms are plotted: known images with the correct predicted origin, known images
@@ -99,29 +99,29 @@ def score_plot(run: Run) -> Plot:
     """
     scores = np.concatenate([run.known.scores, run.unknown.scores])
     # If the threshold is close to 1, use a logarithmic axis of 1 − probability.
-    nines = run.results.score_method == "max_probability" and run.threshold > 0.99
+    is_log_scale = run.results.score_method == "max_probability" and run.threshold > 0.99
 
     def scale(values: np.ndarray) -> np.ndarray:
-        return -np.log10(np.maximum(1 - values, _EPSILON)) if nines else values
+        return -np.log10(np.maximum(1 - values, _EPSILON)) if is_log_scale else values
 
-    # The lowest 1 % share the first bin: one distant image must not compress all others.
+    # The lowest 1 % share the first bin, so that outliers do not compress the histogram.
     low, high = float(scale(np.quantile(scores, 0.01))), float(scale(scores).max())
     bins = np.linspace(low, high if high > low else low + 1, 31)
     correct = run.known.is_correct(run.origins)
     score = shorten(run.results.score_method.replace("_", " "))
-    figure, ax = new_axes("Open-set score", f"{score} (high: known)", "share of images, %")
-    for values, total, label, shade in (
-        (run.known.scores[correct], len(run.known), "known, correct origin", color(0)),
-        (run.known.scores[~correct], len(run.known), "known, wrong origin", color(1)),
+    figure, ax = create_axes("Open-set score", f"{score} (high: known)", "share of images, %")
+    for values, total, label, bar_color in (
+        (run.known.scores[correct], len(run.known), "known, correct origin", get_color(0)),
+        (run.known.scores[~correct], len(run.known), "known, wrong origin", get_color(1)),
         (run.unknown.scores, len(run.unknown), UNKNOWN, GRAYS[1]),
     ):
         if len(values):
             name, weights = f"{label} ({len(values)} images)", np.full(len(values), 100 / total)
             clipped = np.maximum(scale(values), low)
-            ax.hist(clipped, bins.tolist(), weights=weights, color=shade, alpha=0.6, label=name)
+            ax.hist(clipped, bins.tolist(), weights=weights, color=bar_color, alpha=0.6, label=name)
     threshold = float(scale(np.array(run.threshold)))
     ax.axvline(threshold, color="black", ls="--", lw=1, label=f"threshold {run.threshold:.6g}")
-    if nines:
+    if is_log_scale:
         ticks = list(range(max(0, int(np.ceil(low))), int(high) + 1, 1 + int(high - low) // 7))
         names = [f"{1 - 10**-n:g}" if n < 4 else f"1 − 1e-{n}" for n in ticks]
         ax.set_xticks(ticks, names, fontsize=8)

@@ -1,4 +1,4 @@
-"""Define the colors, axes and file formats of all figures."""
+"""Colors, axes and file formats of all figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from whichgen.io.tables import Row
 
 #: Okabe & Ito's palette for color-blind readers; the last two replace its yellow and black.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")
-#: Unknown generators.
+#: Colors of unknown generators.
 GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
 DASHES = ("-", "--", ":", "-.")
 
@@ -32,7 +32,7 @@ class Plot:
     Parameters
     ----------
     name
-        Name of the PNG file without suffix.
+        Name of the PNG file, without suffix.
     title, figure
         The figure, and its title in the report and on the HTML page.
     caption
@@ -48,7 +48,7 @@ class Plot:
     rows: Sequence[Row] = ()
 
 
-def new_axes(
+def create_axes(
     title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
     """Create a figure with one set of axes; ``size`` is its width and height in inches."""
@@ -67,8 +67,8 @@ def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def color(i: int) -> str:
-    """Return the color of the known origin, run or metric with index i; repeats after 8 colors."""
+def get_color(i: int) -> str:
+    """Return the color of the known origin, run or metric with index i; colors repeat after 8."""
     return COLORS[i % len(COLORS)]
 
 
@@ -91,6 +91,6 @@ def save_png(figure: Figure, path: Path) -> None:
 def svg_uri(figure: Figure) -> str:
     """Render a figure as an SVG ``data:`` URI, for use as the source of an image in HTML."""
     out = io.BytesIO()
-    with rc_context({"svg.hashsalt": "whichgen"}):  # the same bytes for the same figure
+    with rc_context({"svg.hashsalt": "whichgen"}):  # reproducible IDs in the file
         figure.savefig(out, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-// Calls of the HTTP API; every error is one sentence.
+// HTTP API calls. Each error has a message of one or two sentences.
 
 let key = sessionStorage.getItem("whichgen-key") ?? "";
 
@@ -31,13 +31,13 @@ const form = (field, files) => {
   return { method: "POST", body };
 };
 
-// Retry after the time that a busy service states.
+// Retry after the time in the Retry-After header if the service is busy.
 async function callWithRetry(path, options, tries = 20) {
-  for (let left = tries; ; left--) {
+  for (let remaining = tries; ; remaining--) {
     try {
       return await call(path, options);
     } catch (error) {
-      if (!error.retry || left === 0) throw error;
+      if (!error.retry || remaining === 0) throw error;
       await new Promise((done) => setTimeout(done, 1000 * error.retry));
     }
   }

@@ -5,7 +5,7 @@ import { detail, element, evidenceBadge, percentile } from "./detail.js";
 
 const $ = (id) => document.getElementById(id);
 const IMAGES_PER_REQUEST = 8; // small enough to show progress
-const PARALLEL_REQUESTS = 2; // one is computed while the next is sent
+const PARALLEL_REQUESTS = 2; // send one request while another is computed
 
 let model = null;
 let items = []; // {file, url, answer, heat}
@@ -143,7 +143,7 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// The columns of every table of answers, then those that only the page has.
+// Values of the columns that all answer tables share; pageColumns exist only on this page.
 const columnValue = (answer, column) => {
   if (column === "image") return answer.name;
   const origin = column.match(/^p\((.*)\)$/)?.[1];
@@ -162,7 +162,7 @@ const pageColumns = {
 function csv() {
   const cell = (value) => {
     let text = String(value ?? "");
-    // A spreadsheet would run text that begins like a formula.
+    // A quote prevents spreadsheets from running text as a formula.
     if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };

@@ -25,8 +25,8 @@ export function detail(item) {
       bars(Object.entries(answer.probabilities)),
       element("p", { className: "quiet" },
         answer.score < answer.threshold
-          ? "Probabilities if the image came from a known origin, which is unlikely."
-          : "Probabilities, given that the image is from a known origin."),
+          ? "Probabilities under the assumption that the image is from a known origin, which is unlikely."
+          : "Probabilities under the assumption that the image is from a known origin."),
       element("h3", {}, "Similarity to known images"),
       bars([["percentile", answer.score_percentile / 100]]),
       element("p", { className: "quiet" }, answer.comparison),
@@ -55,7 +55,7 @@ function verdict(answer) {
   return [...parts, element("p", {}, detail)];
 }
 
-// What the evidence states, in a few words for the table; null without evidence of origin.
+// Short summary of the evidence for the table; null without evidence of origin.
 export function evidenceBadge(answer) {
   const { indicates, strength, origin } = answer.verdict.evidence;
   if (!strength) return null;
@@ -70,7 +70,7 @@ function picture(item) {
   const frame = element("div", { className: "picture" }, image);
   if (item.answer.error) return frame;
   const note = element("p", { className: "quiet", hidden: true });
-  const button = element("button", { type: "button" }, "Show the patches that matter");
+  const button = element("button", { type: "button" }, "Show the heat map");
   button.addEventListener("click", async () => {
     const map = frame.querySelector("canvas");
     if (map) {
@@ -146,7 +146,7 @@ function nearest(answer) {
 
 function evidence(answer) {
   const report = answer.provenance;
-  if (!report) return [element("p", {}, "Not examined.")];
+  if (!report) return [element("p", {}, "Provenance evidence was not collected.")];
   const caveat = element("p", { className: "quiet" },
     "Missing metadata proves nothing. Anyone can write metadata, or sign with a certificate of their own.");
   const items = report.findings.map((finding) => element("li", {},
