@@ -27,6 +27,7 @@ COMMANDS = {
     "whichgen attribute, built-in model, --no-stability": [
         *("attribute", str(IMAGE), "--no-stability"),
     ],
+    "the same with torch": ["attribute", str(IMAGE), "--no-stability", "--device", "cpu"],
 }
 
 

@@ -90,6 +90,18 @@ def test_results_are_not_overwritten_by_the_next_call(
         assert np.array_equal(block, copy)
 
 
+@pytest.mark.parametrize("n", [33, 64, 75])
+def test_large_batches_are_split_into_chunks_of_one_size(
+    tiny_clip: Path, images: list[Image.Image], n: int
+) -> None:
+    openvino, torch_cpu = (load_encoder(str(tiny_clip), device=d) for d in ("openvino", "cpu"))
+    pixels = np.stack([openvino.preprocess(images[i % 7]) for i in range(n)])
+    features = openvino.encode(pixels)[-1]
+    assert relative_error(features, torch_cpu.encode(pixels)[-1]) < 1e-5
+    # Rounding does not depend on the position in the batch.
+    assert np.array_equal(features[7:], features[:-7])
+
+
 @pytest.mark.usefixtures("automatic")
 def test_auto_is_openvino_where_it_is_installed(
     tiny_clip: Path, monkeypatch: pytest.MonkeyPatch

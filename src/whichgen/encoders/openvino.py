@@ -37,6 +37,9 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 #: Version of the conversion: increase it if the same weights are converted differently.
 _FORMAT = "1"
 
+#: Maximum number of images per inference. Larger batches are not faster.
+_MAX_CHUNK = 32
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -101,13 +104,28 @@ def load_openvino_encode(
     lock = threading.Lock()
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
+        with _report_errors(name):
+            compiled: Any = future.result()
+        parts: list[list[np.ndarray]] = []
         with lock:  # a compiled model handles one request at a time
-            with _report_errors(name):
-                compiled: Any = future.result()
-            outputs = compiled(pixels)
-            return [np.array(outputs[i], dtype=np.float32) for i in range(len(dims))]
+            for chunk in _split_evenly(pixels):
+                outputs = compiled(chunk)
+                parts.append([np.array(outputs[i], np.float32) for i in range(len(dims))])
+        return [np.concatenate(arrays)[: len(pixels)] for arrays in zip(*parts, strict=True)]
 
     return encode, dims
+
+
+def _split_evenly(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Split a batch into chunks of the same size; repeat the last image if they do not fit.
+
+    Ctrl-C is handled between two chunks. The size must be the same, because rounding errors depend
+    on it.
+    """
+    count = -(-len(pixels) // _MAX_CHUNK)
+    size = -(-len(pixels) // count)
+    missing = np.repeat(pixels[-1:], count * size - len(pixels), axis=0)
+    yield from np.split(np.concatenate([pixels, missing]) if len(missing) else pixels, count)
 
 
 @contextmanager

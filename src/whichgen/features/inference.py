@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -141,6 +142,11 @@ def encode_batches(
     encoder = encode.encoder
     n_images = max(1, batch_size // (1 + len(copies)))
 
+    def make_view(
+        pixels: Image.Image, copy: Callable[[Image.Image], Image.Image] | None
+    ) -> np.ndarray:
+        return encoder.preprocess(copy(pixels) if copy else pixels)
+
     def prepare(loader: ImageLoader) -> _Prepared:
         name, load = loader
         image = LoadedImage(None)
@@ -148,15 +154,21 @@ def encode_batches(
             image = load()
             if image.pixels is None:
                 return name, image, []
-            views = [encoder.preprocess(image.pixels)]
-            views += [encoder.preprocess(copy(image.pixels)) for copy in copies]
+            make = partial(make_view, image.pixels)
+            views = [make(None)] if not copies else list(pool.map(make, (None, *copies)))
             image = replace(image, traits=read_traits(image.pixels))
         except ImageError as error:
             return name, replace(image, pixels=None, key=b"", error=error), []
         return name, replace(image, pixels=None), views  # the pixels are no longer needed
 
-    loop = prefetch(prepare, images, threads=count_threads(), depth=4 * n_images)
-    with closing(loop) as prepared:
+    threads = count_threads()
+    # Threads of their own make the copies, so that those of a single image are made in parallel.
+    pool = ThreadPoolExecutor(threads)
+    loop = prefetch(prepare, images, threads=threads, depth=4 * n_images)
+    with ExitStack() as stack:
+        # Without waiting, for the reason in prefetch.
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        prepared = stack.enter_context(closing(loop))
         while batch := _take_batch(prepared, n_images):
             names = tuple(name for name, _, _ in batch)
             loaded = [image for _, image, _ in batch]
