@@ -22,7 +22,7 @@ from whichgen.data.dataset import Sample
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ConvergenceError, FitError, ImageError, WhichgenWarning
-from whichgen.features.inference import encode_images
+from whichgen.features.image_encoding import encode_images
 from whichgen.heads import linear
 from whichgen.heads.solver import solve_path
 from whichgen.openset.threshold import threshold_at_tpr

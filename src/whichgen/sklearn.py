@@ -368,7 +368,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encode(self, X: Any) -> dict[int, np.ndarray]:
         """Encode images; map each candidate block to a float32 array (n_samples, n_features)."""
-        from whichgen.features.inference import encode_images
+        from whichgen.features.image_encoding import encode_images
 
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from whichgen.data.images.color import MAX_PROFILE_BYTES
 from whichgen.data.images.reading import decode_image, hash_image
-from whichgen.features.inference import image_loaders
+from whichgen.features.image_encoding import image_loaders
 
 P3 = rgb_profile(DISPLAY_P3, 2.2)
 

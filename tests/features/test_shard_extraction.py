@@ -22,7 +22,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import extract, write_features
-from whichgen.features.inference import EncodedBatch
+from whichgen.features.image_encoding import EncodedBatch
 from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, shard_loaders
 from whichgen.features.store import FeatureStore
 from whichgen.io.prefetch import prefetch

@@ -17,7 +17,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import EncodedBatch, LoadedImage, encode_batches
+from whichgen.features.image_encoding import EncodedBatch, LoadedImage, encode_batches
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress

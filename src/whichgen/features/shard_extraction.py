@@ -19,7 +19,7 @@ from whichgen.data.shards.find_shards import Item, Shard
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import (
+from whichgen.features.image_encoding import (
     EncodedBatch,
     ImageLoader,
     LoadedImage,
@@ -54,7 +54,8 @@ def encode_shard(
     """Encode the images of a shard in batches; skip images whose key is in ``known``.
 
     The batches contain the skipped images, but not their features. See
-    :func:`~whichgen.features.inference.encode_batches` for the other parameters and the errors.
+    :func:`~whichgen.features.image_encoding.encode_batches` for the other parameters and the
+    errors.
     """
 
     def load(item: Item) -> LoadedImage:
@@ -113,8 +114,8 @@ class EncodeJob:
 def shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
     """Yield a loader for each image of a shard, which calls ``load`` with the item.
 
-    The loaders are those that :func:`~whichgen.features.inference.encode_batches` expects. At most
-    two undecoded images per thread are in memory.
+    The loaders are those that :func:`~whichgen.features.image_encoding.encode_batches` expects. At
+    most two undecoded images per thread are in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 

@@ -19,7 +19,7 @@ from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import (
+from whichgen.features.image_encoding import (
     EncodedBatch,
     ImageLike,
     ImageLoader,
@@ -232,7 +232,7 @@ class Attributor:
     ) -> Iterator[EncodedBatch]:
         """Encode images in batches and, if ``stability``, their copies for the stability check.
 
-        See :func:`~whichgen.features.inference.encode_batches`.
+        See :func:`~whichgen.features.image_encoding.encode_batches`.
         """
         copies = COPIES.values() if stability else ()
         return encode_batches(images, self.encode_batch, batch_size=batch_size, copies=copies)
@@ -274,7 +274,7 @@ class Attributor:
         batch
             Features and evidence of the images, and features of their
             :data:`~whichgen.inference.stability.COPIES` for the stability check
-            (:func:`~whichgen.features.inference.encode_batches`).
+            (:func:`~whichgen.features.image_encoding.encode_batches`).
         quantile
             Result of :meth:`quantile`; ``None`` for no prediction sets.
         nearest, gallery

@@ -10,7 +10,7 @@ from whichgen.data.shards.find_shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
 from whichgen.evidence.options import EvidenceOptions
-from whichgen.features.inference import LoadedImage, load_file
+from whichgen.features.image_encoding import LoadedImage, load_file
 from whichgen.features.shard_extraction import KeySet, shard_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
