@@ -257,17 +257,17 @@ def test_an_image_and_its_copies_share_a_pass_and_one_decoding(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from whichgen.features import inference
+    from whichgen.features import image_encoding
     from whichgen.features.batching import BatchEncoder
 
     decoded = []
-    decode_image = inference.decode_image
+    decode_image = image_encoding.decode_image
 
     def decode(data: bytes, name: str) -> Image.Image:
         decoded.append(Path(name))
         return decode_image(data, name)
 
-    monkeypatch.setattr(inference, "decode_image", decode)
+    monkeypatch.setattr(image_encoding, "decode_image", decode)
     paths = []
     for i, image in enumerate(images[:7]):
         paths.append(tmp_path / f"{i}.png")
