@@ -274,8 +274,8 @@ def test_an_image_and_its_copies_share_a_pass_and_one_decoding(
         image.save(paths[-1])
     counter = counting()
     batches = list(
-        inference.encode_batches(
-            inference.image_loaders(paths),
+        image_encoding.encode_batches(
+            image_encoding.image_loaders(paths),
             BatchEncoder(counter.encoder),
             batch_size=20,
             copies=COPIES.values(),
