@@ -84,7 +84,7 @@ def test_existing_file_takes_precedence_over_a_list(folder: Path) -> None:
     Path("@user.jpg").touch()
     Path("@eaDir").mkdir()
     Path("user.jpg").write_text(NAMES[0])
-    with pytest.warns(WhichgenWarning, match=r"For the list user\.jpg, write @\./user\.jpg"):
+    with pytest.warns(WhichgenWarning, match=r"For the list user\.jpg, use @\./user\.jpg"):
         assert find_images([Path("@user.jpg")]) == [Path("@user.jpg")]
     with pytest.warns(WhichgenWarning, match="read as files, not as lists"):
         (shard,) = find_shards(["@user.jpg"])
@@ -93,7 +93,9 @@ def test_existing_file_takes_precedence_over_a_list(folder: Path) -> None:
     assert find_images([Path("@./user.jpg")]) == [Path(NAMES[0])]
     with pytest.warns(WhichgenWarning), pytest.raises(DataError, match="@eaDir contains no images"):
         find_images([Path("@eaDir")])
-    with pytest.raises(DataError, match=r"none\.jpg does not exist. @ before a name stands for a"):
+    with pytest.raises(
+        DataError, match=r"none\.jpg does not exist. An argument that begins with @ is a"
+    ):
         find_images([Path("@none.jpg")])
 
 

@@ -130,7 +130,7 @@ def test_groups_and_near_duplicates_never_cross_splits(
             if relation[name]:
                 sides.setdefault(relation[name], set()).add(SIDES[part])
         assert all(len(s) == 1 for s in sides.values())
-    # Every known image is in; images of unknown origins are left out only with a note.
+    # Every known image is in; images of unknown origins are omitted only with a note.
     assert sum(n.split("/")[0] in dataset.known for n, _ in locations) == sum(
         plan.counts[o] for o in dataset.known
     )
@@ -307,7 +307,7 @@ def test_origin_with_two_sources_is_an_error(image_folder: Callable[..., Path]) 
     groups = {name: "pair" if "/c/" in name or "gan/a/" in name else name for name in sources}
     with pytest.raises(DataError, match="gan has 2, real has 2") as error:
         split_folder(folder, SplitOptions(), sources=sources, groups=groups)
-    assert "needs three" in str(error.value)
+    assert "needs at least three" in str(error.value)
     with pytest.raises(DataError, match="at least two known origins"):
         split_folder(folder, SplitOptions(unknown=("real", "gan")), sources=sources)
     assert "omit `sources`" in str(error.value)

@@ -37,13 +37,13 @@ REFUSED = {
     "": "it is empty",
     "  ": "it is empty",
     " gan": "white space",
-    "unknown": "unknown is an answer",
-    "Unknown": "unknown is an answer",
-    "SYNTHETIC": "synthetic is an answer",
+    "unknown": "unknown is a reserved name",
+    "Unknown": "unknown is a reserved name",
+    "SYNTHETIC": "synthetic is a reserved name",
     "a,b": "a comma",
     "a/b": "a slash",
     "a\\b": "a backslash",
-    "..": "a folder",
+    "..": "relative path",
     "a\tb": r"invisible character '\\t'",
     "a\nb": r"invisible character '\\n'",
     "a\0b": r"invisible character '\\x00'",
@@ -186,5 +186,5 @@ def test_name_in_another_unicode_form_is_explained(
 ) -> None:
     decomposed = unicodedata.normalize("NFD", "café")
     folder = image_folder({"real": 4, "gan": 4, decomposed: 4})
-    with pytest.raises(DataError, match=r"has no origin café.*Write it as 'cafe\\u0301'"):
+    with pytest.raises(DataError, match=r"has no origin café.*Use the spelling 'cafe\\u0301'"):
         open_dataset(str(folder), SplitOptions(unknown=("café",)), cache=tmp_path)

@@ -88,7 +88,7 @@ def test_invalid_rate_is_rejected(tpr: float) -> None:
 
 
 def test_missing_validation_images_are_reported() -> None:
-    with pytest.raises(FitError, match="no known validation images"):
+    with pytest.raises(FitError, match="no validation images of known origins"):
         threshold_at_tpr(np.array([]))
 
 

@@ -66,7 +66,7 @@ def check_gallery_folder(folder: Path, *, force: bool) -> None:
         )
     if not force:
         raise GalleryError(
-            f"{folder} already holds a gallery. Choose another "
+            f"{folder} already contains a gallery. Choose another "
             f"{name_option('--output-dir', 'folder')}, or use "
             f"{name_option('--force', 'force=True')} to replace it."
         )
@@ -85,8 +85,8 @@ def build_local_gallery(
 ) -> GalleryDescription:
     """Build a gallery of images whose features are in the feature store, and write it to a folder.
 
-    Memory must hold the index, :attr:`GalleryImages.entries` and a few thousand vectors at the same
-    time; for ``ivf``, also the vectors on which the centroids are fitted.
+    The index, :attr:`GalleryImages.entries` and a few thousand vectors must fit in memory together.
+    For ``ivf``, the vectors on which the centroids are fitted must fit, too.
 
     Parameters
     ----------
@@ -175,5 +175,5 @@ def _choose_effort(
 
     test, validation = slice(0, None, 2), slice(1 if len(queries) > 1 else 0, None, 2)
     sufficient = (e for e in candidates[:-1] if recall(validation, e).at_10 >= TARGET_RECALL)
-    chosen = next(sufficient, candidates[-1])
-    return chosen, recall(test, chosen)
+    best_effort = next(sufficient, candidates[-1])
+    return best_effort, recall(test, best_effort)

@@ -142,7 +142,8 @@ def collect_images(
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
-    # Images outside of subfolders have no origin. Nothing is answered, so no name is reserved.
+    # Images outside of subfolders have no origin. No name is reserved, because a gallery makes no
+    # predictions.
     validate_origin_names({s.origin for s in samples if s.origin}, reserved=())
     features = extract(samples, encoder, store, batch_size=batch_size, progress=progress)
     distinct: dict[bytes, Sample] = {}
@@ -152,7 +153,7 @@ def collect_images(
     if not distinct:
         reason = f": {features.skipped[0]}" if features.skipped else ""
         raise DataError(f"no readable image found{reason}. Choose a folder that contains images.")
-    # Parquet requires valid Unicode, which file names need not be.
+    # Parquet requires valid Unicode, but file names may contain other bytes.
     paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in distinct.values()]
     columns = [paths, [sample.origin for sample in distinct.values()], list(distinct)]
     entries = pa.table(columns, schema=ENTRIES_SCHEMA)

@@ -114,7 +114,7 @@ def create_index(
     index.cp.seed = seed
     index.cp.niter = _ITERATIONS
     index.cp.spherical = True
-    index.cp.min_points_per_centroid = 1  # no warning for a small gallery
+    index.cp.min_points_per_centroid = 1  # disable the warning for a small gallery
     index.train(read_vectors(np.sort(sample)))
     return index
 
@@ -228,7 +228,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
         raise GalleryError(f"lists.npy must contain numbers from 0 to {len(centroids) - 1}")
     ends = np.cumsum(np.bincount(lists, minlength=len(centroids)))
     rows_by_list = np.split(np.argsort(lists, kind="stable"), ends[:-1])
-    # Not index.add_core(), which grows the lists step by step and wastes memory.
+    # index.add_core() is not used, because it grows the lists incrementally and wastes memory.
     for i, rows in enumerate(rows_by_list):
         codes = vectors[rows].view(np.uint8)
         index.invlists.add_entries(i, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(codes))

@@ -50,8 +50,8 @@ def _translate_errors() -> Iterator[None]:
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
             f"the request to Qdrant failed ({first_line(error)}). Check "
-            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}. Then try again to "
-            "resume."
+            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}, then run the "
+            "command again to resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
@@ -85,7 +85,7 @@ def connect_to_qdrant(url: str) -> QdrantClient:
         url=url,
         api_key=os.environ.get(API_KEY) or None,
         timeout=_TIMEOUT,
-        check_compatibility=False,  # which would warn if the service can't be reached
+        check_compatibility=False,  # the check would warn if the service can't be reached
     )
 
 
@@ -127,15 +127,17 @@ class QdrantGallery:
         if not client.collection_exists(self.collection):
             parameters = models.VectorParams(size=self.space.dimension, distance=cosine)
             client.create_collection(self.collection, vectors_config=parameters)
-            # So that points of another model can be counted without reading all points.
+            # The payload index allows counting points of another model without reading all points.
             keyword = models.PayloadSchemaType.KEYWORD
             client.create_payload_index(self.collection, "model", keyword)
             return
         vectors = client.get_collection(self.collection).config.params.vectors
         form = (getattr(vectors, "size", None), getattr(vectors, "distance", None))
-        own = models.FieldCondition(key="model", match=models.MatchValue(value=self.space.digest))
-        foreign = models.Filter(must_not=[own])
-        n_foreign = client.count(self.collection, count_filter=foreign, exact=True).count
+        same_model = models.FieldCondition(
+            key="model", match=models.MatchValue(value=self.space.digest)
+        )
+        other_models = models.Filter(must_not=[same_model])
+        n_foreign = client.count(self.collection, count_filter=other_models, exact=True).count
         if n_foreign or form != (self.space.dimension, cosine):
             raise GalleryError(
                 f"the collection {self.collection!r} contains vectors from another model or "

@@ -62,7 +62,7 @@ class LocalGallery:
         k = min(k, self.description.n_images)
         neighbors = []
         for cosines, rows in zip(*search_index(self.index, vectors, k, effort), strict=True):
-            entries = self.entries.take(rows[rows >= 0]).to_pylist()  # missing ones come last
+            entries = self.entries.take(rows[rows >= 0]).to_pylist()  # missing rows are last
             neighbors.append(
                 tuple(
                     Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])

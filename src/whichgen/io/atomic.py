@@ -1,8 +1,8 @@
-"""Atomic writes: a file or folder appears complete or not at all.
+"""Atomic writes: a file or folder is written completely or not at all.
 
 Files are written to a temporary path in the same folder, synced to disk, then renamed. If a process
-is killed, its temporary file or folder remains. The first write to the same folder by a later
-process removes it if it was last modified more than an hour ago.
+is killed, its temporary file or folder remains. A later process that writes to the same folder
+removes it if it was last modified more than an hour ago.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from whichgen.io.file_names import show_name
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
-#: Temporary files that were not modified for this many seconds are considered abandoned.
+#: Number of seconds since the last modification after which a temporary file is removed.
 _ABANDONED_SECONDS = 3600
 
 
@@ -31,8 +31,8 @@ def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; the file written there replaces ``path`` when the context exits.
 
     Missing parent folders are created. On any error (full disk, Ctrl-C), the temporary file is
-    removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk.
-    If several files are written one after the other, a power failure can lose only the last ones.
+    removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk, so
+    that a power failure does not affect files that were written earlier.
     """
     _make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -48,8 +48,9 @@ def replace_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str, *, keep_bytes: bool = False) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically.
 
-    File names that are not UTF-8 are written as :func:`~whichgen.io.file_names.show_name` shows
-    them or, if ``keep_bytes``, with their own bytes, so that the files can be opened again.
+    Bytes of file names that are not UTF-8 are escaped
+    (:func:`~whichgen.io.file_names.show_name`). If ``keep_bytes`` is true, they are written
+    unchanged, so that the files can be opened later.
     """
     data = text.encode(errors="surrogateescape") if keep_bytes else show_name(text).encode()
     with replace_file(path) as temporary:
@@ -103,13 +104,13 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-@functools.cache  # once per folder and process: listing a large folder takes time
+@functools.cache  # once per folder and process, because listing a large folder takes time
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary paths in ``folder`` that were not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):  # another process may remove them, too
-            # abs(): a time in the future dates from before the clock was set back.
+        with contextlib.suppress(OSError):  # another process may remove them at the same time
+            # abs(), because the time is in the future if the clock was set back.
             if not is_temporary(path) or abs(now - path.stat().st_mtime) <= _ABANDONED_SECONDS:
                 continue
             if path.is_dir():

@@ -1,7 +1,7 @@
 """File names that are not valid UTF-8.
 
-On Linux, a file name is any sequence of bytes. Python represents bytes that are not UTF-8 by lone
-surrogates, which can be used to open the file but not to write text.
+On Linux, a file name can contain any bytes. Python represents bytes that are not UTF-8 as lone
+surrogates. Such a name can be used to open the file, but it can't be encoded as text.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _SHOWN_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 def show_name(text: str) -> str:
-    r"""Return a text with file names as valid Unicode, to show or write it.
+    r"""Return a text as valid Unicode, so that it can be displayed or written.
 
-    Bytes that are not UTF-8 are shown as ``\xe9``, other lone surrogates as ``\ud800``.
+    Bytes that are not UTF-8 are escaped as ``\xe9``, other lone surrogates as ``\ud800``.
     """
     return text if text.isascii() else _SURROGATE.sub(_escape, text)
 
 
 def restore_name(text: str) -> str:
-    r"""Return the file name that :func:`show_name` shows: the inverse for bytes (``\xe9``)."""
+    r"""Return the file name for a name escaped by :func:`show_name`: unescape ``\xe9``."""
     return _SHOWN_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 

@@ -1,11 +1,11 @@
-"""List the files of a folder in natural order, by the same rules in every command.
+"""List the files of a folder in natural order.
 
 - Hidden files and folders, and those of operating systems and network storage, are skipped.
-- Links to files and folders are followed, except to folders that contain the link. A folder that
-  can be reached by several paths is listed once, by the path with the fewest links to folders.
+- Links to files and folders are followed, except links to a folder that contains the link. A folder
+  that can be reached by several paths is listed once, by the path with the fewest links to folders.
 - Broken links and unreadable folders are skipped.
 
-What is skipped is reported in one warning per folder.
+A single warning lists all skipped paths.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from whichgen.errors import WhichgenWarning
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-#: Function that describes files without a selected suffix; the text is empty for no message.
+#: Function that describes files without a selected suffix; an empty string means no message.
 DescribeOthers = Callable[[Sequence[PurePath]], str]
 
 #: Files and folders that operating systems and network storage create, in lower case. Names that
@@ -53,7 +53,7 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class SkippedPath:
-    """A path that is not listed, relative to the folder, and the reason."""
+    """Path that is skipped, relative to the folder, and the reason."""
 
     path: PurePath
     reason: str
@@ -61,7 +61,7 @@ class SkippedPath:
 
 @dataclass(frozen=True)
 class FolderListing:
-    """Regular files in a folder and its subfolders, and what is skipped; all paths are relative."""
+    """Relative paths of the regular files in a folder and its subfolders, and skipped paths."""
 
     files: tuple[PurePath, ...]
     skipped: tuple[SkippedPath, ...]
@@ -73,7 +73,7 @@ def natural_key(text: str) -> list[int | str]:
 
 
 def is_system_path(path: PurePath) -> bool:
-    """Return whether a file is hidden or belongs to a system, or is in such a folder."""
+    """Return whether a path is a hidden or system file or folder, or is inside such a folder."""
     return any(
         (part.startswith(".") and part != "..") or part.lower() in SYSTEM_NAMES
         for part in path.parts
@@ -108,7 +108,7 @@ def list_files(
         Files, folders or links are skipped (:func:`warn_skipped`).
     """
     listing = list_folder(folder)
-    # A pipe is reported only if its name is that of an image.
+    # Report a pipe only if it has one of the suffixes.
     skipped = [
         s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
     ]
@@ -118,12 +118,12 @@ def list_files(
 
 
 def list_folder(folder: Path) -> FolderListing:
-    """List all files in a folder and its subfolders, and what is skipped."""
+    """List all regular files in a folder and its subfolders, and the skipped paths."""
     files, skipped = list[PurePath](), list[SkippedPath]()
     visited = set[tuple[int, int]]()
     folders, links = deque([PurePath()]), deque[PurePath]()
     while folders or links:
-        # Folders before links, so that a folder is listed by the path with the fewest links.
+        # Visit folders before links, so that a folder is listed by the path with the fewest links.
         is_link = not folders
         parent = links.popleft() if is_link else folders.popleft()
         try:
@@ -163,7 +163,7 @@ def _contains_itself(link: Path) -> bool:
 
 
 def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") -> None:
-    """Warn about the skipped paths of a folder: number and examples for each reason.
+    """Warn about the skipped paths of a folder, with their number and examples for each reason.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") 
 
 def _summarize(by_reason: dict[str, list[PurePath]]) -> Iterator[str]:
     for reason, paths in by_reason.items():
-        # Hidden files are usually of one name in many folders.
+        # Many folders have hidden files of the same name, so list each name once.
         names = list(dict.fromkeys(p.name if reason == SYSTEM else p.as_posix() for p in paths))
         more = ", …" if len(names) > _MAX_NAMES else ""
         yield f"{len(paths)} × {reason} ({', '.join(names[:_MAX_NAMES])}{more})"

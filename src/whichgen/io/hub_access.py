@@ -1,6 +1,6 @@
-"""Decide quickly whether the Hugging Face hub can be reached.
+"""Check quickly whether the Hugging Face hub can be reached.
 
-The hub's client retries each failed connection five times, which takes half a minute.
+Otherwise, the hub's client retries each failed connection five times, which takes half a minute.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from threading import Thread
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-#: Time limit for a connection, in seconds, including the look-up of the host's address.
+#: Time limit for a connection in seconds, including the address lookup.
 CONNECT_SECONDS = 2.0
 
 
 @contextmanager
 def hub_access() -> Iterator[str]:
-    """Use the hub's cache only in the ``with`` block if the hub can't be reached.
+    """In the ``with`` block, use only the hub's local cache if the hub can't be reached.
 
     Yields
     ------
     str
-        Why the hub is not used; empty if it can be reached.
+        Reason why only the cache is used; empty if the hub can be reached.
     """
     from huggingface_hub import constants
 
@@ -45,18 +45,18 @@ def can_connect(url: str, seconds: float = CONNECT_SECONDS) -> bool:
     proxy = getproxies().get(address.scheme)
     if proxy and not proxy_bypass(address.netloc):
         address = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    connected = []
+    connections = []
 
     def connect() -> None:
         try:
             port = address.port or (80 if address.scheme == "http" else 443)
             socket.create_connection((str(address.hostname), port), seconds).close()
-            connected.append(True)
+            connections.append(True)
         except (OSError, ValueError):
             pass  # not reachable, or no valid address
 
-    # In a thread, because the look-up of an address has no time limit.
+    # Use a thread, because the address lookup has no time limit.
     thread = Thread(target=connect, daemon=True)
     thread.start()
     thread.join(seconds)
-    return bool(connected)
+    return bool(connections)

@@ -62,9 +62,9 @@ class Storage:
     ) -> list[str] | None:
         """List the files in a folder and its subfolders that have one of the suffixes.
 
-        Hidden and system files are omitted, and a warning says what ``describe_others`` says of the
-        files without one of the suffixes (:func:`~whichgen.io.folder_listing.list_files`). If
-        ``path`` is a file, only this file is listed, whatever its name.
+        Hidden and system files are omitted. A warning lists the files without one of the suffixes,
+        described by ``describe_others`` (:func:`~whichgen.io.folder_listing.list_files`). If
+        ``path`` is a file, only this file is listed, whatever its suffix.
 
         Returns
         -------
@@ -89,9 +89,9 @@ class Storage:
                 return [path] if info.type == pafs.FileType.File else None
             entries = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
         except OSError as error:
-            at = f" at {self.endpoint}" if self.endpoint else ""
+            location = f" at {self.endpoint}" if self.endpoint else ""
             raise DataError(
-                f"{self.url(path)}{at} can't be listed ({error}). {_HELP[self.scheme]}"
+                f"{self.url(path)}{location} can't be listed ({error}). {_HELP[self.scheme]}"
             ) from None
         names = {
             PurePosixPath(entry.path).relative_to(path): entry.path

@@ -75,9 +75,8 @@ def get_timestamp() -> str:
 def hash_parts(parts: Iterable[str | bytes]) -> str:
     """Return the 128-bit BLAKE2b digest of strings (as UTF-8) or bytes: 32 hexadecimal digits.
 
-    Strings may contain file names that are not UTF-8.
-
-    The length of each part is hashed, too: ("ab",) and ("a", "b") have different digests.
+    Strings may contain file names that are not UTF-8. The length of each part is hashed, too, so
+    that ("ab",) and ("a", "b") have different digests.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

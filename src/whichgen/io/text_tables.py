@@ -1,7 +1,7 @@
-"""Read tables that people write with a spreadsheet, an editor or a script, and write tables.
+"""Read tables from spreadsheets, editors or scripts, and write tables.
 
-One reader for all of them: columns are separated by tabs, semicolons or commas; cells may be
-quoted; lines end with LF, CRLF or CR. Empty lines are skipped.
+Columns are separated by tabs, semicolons or commas; cells may be quoted; lines end with LF, CRLF or
+CR. Empty lines are skipped.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _DELIMITERS = ("\t", ";", ",")
 #: A control character for tables of one column.
 _NO_DELIMITER = "\x1f"
 
-#: First line with which some programs tell Excel the separator.
+#: First line of a CSV file that specifies the separator for Excel.
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
 
 # Not splitlines(): file names may contain Unicode line breaks (U+2028).
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
-#: Number of characters and rows that are looked at to find the separator.
+#: Number of characters and rows that are examined to find the separator.
 _SAMPLE_CHARACTERS, _SAMPLE_ROWS = 100_000, 50
 
 
@@ -45,9 +45,9 @@ class Row:
     Parameters
     ----------
     line
-        Number of its last line in the file, counted from 1.
+        Number of the row's last line in the file, counted from 1.
     cells
-        The cells without empty ones at the end.
+        Cells, without trailing empty cells.
     delimiter
         Character that separates the columns of the table.
     """
@@ -89,7 +89,7 @@ def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
     """Parse the rows of a table, including comments and a header, if any (:func:`read_rows`)."""
     separator = _SEPARATOR_LINE.match(text)
     if separator:
-        # Only the line is skipped, so that the numbers of the others stay.
+        # Replace the line by an empty line, so that line numbers do not change.
         delimiter, text = separator[1], "\n" + text[separator.end() :]
     else:
         delimiter = _find_delimiter(text[:_SAMPLE_CHARACTERS], prefers_comma)
@@ -104,9 +104,9 @@ def parse_lines(text: str) -> list[str]:
 def read_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
     """Yield line number and both values of each row of a table of two columns.
 
-    Blanks around values are removed. Comments (``#``) are skipped. The first row is a header if it
-    contains the name of the second column; the columns may then be in any order, and the first
-    value is in the column of its name or else in the first other column.
+    Surrounding blanks and comments (``#``) are removed. If the first row contains the name of the
+    second column, it is a header, and the columns may be in any order. If the header does not
+    contain the name of the first column, the first value is in the leftmost other column.
 
     Parameters
     ----------
@@ -129,23 +129,23 @@ def read_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple
         index = names.index(second)
         indices = (names.index(first) if first in names else int(index == 0), index)
     for row in rows[has_header:]:
-        left, right = (row.cell(i).strip() for i in indices)
+        first_value, second_value = (row.cell(i).strip() for i in indices)
         n_values = sum(bool(cell.strip()) for cell in row.cells)
-        if not left or not right or (n_values > 2 and not has_header):
+        if not first_value or not second_value or (n_values > 2 and not has_header):
             raise DataError(
                 f"{file}, line {row.line}: expected `{first}<TAB>{second}`, got "
                 f"{' '.join(row.cells)[:120]!r}. Separate {first} and {second} by one tab."
             )
-        yield row.line, left, right
+        yield row.line, first_value, second_value
 
 
 def normalize_header(cell: str) -> str:
-    """Return the name of a column in lower case, with underscores: ``Image Path`` → image_path."""
+    """Convert a column name to lower case with underscores: ``Image Path`` → ``image_path``."""
     return re.sub(r"[\s_-]+", "_", cell.strip().lstrip("#").strip().casefold())
 
 
 def format_rows(rows: Iterable[Sequence[str]]) -> str:
-    """Format rows as a table with tabs; only cells that need it are quoted."""
+    """Format rows as a tab-separated table; cells are quoted only if necessary."""
     return "".join("\t".join(map(quote_cell, row)) + "\n" for row in rows)
 
 
@@ -161,7 +161,7 @@ def _split(text: str, delimiter: str) -> Iterator[Row]:
     lines = ((i, line.split(delimiter)) for i, line in enumerate(_LINE_END.split(text), start=1))
     if '"' in text:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        # On an error, the quotes are part of the cells.
+        # If the quotes are invalid, treat them as part of the cells.
         with contextlib.suppress(csv.Error):
             lines = [(reader.line_num, cells) for cells in reader]
     for number, cells in lines:
@@ -171,7 +171,7 @@ def _split(text: str, delimiter: str) -> Iterator[Row]:
 
 
 def _find_delimiter(text: str, prefers_comma: bool) -> str:
-    """Return the separator that gives rows of equal length, or else of at least two cells."""
+    """Return the separator that results in rows of equal length or of at least two cells."""
     candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
     widths = {}
     if len(text) == _SAMPLE_CHARACTERS:

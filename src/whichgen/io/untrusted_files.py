@@ -10,13 +10,13 @@ from pathlib import Path
 
 from whichgen.errors import DataError
 
-#: Largest size in bytes of a text file; a million annotation lines take a tenth of it.
+#: Maximum size in bytes of a text file. A million annotation lines take about a tenth of this size.
 MAX_TEXT_BYTES = 2**30
 
-#: Number of bytes that are looked at to find the encoding of a text file.
+#: Number of bytes that are examined to find the encoding of a text file.
 _SAMPLE_BYTES = 1000
 
-#: Smallest share of high bytes that are zero in UTF-16 without a byte-order mark.
+#: Minimum fraction of zeros among the high bytes of UTF-16 without a byte-order mark.
 _ZERO_SHARE = 0.6
 
 #: First bytes of a ZIP archive, such as a workbook of Excel.
@@ -51,7 +51,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", str(path))
-        return stream.read(status.st_size)  # ignore what is appended meanwhile
+        return stream.read(status.st_size)  # ignore data that is appended meanwhile
 
 
 def read_text_file(

@@ -1,7 +1,7 @@
 """Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
 
-Messages of :class:`~whichgen.errors.FitError` in this module do not name the folder or what to do;
-:func:`whichgen.models.saved_model.load_model` adds both.
+:func:`whichgen.models.saved_model.load_model` adds the folder and advice to the messages of
+:class:`~whichgen.errors.FitError` in this module.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
     valid = (
         content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
     )
-    # Each size is checked, too: the sum of very large integers can overflow to the right value.
+    # Check each size, because the sum of very large integers can overflow to the correct value.
     if not valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
         raise FitError("the thumbnail sizes do not add up to the length of the thumbnail array")
     ends = np.cumsum(sizes).tolist()
@@ -103,7 +103,7 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
         raise _mismatch(f"exemplars have {n_features} features, but the encoder has {width}")
-    for n in (1, 2):  # arrays that accept both batch sizes accept any
+    for n in (1, 2):  # arrays that work with both batch sizes work with any batch size
         predict_checked(model, np.zeros((n, width), dtype=np.float32))
 
 
@@ -134,7 +134,7 @@ def predict_checked(
         output = model.head.forward(features)
         probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # Arrays of wrong shapes raise whatever NumPy, SciPy or faiss raises for them.
+        # NumPy, SciPy and faiss raise several types for arrays of wrong shapes.
         raise _mismatch(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):

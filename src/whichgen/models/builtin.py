@@ -1,4 +1,4 @@
-"""The model that ships with whichgen; ``make starter`` trains it."""
+"""Model that is bundled with whichgen; ``make starter`` trains it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
 from whichgen.models.signatures import CHECKSUMS_FILE, SIGNATURE_FILE
 
-# Nothing else is downloaded from a repository.
+# Files of a repository that are downloaded.
 _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE]
 
 

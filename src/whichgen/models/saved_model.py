@@ -67,7 +67,7 @@ class _Enrollment(BaseModel):
 
 
 class _RunMetadata(BaseModel):
-    # Everything else is for people to read; the program reads only these fields.
+    # The program reads only these fields; all other fields are for people.
     model_config = ConfigDict(extra="allow")
     config: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
@@ -133,8 +133,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
         }
         | {f"exemplars.{name}": array for name, array in exemplars.items()}
     )
-    # safetensors writes memory in its physical order: Fortran-ordered arrays (scikit-learn's
-    # weights) would come back permuted.
+    # safetensors writes arrays in memory order, so that Fortran-ordered arrays, such as
+    # scikit-learn's weights, would be loaded with permuted values.
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     description = _Description(
         **{key: value for key, value in vars(model).items() if key in _Description.model_fields},
@@ -147,7 +147,7 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
         temporary.write_bytes(data)
     write_text(folder / CARD_FILE, model_card(model, name or str(folder)))
     write_checksums(folder, {DESCRIPTION_FILE: text.encode()})
-    # Last: a folder with a description is complete.
+    # Write the description last, so that a folder that contains it is complete.
     write_text(folder / DESCRIPTION_FILE, text)
     return folder
 
@@ -209,8 +209,8 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     ('real', 'dalle2', 'midjourney')
     """
     folder = find_model_folder(Path(path))
-    if required := key or os.environ.get(KEY_VARIABLE):
-        verify_signature(folder, Path(required))
+    if public_key := key or os.environ.get(KEY_VARIABLE):
+        verify_signature(folder, Path(public_key))
     try:
         text = _read(folder, DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
         version = _Format.model_validate_json(text).format
@@ -222,26 +222,30 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
         description = _Description.model_validate_json(text)
         data = _read(folder, HEAD_FILE, _MAX_ARRAY_BYTES)
         if hashlib.sha256(data).hexdigest() != description.head_digest:
-            raise _damaged(folder, f"{HEAD_FILE} does not match its digest in {DESCRIPTION_FILE}")
+            raise _damaged_model_error(
+                folder, f"{HEAD_FILE} does not match its digest in {DESCRIPTION_FILE}"
+            )
         return _restore(description, load(data))
     except ValidationError as error:
         details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         reason = "; ".join(detail.removeprefix(": ") for detail in details)
-        raise _damaged(folder, f"{DESCRIPTION_FILE}: {reason}") from None
+        raise _damaged_model_error(folder, f"{DESCRIPTION_FILE}: {reason}") from None
     except KeyError as error:
-        raise _damaged(folder, f"{HEAD_FILE} has no {error}") from None
+        raise _damaged_model_error(folder, f"{HEAD_FILE} has no {error}") from None
     except (SafetensorError, FitError) as error:
-        raise _damaged(folder, str(error)) from None
+        raise _damaged_model_error(folder, str(error)) from None
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        # Arrays whose dtypes and shapes are not those of a head or a score.
-        raise _damaged(folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}") from None
+        # Arrays with wrong dtypes or shapes for a head or a score.
+        raise _damaged_model_error(
+            folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def _read(folder: Path, name: str, max_bytes: int) -> bytes:
     try:
         return read_regular_file(folder / name, max_bytes)
     except OSError as error:
-        raise _damaged(folder, f"{name} can't be read ({error.strerror})") from None
+        raise _damaged_model_error(folder, f"{name} can't be read ({error.strerror})") from None
 
 
 def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> OriginModel:
@@ -294,7 +298,7 @@ def _check_description(description: _Description) -> None:
         raise FitError(f"blocks must be from 0 to {n_blocks - 1}, not {list(description.blocks)}")
 
 
-def _damaged(folder: Path, reason: str) -> ModelFileError:
+def _damaged_model_error(folder: Path, reason: str) -> ModelFileError:
     return ModelFileError(
         f"{folder} is damaged: {reason.rstrip('.')}. Copy the folder again, or fit the model again."
     )

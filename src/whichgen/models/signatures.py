@@ -94,18 +94,18 @@ def verify_signature(folder: Path, key: Path) -> None:
     config.set_hashing_config(hash_config)
     try:
         config.use_elliptic_key_verifier(public_key=key)
-    except Exception as error:  # a key file can hold anything
+    except Exception as error:  # an invalid key file can cause any exception
         raise ModelFileError(
             f"{key} can't be used as a public key ({error}). Use a PEM file with a key on the "
             "curve P-256, P-384 or P-521."
         ) from error
     if not (folder / SIGNATURE_FILE).is_file():
-        raise _rejected(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
+        raise _signature_error(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
     try:
         config.verify(folder, folder / SIGNATURE_FILE)
-    except Exception as error:  # an untrusted signature can fail in any way
+    except Exception as error:  # an untrusted signature can cause any exception
         reason = f"its signature is not valid ({first_line(error)})"
-        raise _rejected(folder, key, reason) from error
+        raise _signature_error(folder, key, reason) from error
 
 
 def sha256_of_file(file: Path) -> str:
@@ -117,7 +117,7 @@ def sha256_of_file(file: Path) -> str:
 def _file_digests(folder: Path) -> dict[str, str]:
     """Map the path of each file, relative to ``folder``, to its SHA-256 (64 hex digits).
 
-    ``SHA256SUMS``, ``model.sig`` and temporary files are left out.
+    ``SHA256SUMS``, ``model.sig`` and temporary files are omitted.
     """
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {
@@ -129,7 +129,7 @@ def _file_digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _rejected(folder: Path, key: Path, reason: str) -> ModelFileError:
+def _signature_error(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
         f"{folder} is rejected: {reason}. It must be signed with the private key of {key}. Get "
         "it from a trusted source or, if it is yours, sign it with `python -m model_signing`."

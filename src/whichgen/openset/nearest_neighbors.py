@@ -71,6 +71,6 @@ class NearestNeighbors(OpenSetScore):
         """Compute the negative distance to the k-th nearest exemplar: float64 array (n,), ≤ 0."""
         z = normalize_rows(output.embedding)
         _, rows = self.index.search(z, self.k)
-        # Computed again because faiss's distances are inexact near 0, more so in large batches.
+        # Compute the distance again, because faiss's distances near 0 are inexact.
         kth = self.exemplars[rows[:, -1]]
         return np.asarray(-np.linalg.norm(z.astype(np.float64) - kth, axis=1))

@@ -32,10 +32,10 @@ from whichgen.heads.base import HeadOutput
 from whichgen.heads.softmax import logsumexp
 from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, select_correct
 
-# Maximum fraction of the images in a tail; the paper's 20 images were of about a thousand.
+# Maximum fraction of an origin's images in its tail. In the paper, it is 20 of about 1000 images.
 _TAIL_FRACTION = 0.1
 
-# With fewer distances, or a smaller relative range, F_j would be a step function.
+# Minimum number of distances and minimum relative range; otherwise, F_j would be a step function.
 _MIN_TAIL = 5
 _MIN_RANGE = 1e-3
 
@@ -66,8 +66,8 @@ class OpenMax(OpenSetScore):
     ) -> Self:
         """Compute the means and fit the Weibull distributions; see :meth:`OpenSetScore.fit`.
 
-        The default ``tail`` and ``alpha`` are the paper's. An origin with too few images for its
-        own tail uses the distribution fitted to the tail of all origins together.
+        The defaults of ``tail`` and ``alpha`` are from the paper. If an origin has too few images
+        for a tail, the distribution fitted to the tail of all origins together is used.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float
         return None
     from scipy.stats import weibull_min
 
-    # scipy's search starts well at scale 1.
+    # SciPy's optimizer converges reliably if the scale is about 1.
     shape, _, scale = weibull_min.fit(largest / largest[-1], floc=0)
     return float(shape), float(scale * largest[-1])
 

@@ -10,8 +10,8 @@ import numpy as np
 from whichgen.defaults import TPR
 from whichgen.errors import FitError
 
-# Relative margin between the threshold and the lowest score above it. Floating-point sums depend on
-# the batch; an image's answer must not.
+# Relative margin between the threshold and the lowest accepted score. It prevents rounding errors,
+# which depend on the batch, from changing the prediction.
 _ROUNDING = 1e-6
 
 
@@ -39,7 +39,8 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
         raise FitError(f"the true-positive rate must be above 0 and at most 1, got {tpr}.")
     if len(known_scores) == 0:
         raise FitError(
-            "no known validation images to choose the threshold on. Enlarge the validation set."
+            "the threshold can't be selected, because there are no validation images of known "
+            "origins. Enlarge the validation set."
         )
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
     lowest = float(descending[_count_accepted(len(descending), tpr) - 1])
@@ -84,8 +85,8 @@ def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: f
     """
     if len(scores) == 0:
         raise FitError(
-            "no held-out image is attributed to a generator, so there is no precision to choose a "
-            "threshold on. Add images."
+            "the threshold can't be selected by precision, because no held-out image is attributed "
+            "to a generator. Add images."
         )
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]

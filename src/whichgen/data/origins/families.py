@@ -1,9 +1,9 @@
 """Assign generators to families: all versions of one product, or all networks of one technique.
 
-The families of products are in the table ``families.tsv`` beside this file: FLUX.1 dev and schnell
-are both FLUX.1. Users extend it with a file of the same format. Other networks, such as those of
-research papers, belong to the family of their technique: GAN, diffusion, autoregressive, flow or
-VAE. A generator without either is its own family.
+The families of products are listed in the file ``families.tsv`` in this folder: FLUX.1 dev and
+schnell are both FLUX.1. Users can add a file of the same format. Networks that are not products,
+such as those of research papers, belong to the family of their technique: GAN, diffusion,
+autoregressive, flow or VAE. If neither is known, the generator is its own family.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from whichgen.data.origins.generator_names import (
     read_name_table,
 )
 
-#: Techniques in the order in which they are tried, with name parts of their networks. A part of at
-#: most four letters must be a whole word of the name, except ``gan``, which ends many names.
+#: Maps each technique to words in the names of its networks, in the order of the search. A word of
+#: at most four letters must be a whole word of the name, except ``gan``, which ends many names.
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "diffusion": (
         *("diffusion", "glide", "glid3", "wukong", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm"),
@@ -43,8 +43,8 @@ def assign_families(
 ) -> dict[str, str]:
     """Return a dictionary from each origin except ``real`` to its family.
 
-    If the family of an origin is a product without another origin here, and differs from it only in
-    spelling, the origin is its own family: ``midjourney``, but ``flux_1_dev`` → ``FLUX.1``.
+    If an origin is the only one of a product and differs from the product's name only in spelling,
+    the origin is its own family: ``midjourney`` → ``midjourney``, but ``flux_1_dev`` → ``FLUX.1``.
 
     Parameters
     ----------
@@ -88,8 +88,9 @@ def read_families(file: Path) -> dict[str, str]:
     Parameters
     ----------
     file
-        An origin stands for itself in any spelling, or for all names that begin with it if it ends
-        with an asterisk (see :func:`whichgen.data.origins.generator_names.parse_name_table`).
+        File of origins and families. Origins match in any spelling; an origin that ends with an
+        asterisk matches all names that begin with it (see
+        :func:`whichgen.data.origins.generator_names.parse_name_table`).
 
     Returns
     -------
@@ -105,5 +106,5 @@ def read_families(file: Path) -> dict[str, str]:
 
 
 def _is_respelled(origin: str, family: str) -> bool:
-    """Return whether the family is a product, and differs from the origin only in spelling."""
+    """Return whether the family is a product that differs from the origin only in spelling."""
     return family not in TECHNIQUES and normalize_name(origin) == normalize_name(family)

@@ -1,4 +1,4 @@
-"""Compare names of generators: one generator is spelled in many ways, and has many versions."""
+"""Compare generator names, which have many spellings and versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whichgen.errors import DataError
 from whichgen.io.text_tables import read_pairs
 from whichgen.io.untrusted_files import read_text_file
 
-#: Makers that may precede the name of a generator.
+#: Names of companies that may precede the name of a generator.
 _MAKERS = (
     *("openai", "google", "googledeepmind", "adobe", "stabilityai", "blackforestlabs", "bfl"),
     *("baidu", "bytedance", "alibaba", "tencent", "microsoft", "nvidia", "xai", "meta", "briaai"),
@@ -21,15 +21,16 @@ _MAKERS = (
 )
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
-#: Largest number of characters of a name.
+#: Maximum number of characters of a name.
 _MAX_NAME = 200
 
 
 def normalize_name(name: str) -> str:
-    """Return a name without its maker and without differences in spelling.
+    """Return a name without its maker and in a normalized spelling.
 
-    Letters are lower case; spaces and punctuation are dropped, except between two numbers, and so
-    is a trailing ``.0`` of a version: ``OpenAI gpt-image-2`` and ``GPT image 2.0`` → ``gptimage2``.
+    Letters are converted to lower case. Spaces, punctuation (except between two numbers) and a
+    trailing ``.0`` of a version are removed: ``OpenAI gpt-image-2`` and ``GPT image 2.0`` become
+    ``gptimage2``.
     """
     text = unicodedata.normalize("NFKC", name[:_MAX_NAME]).casefold()
     words = _WORD.findall(text)
@@ -41,16 +42,16 @@ def normalize_name(name: str) -> str:
         parts.append(f".{word}" if is_between else word)
     key = "".join(parts)
     maker = next((m for m in _MAKERS if key.startswith(m) and len(key) > len(m)), "")
-    # "Meta AI" and "xAI" are names, too.
-    rest = key[len(maker) :]
-    return key if rest in ("", "ai") else rest
+    # "Meta AI" and "xAI" are generators, so their makers are not removed.
+    product = key[len(maker) :]
+    return key if product in ("", "ai") else product
 
 
 def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str, str]:
-    """Parse a table of two columns, names of generators and what they stand for.
+    """Parse a table with two columns: generator names and values.
 
-    A name stands for itself in any spelling (:func:`normalize_name`) or, if it ends with an
-    asterisk, for all names that begin with it.
+    Names match in any spelling (:func:`normalize_name`). A name that ends with an asterisk matches
+    all names that begin with it.
 
     Parameters
     ----------
@@ -74,26 +75,26 @@ def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str
         key = make_key(name)
         if not key:
             raise DataError(
-                f"{file}, line {number}: the name {name[:120]!r} has no letter and no digit. "
-                "Correct or remove it."
+                f"{file}, line {number}: the name {name[:120]!r} has no letters or digits. "
+                "Correct or remove the line."
             )
         if table.setdefault(key, value) != value:
             raise DataError(
-                f"{file}, line {number}: {name[:120]} stands for both {table[key][:120]} and "
-                f"{value[:120]}. Remove one line."
+                f"{file}, line {number}: {name[:120]} has two different values, "
+                f"{table[key][:120]} and {value[:120]}. Remove one of the lines."
             )
     return table
 
 
 def read_name_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str, str]:
-    """Read a table of names that a user wrote.
+    """Read a table of names from a user's file.
 
     Parameters
     ----------
     file
         The table (see :func:`parse_name_table`).
     kind, columns
-        What the table lists, such as ``families``, and the names of its columns, for messages.
+        Content of the table, such as ``families``, and names of its columns, for error messages.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def read_name_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str
 
 @cache
 def load_name_table(package: str, file: str, columns: tuple[str, str]) -> Mapping[str, str]:
-    """Load a table of names that ships with a package of whichgen."""
+    """Load a table of names that is bundled with whichgen."""
     text = files(package).joinpath(file).read_text(encoding="utf-8")
     return parse_name_table(text, file, columns)
 
@@ -130,8 +131,8 @@ def look_up_name(name: str, table: Mapping[str, str]) -> str:
     name
         Name of a generator.
     table
-        Maps keys (:func:`make_key`) to values. Of several matching keys, the one without an
-        asterisk or else the longest one counts.
+        Maps keys (:func:`make_key`) to values. If several keys match, the key without an asterisk
+        is used, otherwise the longest key.
     """
     key = normalize_name(name)
     if key in table:

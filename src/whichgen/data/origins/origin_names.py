@@ -1,8 +1,7 @@
-"""Rules for the names of origins, checked before any work.
+"""Validate the names of origins.
 
-A name becomes the name of a folder, a column, a class of a saved model and a label in an annotation
-file, and is part of comma-separated lists. Every name that these rules accept can be saved and read
-again in all of them.
+The names are used as names of folders and columns, as classes of saved models, as labels in
+annotation files, and in comma-separated lists. Valid names can be saved and loaded in all of these.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ from collections.abc import Collection, Iterable
 from whichgen.constants import SYNTHETIC, UNKNOWN
 from whichgen.errors import DataError
 
-#: Answers that are not origins, and so can't be the name of one.
+#: Predictions that can't be names of origins.
 RESERVED = frozenset({UNKNOWN, SYNTHETIC})
 
-#: Maximum length of a name in UTF-8. Folders named after an origin add a few letters.
+#: Maximum length of a name in UTF-8. Folder names, which are limited to 255 bytes, add a suffix.
 MAX_NAME_BYTES = 200
 
-#: Characters with a meaning in lists and paths.
+#: Characters with a special meaning in lists and paths.
 _SEPARATORS = {",": "a comma", "/": "a slash", "\\": "a backslash"}
 
 #: Unicode categories of control characters, surrogates (from file names that are not UTF-8) and
 #: line breaks.
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
-#: Invisible characters that are part of emoji and of words; other invisible ones are refused.
+#: Invisible characters that are allowed because they occur in emoji and in words.
 _JOINERS = "\u200c\u200d"
 
 
@@ -38,7 +37,7 @@ def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = R
     names
         Names of all origins.
     reserved
-        Names that are refused in any case; in lower case.
+        Names that are not allowed, in lower case. The comparison is case-insensitive.
 
     Raises
     ------
@@ -49,17 +48,17 @@ def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = R
     first: dict[str, str] = {}
     for name in names:
         if name.casefold() in reserved:
-            reason = f"{name.casefold()} is an answer of its own. Use the name of the generator"
+            reason = f"{name.casefold()} is a reserved name. Use the name of the generator"
         else:
             reason = _explain_invalid(name)
         if reason:
             raise DataError(f"{name!r} is not a valid origin name: {reason}.")
         other = first.setdefault(fold_name(name), name)
         if other != name:
-            how = "upper and lower case" if _compose(name) != _compose(other) else "Unicode form"
+            aspect = "upper and lower case" if _compose(name) != _compose(other) else "Unicode form"
             raise DataError(
-                f"the origins {other!a} and {name!a} differ only in {how}. Rename one of them, or "
-                "put their images into one folder."
+                f"the origins {other!a} and {name!a} differ only in {aspect}. Rename one of them, "
+                "or put their images into one folder."
             )
 
 
@@ -70,13 +69,13 @@ def _explain_invalid(name: str) -> str:
     if name != name.strip():
         return "it begins or ends with white space. Remove the white space"
     if name in (".", ".."):
-        return "it means a folder. Use the name of the generator"
+        return "it is a relative path. Use the name of the generator"
     for character in name:
         if character in _SEPARATORS:
             return f"it contains {_SEPARATORS[character]}. Use - or _ instead"
         category = unicodedata.category(character)
         if category in _CONTROL or (category == "Cf" and character not in _JOINERS):
-            return f"it contains the invisible character {character!a}. Rename it"
+            return f"it contains the invisible character {character!a}. Remove the character"
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"it has more than {MAX_NAME_BYTES} bytes. Use a shorter name"
     return ""

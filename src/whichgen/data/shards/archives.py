@@ -1,6 +1,6 @@
 """Read images from WebDataset tar files and from Parquet files with a column of encoded images.
 
-Archives are untrusted: nothing is extracted to disk, member names are never opened as paths, and
+Archives are untrusted: nothing is extracted to disk, member names are not used as paths, and
 members that are too large or not regular files are not read.
 """
 
@@ -22,13 +22,13 @@ from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
 from whichgen.option_names import name_option
 
-#: The name of an image in its archive, and its content or the reason why it can't be read.
+#: Name of an image in its archive, and its content (bytes) or an error message (str).
 Member = tuple[str, bytes | str]
 
-#: What a damaged archive raises; ValueError, as tarfile parses numbers and names without checks.
+#: Exceptions that damaged archives raise. ValueError is raised by tarfile for invalid numbers.
 ARCHIVE_ERRORS = (tarfile.TarError, pa.ArrowException, OSError, ValueError, EOFError)
 
-#: Largest size in bytes of a member's name and attributes; tarfile itself has no limit.
+#: Maximum size in bytes of a member's name and attributes; tarfile has no limit.
 _MAX_HEADER = 1 << 20
 _HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -38,16 +38,16 @@ _HEADER_TYPES = (
 #: Preferred names of the image column if several columns hold bytes.
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content")
 
-#: Rows decoded from Parquet at a time; their bytes are in memory together.
+#: Number of Parquet rows that are decoded at a time and in memory together.
 _BATCH_ROWS = 16
 
 
 class _TarStream(io.RawIOBase):
     """Binary stream that raises :class:`tarfile.ReadError` at the end of the file.
 
-    A complete tar file ends with blocks of zeros, at which tarfile stops; it reaches the end of the
-    file only if the file is truncated. Without the error, tarfile would read empty bytes again and
-    again, up to the size of the member.
+    A complete tar file ends with blocks of zeros, at which tarfile stops. It reaches the end of the
+    file only if the file is truncated. Without the error, tarfile would then read empty bytes in a
+    loop that is as long as the member is large.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -72,7 +72,7 @@ class _TarMember(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # two blocks of zeros end a complete archive
+            raise  # the regular end of an archive: two blocks of zeros
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}") from None
         if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
@@ -100,7 +100,7 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     occurrences: Counter[str] = Counter()
     with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
         for member in archive:
-            archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
+            archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all members
             suffix = PurePosixPath(member.name).suffix.lower()
             if not _is_visible(member) or not (suffix in IMAGE_SUFFIXES or is_unread_image(suffix)):
                 continue
@@ -110,18 +110,18 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
             if suffix not in IMAGE_SUFFIXES:
                 yield name, describe_suffix(suffix)
             elif member.size > MAX_IMAGE_BYTES:
-                yield name, _too_large(member.size)
+                yield name, _size_error_message(member.size)
             elif content := archive.extractfile(member):
                 yield name, content.read()
 
 
-def _too_large(size: int) -> str:
-    """Return the error message for an image of ``size`` bytes, which exceeds the limit."""
+def _size_error_message(size: int) -> str:
+    """Return the error message for an image whose size in bytes exceeds the limit."""
     return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
 
 
 def _is_visible(member: tarfile.TarInfo) -> bool:
-    """Return whether a member is a regular file, and not hidden or of a system."""
+    """Return whether a member is a regular file and not a hidden or system file."""
     is_regular = member.isreg() and not member.issparse()
     return is_regular and not is_system_path(PurePosixPath(member.name))
 
@@ -134,7 +134,7 @@ def open_parquet(stream: Any) -> pq.ParquetFile:
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     """Return the path of the column that contains the encoded images.
 
-    A column is called binary if its values are bytes, or structs with a field ``bytes``.
+    A column is binary if its values are bytes, or structs with a field ``bytes``.
 
     Parameters
     ----------
@@ -170,13 +170,13 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     names = ", ".join(candidates)
     if column and column not in candidates:
         raise DataError(f"{name} has no binary column {column!r}. Choose from {names}.")
-    usual = [c for c in _IMAGE_COLUMNS if c in candidates]
-    if not column and not usual and len(candidates) != 1:
+    preferred = [c for c in _IMAGE_COLUMNS if c in candidates]
+    if not column and not preferred and len(candidates) != 1:
         raise DataError(
             f"{name} has several binary columns: {names}. Choose the image column with "
             f"{name_option('--column')}."
         )
-    return candidates[column or (usual[0] if usual else next(iter(candidates)))]
+    return candidates[column or (preferred[0] if preferred else next(iter(candidates)))]
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -184,7 +184,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
-    """Yield the name and content of each image in the given row groups of a Parquet file.
+    """Yield the name and content of each image in some row groups of a Parquet file.
 
     The name of an image is its row number in the file, counted from 0. If a row has no image or its
     image has more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES` bytes, an error
@@ -211,11 +211,11 @@ def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -
     for batch in batches:
         (values,) = batch.columns
         if pa.types.is_struct(values.type):
-            (values,) = values.flatten()  # null where the struct is
+            (values,) = values.flatten()  # a null struct becomes a null value
         for value in values:
             content = value.as_py() or b""
             if len(content) > MAX_IMAGE_BYTES:
-                yield str(row), _too_large(len(content))
+                yield str(row), _size_error_message(len(content))
             else:
                 yield str(row), content or "the row has no image data"
             row += 1

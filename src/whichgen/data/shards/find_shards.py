@@ -1,7 +1,7 @@
 """Divide collections of image files, tar files and Parquet files into shards.
 
-:func:`find_shards` returns the shards of a collection. Each can be read independently of the
-others: a process or cluster worker reads one shard at a time, image by image.
+:func:`find_shards` returns the shards of a collection. A process or cluster worker reads one shard
+at a time, image by image and independently of all other shards.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from whichgen.errors import DataError, ImageError
 from whichgen.io.file_names import show_name
 from whichgen.io.remote import Storage, parse_url
 
-#: Largest number of images per shard: worth a task, yet cheap to repeat.
+#: Maximum number of images per shard: enough for a task, but cheap to process again.
 MAX_SHARD_IMAGES = 512
 
-#: Number of shards to aim for, so that many workers stay busy to the end.
+#: Minimum number of shards for large collections, so that all workers stay busy until the end.
 _TARGET_SHARDS = 64
 
 
@@ -44,8 +44,8 @@ class Item:
     Parameters
     ----------
     name
-        Path or URL of the image; for an image in an archive, that of the archive followed by ``/``
-        and the name or row number of the image.
+        Path or URL of the image. For an image in an archive, the path or URL of the archive,
+        followed by ``/`` and the name or row number of the image.
     load
         Function that returns the content of the image file, or raises :class:`ImageError` if the
         image is unreadable. Call it at most once, from any thread.
@@ -128,8 +128,8 @@ class Archive:
             yield Item(archive, partial(_get_content, reason, archive))
 
 
-#: A part of a collection, made of plain values that can be sent to another machine. ``read`` yields
-#: the images, always in the same order; unreadable images are items, too.
+#: Part of a collection; can be pickled to send it to another machine. ``read`` yields all images,
+#: including unreadable ones, in a fixed order.
 Shard = Files | Archive
 
 
@@ -144,9 +144,9 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     ----------
     sources
         Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
-        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` stands for the files whose
-        paths are listed in the text file ``FILE``, one per line. A dataset string
-        (``GenImage:split=split1``) stands for the images of all splits of the dataset.
+        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` means all files whose paths
+        are listed in the text file ``FILE``, one per line. A dataset string
+        (``GenImage:split=split1``) means the images of all splits of the dataset.
     batch_size
         Number of images per forward pass. The number of image files per shard is a multiple of it,
         except in the last shard of each storage.
@@ -181,8 +181,8 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
 def count_images(shards: Sequence[Shard]) -> int | None:
     """Return the total number of images, or ``None`` if a shard's number of images is unknown."""
-    numbers = [shard.images for shard in shards if shard.images is not None]
-    return sum(numbers) if len(numbers) == len(shards) else None
+    counts = [shard.images for shard in shards if shard.images is not None]
+    return sum(counts) if len(counts) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:

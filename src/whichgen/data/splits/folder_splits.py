@@ -1,8 +1,8 @@
-"""Keep the splits that the folders of a dataset define, as far as related images allow it.
+"""Use the splits that the folders of a dataset define.
 
-If there are folders for train, val and test, each image stays in its split. If only train and val,
-or only train and test, have folders, the missing split is a part of val or of train. Images related
-to an image in an earlier split, such as near-duplicates, are left out.
+If there are folders for train, val and test, each image stays in its split. If the folder for test
+is missing, test is a part of val; if the folder for val is missing, val is a part of train. An
+image is omitted if a related image, such as a near-duplicate, is in an earlier split.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ _ORDER = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class FolderSplits:
-    """Splits that are possible for each component of related images.
+    """Allowed splits of each component of related images.
 
     Parameters
     ----------
-    allowed
-        Maps components to the splits in which their images may be; other components may be in any.
-    left_out
-        Indices of images that are in no split, because their component is in an earlier one.
+    allowed_splits
+        Maps components to the splits that their images can be assigned to. A component that is
+        missing can be assigned to any split.
+    omitted_indices
+        Indices of images that are omitted because their component is in an earlier split.
     """
 
-    allowed: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    left_out: frozenset[int] = frozenset()
+    allowed_splits: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    omitted_indices: frozenset[int] = frozenset()
 
 
 def keep_folder_splits(
@@ -42,25 +43,26 @@ def keep_folder_splits(
     splits: Mapping[Path, str],
     known: Collection[str],
 ) -> FolderSplits:
-    """Return the splits in which each component of related images may be.
+    """Return the splits that each component of related images can be assigned to.
 
     Parameters
     ----------
     samples
         n images.
     components
-        Component of each image; images of one component are not divided.
+        Component of each image. All images of a component are in the same split.
     splits
-        Maps the path of each image to the split of its folder: train, val, test or empty.
+        Maps the path of each image to the split of its folder: ``train``, ``val``, ``test`` or
+        empty.
     known
-        Known origins. Images of other origins that are in the folder train may be in val or test.
+        Known origins. Images of unknown origins in the folder train can be assigned to val or test.
     """
     present = {splits[sample.path] for sample in samples}
     members: dict[int, list[int]] = defaultdict(list)
     for i, component in enumerate(components):
         members[component].append(i)
-    allowed: dict[int, tuple[str, ...]] = {}
-    left_out: set[int] = set()
+    allowed_splits: dict[int, tuple[str, ...]] = {}
+    omitted_indices: set[int] = set()
     for component, indices in members.items():
         names = {splits[samples[i].path] for i in indices} - {""}
         if all(samples[i].origin not in known for i in indices):
@@ -69,9 +71,9 @@ def keep_folder_splits(
             continue
         first = next(split for split in _ORDER if split in names)
         following = _ORDER[_ORDER.index(first) + 1 :][:1]
-        allowed[component] = (first, *(split for split in following if split not in present))
-        left_out |= {i for i in indices if splits[samples[i].path] in names - {first}}
-    return FolderSplits(allowed, frozenset(left_out))
+        allowed_splits[component] = (first, *(s for s in following if s not in present))
+        omitted_indices |= {i for i in indices if splits[samples[i].path] in names - {first}}
+    return FolderSplits(allowed_splits, frozenset(omitted_indices))
 
 
 def check_folder_splits(
@@ -84,9 +86,9 @@ def check_folder_splits(
     DataError
         A known origin has images only in folders of val or test.
     """
-    trained = {sample.origin for sample in samples if splits[sample.path] in ("train", "")}
-    if missing := [origin for origin in known if origin not in trained]:
+    train_origins = {sample.origin for sample in samples if splits[sample.path] in ("train", "")}
+    if missing := [origin for origin in known if origin not in train_origins]:
         raise DataError(
-            f"{folder}: the folders of train have no images of {join_names(missing)}. If these are "
-            f"unknown origins, add {name_option('--unknown ' + ','.join(missing))}."
+            f"{folder}: the train folders have no images of {join_names(missing)}. Add images, or, "
+            f"if these are unknown origins, add {name_option('--unknown ' + ','.join(missing))}."
         )

@@ -18,8 +18,9 @@ training, validation and testing:
 If the dataset folder has folders for train and for val or test, step 2 and 3 choose only from the
 splits that :mod:`whichgen.data.splits.folder_splits` allows.
 
-Sources are few and large. If they are known, the components of step 2 are therefore assigned
-jointly, so that each origin is close to its fractions (:mod:`whichgen.data.splits.split_balance`).
+If the sources are known, there are few, large components. Therefore, the components of step 2 are
+assigned jointly, so that each origin is close to its fractions
+(:mod:`whichgen.data.splits.split_balance`).
 """
 
 from __future__ import annotations
@@ -61,14 +62,14 @@ class SplitOptions:
     unknown
         Origins to hold out from training.
     unknown_val
-        Unknown origins for validation; the others are for testing. If empty, a random half of the
-        unknown origins (rounded down) is for validation.
+        Unknown origins for validation; all other unknown origins are for testing. If empty, a
+        random half of the unknown origins (rounded down) is for validation.
     share_unknown
         Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
     fractions
         Fractions of the images of known origins in train, val and test; positive, with sum 1.
     seed
-        Random seed for choosing the unknown origins for validation and for ordering the components.
+        Random seed for selecting the unknown origins for validation and ordering the components.
     real
         Names of folders of photographs, in addition to ``real`` (see
         :mod:`whichgen.data.layouts.folder_layout`).
@@ -133,8 +134,8 @@ def split_folder(
 ) -> Dataset:
     """Split a folder of images into the five splits of a dataset, reproducibly.
 
-    Unreadable files and some images of unknown origins (see the module docstring) are omitted;
-    ``Dataset.notes`` reports their numbers.
+    Unreadable files and some images of unknown origins (see the module docstring) are omitted.
+    ``Dataset.notes`` contains their numbers.
 
     Parameters
     ----------
@@ -186,27 +187,29 @@ def split_folder(
     folder_splits = FolderSplits()
     if split_by_path:
         folder_splits = keep_folder_splits(samples, components.tolist(), split_by_path, known)
-    n_left_out = len(folder_splits.left_out)
+    n_omitted_related = len(folder_splits.omitted_indices)
     splits = _assign_splits(samples, components, known, options, folder_splits)
-    omitted = len(samples) - sum(len(split) for split in splits.values()) - n_left_out
+    n_omitted_unknown = (
+        len(samples) - sum(len(split) for split in splits.values()) - n_omitted_related
+    )
     notes = [*layout.notes, *check_origin_names(origins)]
     if layout.splits:
         notes.append(
-            "Folders of splits are ignored, because sources are not divided between splits"
+            "Folders of splits are ignored, because each source must be in a single split"
             if sources
             else "Each image stays in the split of its folder; the fractions apply only to splits "
             "without a folder"
         )
-    if n_left_out:
+    if n_omitted_related:
         notes.append(
-            f"{n_left_out} images left out: a near-duplicate or an image of their group is "
+            f"{n_omitted_related} images omitted: a near-duplicate or an image of their group is "
             "in the folder of an earlier split"
         )
     if errors:
         notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
-    if omitted:
+    if n_omitted_unknown:
         notes.append(
-            f"{omitted} images of unknown origins left out: their group"
+            f"{n_omitted_unknown} images of unknown origins omitted: their group"
             f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
             "is in a split that does not evaluate their generator"
         )
@@ -226,23 +229,24 @@ def _check_components(
 
     ``components[i]`` is the number of the component of ``samples[i]``.
     """
-    of_origin: dict[str, Counter[int]] = defaultdict(Counter)
+    counts_by_origin: dict[str, Counter[int]] = defaultdict(Counter)
     for sample, component in zip(samples, components, strict=True):
-        of_origin[sample.origin][component] += 1
+        counts_by_origin[sample.origin][component] += 1
     for origin in known:
-        images, sets = of_origin[origin].total(), len(of_origin[origin])
-        if images >= len(_KNOWN_SPLITS) > sets:
+        n_images, n_sets = counts_by_origin[origin].total(), len(counts_by_origin[origin])
+        if n_images >= len(_KNOWN_SPLITS) > n_sets:
             raise DataError(
-                f"the {images} images of {origin} can't be divided between train, val and test: "
-                f"they are {sets} set{'s' if sets > 1 else ''} of near-duplicates or groups, which "
-                "stay together. Add images that differ; frames of one video count as one image."
+                f"the {n_images} images of {origin} can't be divided between train, val and test, "
+                f"because they are {n_sets} set{'s' if n_sets > 1 else ''} of near-duplicates or "
+                "groups, and each set must be in a single split. Add different images; frames of "
+                "one video count as one image."
             )
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the unknown origins for validation and the unknown origins for testing.
 
-    They are chosen as described in :class:`SplitOptions`.
+    See :class:`SplitOptions`.
     """
     if options.share_unknown:
         return options.unknown, options.unknown
@@ -268,13 +272,12 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
         similar = [folded[fold_name(o)] for o in missing if fold_name(o) in folded]
         raise DataError(
             f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
-            + (f" Write it as {', '.join(map(ascii, similar))}." if similar else "")
+            + (f" Use the spelling {', '.join(map(ascii, similar))}." if similar else "")
         )
-    stray = [o for o in options.unknown_val if o not in options.unknown]
-    if stray:
+    if only_val := [o for o in options.unknown_val if o not in options.unknown]:
         raise DataError(
-            f"unknown_val contains {', '.join(stray)}, but unknown does not. Add every origin of "
-            "unknown_val to unknown."
+            f"unknown_val contains {', '.join(only_val)}, but unknown does not. Add all origins "
+            "in unknown_val to unknown."
         )
     if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
@@ -290,8 +293,8 @@ def _look_up(
     if missing:
         raise DataError(
             f"the {kind} file has no row for {len(missing)} of {len(images)} images in {folder}, "
-            f"such as {missing[0]}. Add a row for each image; an image that belongs to no others "
-            "has an empty cell."
+            f"such as {missing[0]}. Add a row for each image; leave the cell empty if the image is "
+            "not related to other images."
         )
     return [names[image] for image in images]
 
@@ -310,18 +313,21 @@ def _assign_splits(
     for i, component in enumerate(components.tolist()):
         members[component].append(i)
     rng = np.random.default_rng(options.seed)
-    # Large groups first, so that small ones can even out the shares; otherwise in random order.
+    # In descending order of size, so that small components can even out the fractions. Components
+    # of equal size are in random order.
     order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
     totals = Counter(s.origin for s in samples)
-    # Images that may only be in some splits fill these in proportion to their fractions.
+    # Images that are allowed in some splits are divided in proportion to the splits' fractions.
     totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for sample, component in zip(samples, components.tolist(), strict=True):
-        totals_by_allowed[folder_splits.allowed.get(component, _KNOWN_SPLITS)][sample.origin] += 1
+        totals_by_allowed[folder_splits.allowed_splits.get(component, _KNOWN_SPLITS)][
+            sample.origin
+        ] += 1
     counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction, summed over a component's known images."""
+        """Return how far a split is below its fraction, summed over the known images in counts."""
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
         if allowed != _KNOWN_SPLITS:
@@ -333,19 +339,20 @@ def _assign_splits(
         )
 
     def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Return a sort key of a split for a component that has only unknown origins.
+        """Return the sort key of a split for a component that has only unknown origins.
 
-        The split that can include more of the component's images ranks higher; ties go to the
-        emptier split.
+        The split that can contain more of the component's images ranks higher. In a tie, the split
+        with fewer images ranks higher.
         """
-        images = sum(n for o, n in counts.items() if o in unknown[split])
-        return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
+        n_images = sum(n for o, n in counts.items() if o in unknown[split])
+        return n_images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
     counts_by_group = {g: Counter(samples[i].origin for i in members[g]) for g in order}
-    joint = bool(known) and any(s.source for s in samples)
-    balanced = _balance_sources(counts_by_group, known, options) if joint else {}
+    has_sources = bool(known) and any(s.source for s in samples)
+    balanced = _balance_sources(counts_by_group, known, options) if has_sources else {}
     for group in order:
-        counts, allowed = counts_by_group[group], folder_splits.allowed.get(group, _KNOWN_SPLITS)
+        counts = counts_by_group[group]
+        allowed = folder_splits.allowed_splits.get(group, _KNOWN_SPLITS)
         if group in balanced:
             split = balanced[group]
         elif counts.keys() & set(known):
@@ -359,7 +366,7 @@ def _assign_splits(
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for i, sample in enumerate(samples):
         split = split_of[int(components[i])]
-        if i in folder_splits.left_out:
+        if i in folder_splits.omitted_indices:
             continue
         if sample.origin in known:
             splits[split].append(sample)
@@ -373,8 +380,12 @@ def _balance_sources(
 ) -> dict[int, str]:
     """Return the split of each component that has images of known origins.
 
-    ``counts[component][origin]`` is the number of images. It is an error if a known origin has
-    images in fewer than three components.
+    ``counts[component][origin]`` is the number of images.
+
+    Raises
+    ------
+    DataError
+        A known origin has images in fewer than three components.
     """
     components = [c for c in sorted(counts) if counts[c].keys() & set(known)]
     images = np.array([[counts[c][o] for o in known] for c in components], dtype=np.float64)
@@ -382,9 +393,9 @@ def _balance_sources(
     n_sources = dict(zip(known, np.count_nonzero(images, axis=0).tolist(), strict=True))
     if few := [f"{origin} has {n}" for origin, n in n_sources.items() if n < len(_KNOWN_SPLITS)]:
         raise DataError(
-            f"too few independent sources: {', '.join(few)}. Every known origin needs three, for "
-            "train, val and test; sources that share near-duplicates or a group count as one. Add "
-            f"sources, add the origin to {name_option('--unknown')}, or omit "
+            f"too few independent sources: {', '.join(few)}. Every known origin needs at least "
+            "three, for train, val and test. Sources with common near-duplicates or groups count "
+            f"as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
             f"{name_option('--sources')}."
         )
     splits = balance_splits(images / images.sum(axis=0), options.fractions, options.seed)

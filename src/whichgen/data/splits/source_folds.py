@@ -48,10 +48,10 @@ def assign_folds(
 ) -> np.ndarray:
     """Assign each sample to a fold so that no source is divided between folds.
 
-    Images without a source stay with their group; images without a source and a group are assigned
-    individually. Sources (or groups or images) with linked images form one unit. Units are assigned
-    in descending order of size, each to the fold in which its origins are least represented. Every
-    fold is used if there are at least ``n_folds`` units.
+    If an image has no source, its group is used instead; if it has no group either, it is assigned
+    individually. Sources (or groups, or images) with linked images form one unit. Units are
+    assigned in descending order of size, each to the fold in which its origins are least
+    represented. Every fold is used if there are at least ``n_folds`` units.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def assign_folds(
     fold_of = np.zeros(n_units, dtype=np.int64)
     fold_shares, fold_sizes = np.zeros((n_folds, len(origin_names))), np.zeros(n_folds)
     for unit in order:
-        # In a tie, the smallest fold.
+        # In a tie, choose the smallest fold.
         fold = np.lexsort((fold_sizes, fold_shares @ counts[unit]))[0]
         fold_of[unit] = fold
         fold_shares[fold] += shares[unit]

@@ -1,4 +1,4 @@
-"""Assign few, large components, such as sources, to splits."""
+"""Assign a small number of large components, such as sources, to splits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MAX_STARTS, _MAX_COMPONENTS = 20, 2000
 def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0) -> np.ndarray:
     """Assign components to splits so that every origin is close to its fraction in every split.
 
-    Random assignments are improved by moving one component at a time to another split as long as
-    this reduces the cost; the best result is returned. The cost is the number of pairs of an origin
-    and a split without images and, in a tie, the mean square of ``share / fraction - 1`` over all
-    pairs, where ``share`` is the share of the origin's images that are in the split.
+    Random assignments are improved by moving one component at a time to another split while this
+    reduces the cost. The assignment with the lowest cost is returned. The cost is the number of
+    pairs of an origin and a split without images; in a tie, it is the mean over all pairs of
+    ``(share / fraction - 1)²``, where ``share`` is the share of the origin's images in the split.
 
     Parameters
     ----------

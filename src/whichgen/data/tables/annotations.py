@@ -1,12 +1,12 @@
 """Read and write annotation files: one ``path<TAB>label`` per line.
 
-Other tables are read, too (:mod:`whichgen.io.text_tables`): with semicolons or commas, or with a
-header that has a column of paths and one of labels.
+Tables with semicolons or commas are accepted, too (:mod:`whichgen.io.text_tables`), and tables with
+a header that has a column of paths and a column of labels.
 
 A label is the name of an origin or, as in the reference implementation, its index. In a file of
 known origins, the indices start at 0. In a file of unknown origins, they start at the number of
-known origins, or at 0 if the file contains an index below that number. Files that whichgen writes
-contain only such indices, so that the reference implementation can read them.
+known origins, or at 0 if the file contains an index below that number. whichgen writes only
+indices, so that the reference implementation can read the files.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from whichgen.io.text_tables import (
 )
 from whichgen.option_names import name_option
 
-#: Number of images looked up to find the folder that relative paths start from.
+#: Number of images that are looked up to find the base folder of relative paths.
 _PROBED_PATHS = 20
 
 #: Names of the column of labels in a header.
 _LABELS = ("label", "origin", "class", "generator", "model", "category")
 
-#: How paths may be written: as they are, with blanks around them, and on Windows.
+#: Conversions of written paths: none, without surrounding blanks, from Windows paths.
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
     str.strip,
@@ -66,8 +66,8 @@ def read_annotations(
         Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
         If the file contains a smaller index, the index of ``origins[0]`` is 0.
     indices
-        All labels are indices, and ``first_index`` is certain. Otherwise, a label that is the name
-        of an origin, such as ``1``, is not an index.
+        Whether all labels are indices that start at ``first_index``. Otherwise, a label that is the
+        name of an origin, such as ``1``, is not an index.
 
     Returns
     -------
@@ -83,9 +83,9 @@ def read_annotations(
     table = read_rows(
         file,
         "annotation file",
-        f"To use your own images, pass {name_option('--data FOLDER', 'their folder')}. A benchmark "
-        "needs its folder: root=FOLDER. If you have its images only, `whichgen dataset prepare` "
-        "writes annotation files.",
+        f"To use your own images, pass {name_option('--data FOLDER', 'their folder')}. For a "
+        "benchmark, set its folder with root=FOLDER. If you have only its images, run `whichgen "
+        "dataset prepare` to write annotation files.",
     )
     names = () if indices else origins
     is_table = bool(table) and _is_header(table[0], origins)
@@ -122,9 +122,9 @@ def read_annotations(
 def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str, int]) -> None:
     """Write an annotation file with one line per sample: its absolute path, a tab and its label.
 
-    A path with a tab, a line break or a quote at its beginning is quoted, and bytes that are not
-    UTF-8 are kept. The reference implementation can't read such lines; nor those with a control
-    character or Unicode line break in the path.
+    A path that contains a tab or a line break, or begins with a quote, is quoted. Bytes that are
+    not UTF-8 are written unchanged. The reference implementation can't read these lines, or paths
+    with control characters or Unicode line breaks.
 
     Parameters
     ----------
@@ -137,8 +137,10 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
 
 def _is_header(row: Row, origins: Sequence[str]) -> bool:
     names = [normalize_header(cell) for cell in row.cells]
-    known = set(origins).isdisjoint(row.cells)
-    return known and any(n in PATH_COLUMNS for n in names) and any(n in _LABELS for n in names)
+    has_no_label = set(origins).isdisjoint(row.cells)
+    return (
+        has_no_label and any(n in PATH_COLUMNS for n in names) and any(n in _LABELS for n in names)
+    )
 
 
 def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
@@ -154,7 +156,7 @@ def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
 
 
 def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> tuple[Path, Callable[[str], str]]:
-    """Return the base folder, and how the paths must be changed to exist."""
+    """Return the base folder, and the conversion (:data:`_SPELLINGS`) of the paths."""
     for path, base, spell in product(paths, bases, _SPELLINGS):
         if os.path.exists(base / spell(path)):  # noqa: PTH110 (Path.exists raises on long names)
             return base, spell

@@ -3,8 +3,8 @@
 Images of one group have the same prompt, scene or person, so they are not statistically
 independent. A source is the website, repository or person that published an image.
 
-Both are read from a table with a column of paths. The columns are found by their names or by the
-images, never by their position alone, and are reported with the numbers of groups and images.
+Both are read from a table with a column of paths. The columns are determined by their names or by
+matching images, not by their position, and are reported with the numbers of groups and images.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class NameTable:
     Parameters
     ----------
     names
-        Maps the path of each image that the table lists to its group or source; if the cell is
-        empty, to the path itself.
+        Maps the path of each listed image to its group or source, or to the path itself if the cell
+        is empty.
     columns
         Description of the columns that were read.
     unmatched
@@ -68,8 +68,8 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     file
         Table in the format of :func:`read_name_table`.
     column
-        Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
-        if it exists, else the only column besides the paths.
+        Name of the group column. If empty, it is ``group`` or, if this column does not exist,
+        ``content`` or, if neither exists, the only column besides the paths.
     folder
         The image folder. If ``None``, paths are not matched to images.
 
@@ -95,10 +95,17 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
 
 
 def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
-    """Return the source of each image: the mapping that the value of ``--sources`` stands for.
+    """Return the source of each image according to the option ``--sources``.
 
-    ``folder`` is the image folder. ``option`` is ``folders`` (see :func:`list_source_folders`) or
-    the path of a file (see :func:`read_sources`). ``real`` are the names of folders of photographs.
+    Parameters
+    ----------
+    option
+        ``folders`` (see :func:`list_source_folders`) or the path of a file (see
+        :func:`read_sources`).
+    folder
+        The image folder.
+    real
+        Names of folders of photographs.
     """
     if option == SOURCE_FOLDERS:
         return list_source_folders(folder, real)
@@ -108,7 +115,7 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
 def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
     """Read the source of each image from a table, as :func:`read_groups` does.
 
-    The source column is ``source`` if this column exists, else the only column besides the paths.
+    The source column is ``source`` or, if it does not exist, the only column besides the paths.
     """
     return _read_names(file, "source", "", folder)
 
@@ -168,8 +175,9 @@ def read_name_table(
     kind
         ``group`` or ``source``.
     images
-        Path of each image, relative to the image folder, or absolute. If ``None``, a path is what a
-        column of paths contains, or if no column has such a name, what has the suffix of an image.
+        Path of each image, relative to the image folder or absolute. If ``None``, the paths are the
+        cells of the column of paths or, if no column has such a name, all cells with the suffix of
+        an image.
     column
         Name of the column of groups or sources, or its number, from 1; if empty, see
         :func:`read_groups` and :func:`read_sources`.
@@ -189,15 +197,16 @@ def read_name_table(
     header = _find_header(rows, known, matched_lines)
     if n_columns < 2 or rows == [header]:
         raise DataError(
-            f"{kind}s file {file} needs a header with the columns path and {kind}, and a row."
+            f"{kind}s file {file} has no rows or only one column. Write a table with the columns "
+            f"path and {kind}."
         )
     names = [normalize_header(cell) for cell in header.cells] if header else []
-    named = [names.index(name) for name in PATH_COLUMNS if name in names]
-    if images is None and named:
-        matches[named[0]] = [row.cell(named[0]).strip() or None for row in rows]
-    numbers = [sum(map(bool, column_matches)) for column_matches in matches]
-    path_index = max([*named, *range(n_columns)], key=lambda i: numbers[i])
-    if not numbers[path_index]:
+    path_columns = [names.index(name) for name in PATH_COLUMNS if name in names]
+    if images is None and path_columns:
+        matches[path_columns[0]] = [row.cell(path_columns[0]).strip() or None for row in rows]
+    n_matches = [sum(map(bool, column_matches)) for column_matches in matches]
+    path_index = max([*path_columns, *range(n_columns)], key=lambda i: n_matches[i])
+    if not n_matches[path_index]:
         raise DataError(
             f"no row of the {kind}s file {file} matches an image. Its first row is "
             f"{' | '.join(rows[0].cells)[:120]!r}. Write paths relative to the image folder, such "
@@ -209,11 +218,10 @@ def read_name_table(
     value_index = _find_column(candidates, names, column, _COLUMNS[kind])
     if value_index is None:
         choices = ", ".join(names or [str(i + 1) for i in candidates])
-        option = f"by naming it {kind} in the header"
+        advice = f"Rename one of these columns to {kind}: {choices}."
         if kind == "group":
-            option = f"with {name_option('--group-column')}"
-        problem = f"no column {column!r}" if column else f"no column {kind}"
-        raise DataError(f"{kind}s file {file} has {problem}. Choose from {choices} {option}.")
+            advice = f"Set {name_option('--group-column')} to one of {choices}."
+        raise DataError(f"{kind}s file {file} has no column {column or kind!r}. {advice}")
 
     result, lines, unmatched = dict[str, str](), dict[str, int](), list[Row]()
     for row, image in zip(rows, matches[path_index], strict=True):
@@ -230,8 +238,8 @@ def read_name_table(
                 f"{lines[image]} it has {result[image]!r}. Remove one of the lines."
             )
         lines[image] = row.line
-    described = [_describe_column(header, i) for i in (path_index, value_index)]
-    columns = f"paths are in {described[0]}, {kind}s in {described[1]}"
+    path_column, value_column = (_describe_column(header, i) for i in (path_index, value_index))
+    columns = f"paths are in {path_column}, {kind}s in {value_column}"
     return NameTable(result, columns, tuple(unmatched), header is not None)
 
 
@@ -247,9 +255,10 @@ def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
 def _find_header(
     rows: Sequence[Row], known: Collection[str], matched_lines: Collection[int]
 ) -> Row | None:
-    """Return the header, or ``None`` if the table has none.
+    """Return the header, or ``None`` if the table has no header.
 
-    It is the first row if that has a known name, even as a comment, or looks like no path.
+    The first row is the header if it contains a known column name, even as a comment, or if it does
+    not contain a path.
 
     Parameters
     ----------

@@ -11,14 +11,14 @@ from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.text_tables import PATH_COLUMNS, Row, normalize_header, parse_lines, parse_rows
 from whichgen.io.untrusted_files import read_text_file
 
-#: Number of paths looked up to find the column of paths.
+#: Number of paths that are looked up to find the column of paths.
 _PROBED_PATHS = 20
 
 
 def get_list_file(argument: str) -> Path | None:
-    """Return the list that an argument ``@FILE`` stands for, or ``None`` if it is a path.
+    """Return the path list ``FILE`` of an argument ``@FILE``, or ``None`` if it is a path.
 
-    ``@user.jpg`` is a path if a file of this name exists; ``@./user.jpg`` always is a list.
+    ``@user.jpg`` is a path if a file of this name exists; ``@./user.jpg`` is always a list.
 
     Warns
     -----
@@ -29,9 +29,8 @@ def get_list_file(argument: str) -> Path | None:
         return None
     if os.path.lexists(argument):
         warnings.warn(
-            "names that begin with @ are read as files, not as lists, because files of these "
-            f"names exist, such as {argument}. For the list {argument[1:]}, write "
-            f"@./{argument[1:]}.",
+            f"{argument} is read as an image, not as a list, because a file of this name exists. "
+            f"For the list {argument[1:]}, use @./{argument[1:]}.",
             WhichgenWarning,
             stacklevel=1,
         )
@@ -49,8 +48,8 @@ def read_path_list(file: Path) -> list[str]:
     Returns
     -------
     list of str
-        The paths. If a local path does not exist as written, blanks around it are removed,
-        backslashes are replaced with slashes, and it is looked up in the folder of the list.
+        The paths. If a local path does not exist as written, it is looked up in the folder of the
+        list, without surrounding blanks, and with slashes instead of backslashes.
 
     Raises
     ------
@@ -65,7 +64,7 @@ def read_path_list(file: Path) -> list[str]:
     try:
         text = read_text_file(file, "path list", has_file_names=True)
     except DataError as error:
-        raise DataError(f"{error} @ before a name stands for a list of paths.") from None
+        raise DataError(f"{error} An argument that begins with @ is a list of paths.") from None
     lines = [
         line
         for line in parse_lines(text)
@@ -83,7 +82,7 @@ def read_path_list(file: Path) -> list[str]:
 
 
 def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
-    """Return the lines below the header, if any, or the cells of the column of paths."""
+    """Return the entries: the cells of the column of paths, or the lines without the header."""
     names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
     column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
     if column is not None and lines and not _resolve(lines[0], file.parent):
@@ -106,7 +105,7 @@ def _report_column(file: Path, column: str) -> None:
 
 
 def _resolve(entry: str, folder: Path) -> str | None:
-    """Return the path or URL that an entry stands for, or ``None`` if there is no such file."""
+    """Return the path or URL of an entry, or ``None`` if the file does not exist."""
     if "://" in entry:
         return entry.strip()
     return next((path for path in _spell(entry, folder) if os.path.lexists(path)), None)

@@ -1,7 +1,7 @@
-"""Match the paths of a table to the images of a folder.
+"""Match the paths in a table to the images of a folder.
 
-People write paths relative to the folder or absolute, on this computer or on another one with
-Windows, with the name of the folder or without any folder.
+The paths may be relative or absolute, with or without folders, and from another computer or
+operating system.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 
 
 class PathMatcher:
-    """Find the image that a written path stands for.
+    """Find the image of a path in a table.
 
-    The first spelling of the path that is unique among the images is its image: as written, without
-    blanks around it, with slashes for backslashes, and with bytes that are not UTF-8 as Windows
-    encodes them (code page 1252). If there is none, leading folders of the path are removed one by
-    one. A file name alone stands for the only image of this name.
+    These spellings of the path are tried in order: as written, without surrounding blanks, with
+    slashes instead of backslashes, and with bytes that are not UTF-8 decoded as code page 1252
+    (Windows). For each spelling, leading folders are removed until the path matches an image. A
+    path without a folder matches if a single image has this file name.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class PathMatcher:
             parts = _normalize(spelling).split("/")
             if len(parts) == 1 and parts[0] in self._by_name:
                 return self._by_name[parts[0]]
-            # The name alone does not tell apart images of the same name in two folders.
+            # Keep at least one folder, because images in different folders can have the same name.
             for start in range(max(len(parts) - 1, 1)):
                 if image := self._images.get("/".join(parts[start:])):
                     return image
