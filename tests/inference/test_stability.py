@@ -261,13 +261,13 @@ def test_an_image_and_its_copies_share_a_pass_and_one_decoding(
     from whichgen.features.batching import BatchEncoder
 
     decoded = []
-    decode_image = image_encoding.decode_image
+    decode_file = image_encoding.decode_file
 
     def decode(data: bytes, name: str) -> Image.Image:
         decoded.append(Path(name))
-        return decode_image(data, name)
+        return decode_file(data, name)
 
-    monkeypatch.setattr(image_encoding, "decode_image", decode)
+    monkeypatch.setattr(image_encoding, "decode_file", decode)
     paths = []
     for i, image in enumerate(images[:7]):
         paths.append(tmp_path / f"{i}.png")
