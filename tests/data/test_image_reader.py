@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from whichgen.data.dataset import Sample, list_images
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.reading import read_image
-from whichgen.errors import ImageError, StoreError
+from whichgen.errors import ImageError, StoreError, WhichgenWarning
 
 
 @pytest.fixture
@@ -126,12 +128,28 @@ def test_a_cache_that_is_not_writable_is_read(
     assert len(decoded) == 12
 
 
-def test_a_damaged_database_is_renamed(samples: list[Sample], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["other bytes", "other table"])
+def test_damaged_database_is_replaced(samples: list[Sample], tmp_path: Path, damage: str) -> None:
     expected = list(ImageReader(tmp_path).read(samples))
     (file,) = tmp_path.rglob("*.sqlite")
+    if damage == "other bytes":
+        file.write_bytes(b"x" * 10_000)
+    else:
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("ALTER TABLE images RENAME COLUMN digest TO name")
+    with pytest.warns(WhichgenWarning, match=r"facts-1\.sqlite was damaged"):
+        reader = ImageReader(tmp_path)
+    assert list(reader.read(samples)) == expected
+    assert list(ImageReader(tmp_path).read(samples)) == expected
+
+
+def test_database_damaged_during_a_run_is_an_error(samples: list[Sample], tmp_path: Path) -> None:
+    reader = ImageReader(tmp_path)
+    expected = list(reader.read(samples))
+    (file,) = tmp_path.rglob("*.sqlite")
     file.write_bytes(b"x" * 10_000)
-    with pytest.raises(StoreError, match=r"facts-1\.sqlite .*Run the command again"):
-        ImageReader(tmp_path)
+    with pytest.raises(StoreError, match=r"facts-1\.sqlite was damaged .* Run the command again"):
+        list(reader.read(samples))
     assert list(ImageReader(tmp_path).read(samples)) == expected
 
 

@@ -80,9 +80,9 @@ def test_lost_and_duplicate_results_are_errors(
 ) -> None:
     messages = [pool_module._Message(name) for name in "ab"] + [pool_module._Message(count=2)]
     monkeypatch.setattr(pool_module.ray, "put", lambda job: job)
-    monkeypatch.setattr(pool_module, "_stream", lambda *_: iter(messages))
+    monkeypatch.setattr(pool_module, "_stream_messages", lambda *_: iter(messages))
     assert list(run_on_cluster(NameJob(), make_shards(2), Workers())) == ["a", "b"]
-    monkeypatch.setattr(pool_module, "_stream", lambda *_: iter(change(messages)))
+    monkeypatch.setattr(pool_module, "_stream_messages", lambda *_: iter(change(messages)))
     with pytest.raises(ClusterError, match="lost results"):
         list(run_on_cluster(NameJob(), make_shards(2), Workers()))
 

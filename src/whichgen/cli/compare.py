@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,11 +77,16 @@ def format_comparison(comparison: Comparison) -> dict[str, str]:
     from whichgen.evaluation.answer_metrics import ANSWER_TITLES
     from whichgen.evaluation.headline_metrics import METRIC_TITLES
 
+    has_interval = not isnan(comparison.low)
     return {
         "metric": (METRIC_TITLES | ANSWER_TITLES)[comparison.metric],
         "A": f"{100 * comparison.first:.1f}",
         "B": f"{100 * comparison.second:.1f}",
         "A - B": f"{100 * comparison.difference:+.1f}",
-        "95 % interval": f"{100 * comparison.low:+.1f} – {100 * comparison.high:+.1f}",
-        "p": f"{comparison.p_value:.3f}",
+        "95 % interval": (
+            f"{100 * comparison.low:+.1f} – {100 * comparison.high:+.1f}"
+            if has_interval
+            else "none"
+        ),
+        "p": f"{comparison.p_value:.3f}" if has_interval else "",
     }

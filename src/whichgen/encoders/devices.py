@@ -51,8 +51,9 @@ def resolve_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise EncoderError(
-            f"device {device!r} is not available. Use {name_option('--device cpu')} or "
-            f"{name_option('--device auto')}."
+            f"device {device!r} is not available. Use {name_option('--device auto')}, "
+            f"{name_option('--device openvino')} or {name_option('--device cpu')}, or check the "
+            "environment variable WHICHGEN_DEVICE."
         ) from None
     return device
 

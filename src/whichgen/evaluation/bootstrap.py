@@ -62,7 +62,8 @@ def bootstrap_intervals(
     """Compute the confidence interval of each headline metric and answer metric.
 
     If a stratum contains a single unit, that unit is in every resample, and the intervals do not
-    include the variation over its images.
+    include the variation over its images. If this holds for all strata, for example with one source
+    per origin, there are no intervals: their bounds are NaN.
 
     Parameters
     ----------
@@ -218,9 +219,16 @@ def resample_metrics(
     metrics: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
     draws: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """Return the values of each metric for all resamples (:func:`resample_weights`)."""
-    chunks = [metrics(*weights) for weights in draws]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    """Return the values of each metric for all resamples (:func:`resample_weights`).
+
+    They are NaN if all resamples are the test set itself, because no stratum has several units.
+    """
+    chunks, varies = [], False
+    for weights in draws:
+        varies = varies or any((part != 1).any() for part in weights)
+        chunks.append(metrics(*weights))
+    values = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return values if varies else {name: np.full_like(v, np.nan) for name, v in values.items()}
 
 
 def percentile_bounds(values: np.ndarray) -> tuple[float, float]:

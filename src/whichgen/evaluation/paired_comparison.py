@@ -38,7 +38,8 @@ class Comparison:
         Value of the metric for each method.
     difference, low, high
         ``first`` minus ``second``, and the bounds of its confidence interval at :data:`LEVEL`; the
-        bounds are NaN if the difference is undefined for every resample.
+        bounds are NaN if the difference is undefined for every resample, or if all resamples are
+        the test set itself (:func:`~whichgen.evaluation.bootstrap.bootstrap_intervals`).
     p_value
         Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
         differences dᵦ of the B resamples for which the metric is defined:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from whichgen.data.images.image_facts import ImageFacts
-from whichgen.errors import StoreError
+from whichgen.errors import StoreError, WhichgenWarning
 from whichgen.io.atomic import is_permission_error
 from whichgen.option_names import name_option
 
@@ -35,7 +36,8 @@ _MAX_DIGESTS = 500
 _TIMEOUT = 60.0
 
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+#: SQLITE_ERROR: the database has other tables.
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
 _FACTS = TypeAdapter(ImageFacts)
 
@@ -50,10 +52,10 @@ class FactStore:
     folder
         Folder of the database; ``None`` to keep everything in memory.
 
-    Raises
-    ------
-    StoreError
-        The database is damaged.
+    Warns
+    -----
+    WhichgenWarning
+        The database is damaged. It is replaced by an empty one; all facts can be computed again.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -62,7 +64,17 @@ class FactStore:
         self._lock = threading.Lock()
         query = "SELECT digest, has_history FROM images"
         #: Whether the facts about each file include its JPEG history, by digest.
-        self._known = self._run(lambda database: dict(database.execute(query).fetchall())) or {}
+        self._known: dict[bytes, int] = {}
+        try:
+            self._known = self._run(lambda database: dict(database.execute(query).fetchall())) or {}
+        except StoreError:
+            if self._file is None or self._file.exists():
+                raise
+            warnings.warn(
+                f"{self._file} was damaged; the facts about images are collected again",
+                WhichgenWarning,
+                stacklevel=2,
+            )
 
     def has_facts(self, digest: bytes, *, with_history: bool = False) -> bool:
         """Return whether the store has facts about a file (``with_history``: all facts)."""
@@ -147,17 +159,20 @@ class FactStore:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _READ_ONLY:
                 return None
-            if code in _DAMAGED:
-                self._file.replace(self._file.with_suffix(".damaged"))
-                advice = "It was damaged, and is renamed. Run the command again."
-            else:
-                full = "No space left on device. " if code == sqlite3.SQLITE_FULL else ""
-                advice = (
-                    f"{full}Free some disk space or choose another "
-                    f"{name_option('--cache-dir', 'folder')}, and try again."
-                )
-            raise StoreError(f"can't use {self._file} ({error}). {advice}") from error
+            if code in _DAMAGED and self._file.is_file():
+                self._file.unlink()
+                raise StoreError(
+                    f"{self._file} was damaged ({error}), and is deleted. Run the command again."
+                ) from error
+            full = "No space left on device. " if code == sqlite3.SQLITE_FULL else ""
+            raise StoreError(
+                f"can't use {self._file} ({error}). {full}Free some disk space or choose another "
+                f"{name_option('--cache-dir', 'folder')}, and try again."
+            ) from error
         except OSError as error:
             if is_permission_error(error):
                 return None
-            raise StoreError(f"can't create {self._file.parent} ({error}). Check it.") from error
+            raise StoreError(
+                f"can't create {self._file.parent} ({error}). Choose another "
+                f"{name_option('--cache-dir', 'folder')}."
+            ) from error
