@@ -137,5 +137,5 @@ def test_missing_kinds_and_origins_are_rejected() -> None:
         head_method("experts").fit(x, y, 3, 1.0)
     incomplete = kinds.copy()
     incomplete[(kinds == 2) & (y == 1)] = 0
-    with pytest.raises(FitError, match=r"images per origin: \[30, 0, 30\]"):
+    with pytest.raises(FitError, match=r"1 of 3 origins have no training image \(first: label 1\)"):
         ExpertsMethod(FUSION, incomplete).fit(x, y, 3, 1.0)

@@ -131,7 +131,7 @@ def test_values_of_k_above_the_number_of_images_are_skipped() -> None:
         KnnMethod(values=(9, 12)).candidate_values(7)
     for value in (8, 0):
         with pytest.raises(
-            FitError, match=f"k must be from 1 to the number of training images, 7, got {value}"
+            FitError, match=f"k must be from 1 to 7, the number of training images; got {value}"
         ):
             KnnMethod().fit(x, y, 3, value)
 

@@ -32,7 +32,11 @@ def test_methods_are_listed_by_name() -> None:
     ("features", "labels", "message"),
     [
         (X[:5], Y, "5 feature rows do not match 6 labels"),
-        (X, np.array([0, 1, 1, 0, 1, 1]), r"images per origin: \[2, 4, 0\]. Each of the 3 origins"),
+        (
+            X,
+            np.array([0, 1, 1, 0, 1, 1]),
+            r"1 of 3 origins have no training image \(first: label 2\)",
+        ),
         (X, np.array([0, 1, 2, 3, 0, 1]), "label 3 is too large. Use labels below 3"),
         (np.where(X == 4, np.nan, X), Y, r"[1-6] of 6 feature rows contain NaN .*row 2"),
         (np.where(X == 4, np.inf, X), Y, r"contain NaN or infinity .*dtype='float32'"),

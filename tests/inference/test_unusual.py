@@ -15,7 +15,6 @@ from whichgen.data.images.image_reader import ImageReader, measure_sizes
 from whichgen.data.images.image_traits import (
     ImageTraits,
     TrainingSizes,
-    describe_unusual,
     read_traits,
 )
 from whichgen.data.images.reading import decode_image
@@ -23,7 +22,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.training_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
+from whichgen.inference.feature_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
+from whichgen.inference.unusual_images import describe_unusual
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model

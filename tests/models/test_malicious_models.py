@@ -139,7 +139,7 @@ def test_more_neighbors_than_exemplars_are_rejected(
     folder = save_model(models["knn"], tmp_path)
     for value in (0, 25, 2.0**40, -1):
         rewrite(folder, hyperparameter=value)
-        assert_rejected(folder, "k must be from 1 to the number of training images, 24")
+        assert_rejected(folder, "k must be from 1 to 24, the number of training images")
 
 
 _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"

@@ -191,7 +191,7 @@ def test_invalid_training_data_is_rejected(name: str, value: float) -> None:
     broken = np.where(images.logits == images.logits[4], np.nan, images.logits)
     with pytest.raises(FitError, match=r"logits for training images contain NaN or infinity"):
         _fit(name, images._replace(logits=broken))
-    with pytest.raises(FitError, match=r"images per origin: \[.*, 0\]"):
+    with pytest.raises(FitError, match="origins have no training image"):
         _fit(name, images._replace(labels=np.minimum(images.labels, 1)))
 
 

@@ -22,7 +22,7 @@ _MAX_NAMES = 3
 
 
 def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
-    """Print a table of the images with provenance evidence, and whether the model agrees.
+    """Print the provenance evidence of each image, and whether the model agrees with it.
 
     Nothing is printed if no evidence was collected. If ``wide``, paths are not shortened.
     """

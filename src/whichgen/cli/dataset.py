@@ -36,7 +36,7 @@ def split(
     folder: Annotated[Path, Argument(help="Folder with one subfolder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
-        Path, OutputDir(help="Output folder for NAME/split1_train and so on.")
+        Path, OutputDir(help="Output folder, in which NAME/split1_train etc. are created.")
     ] = Path("dataset"),
     name: Annotated[
         str, Option(help="Name of the dataset.", show_default="the folder's name")
@@ -151,7 +151,7 @@ def prepare(
     ],
     folder: Annotated[Path, Argument(help="Folder of its extracted archives.")],
     output_dir: Annotated[
-        Path, OutputDir(help="Output folder for NAME/split1_train and so on.")
+        Path, OutputDir(help="Output folder, in which NAME/split1_train etc. are created.")
     ] = Path("dataset"),
     samples_per_class: Annotated[
         int, Option(min=0, help="Maximum number of images per class; 0: all.")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OutputDir = partial(Option, "-o", "--output-dir")
 
 Images = Annotated[
-    list[Path], Argument(help="Image files, folders, @FILE with one path per line, or -.")
+    list[Path], Argument(help="Image files, folders, @FILE (one path per line), or - (stdin).")
 ]
 Device = Annotated[str, Option(help="Device: auto, openvino, cpu (torch), cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]

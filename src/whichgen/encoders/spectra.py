@@ -58,8 +58,8 @@ _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))
 #: channels.
 _LAGS, _CROSS_LAGS = 10, 4
 
-#: Further lags within a channel: block sizes of JPEG and common upsampling factors. Those of 8 are
-#: also among the lags above, which doubles their weight.
+#: Further lags within a channel: block sizes of JPEG and common upsampling factors. The
+#: lags (8, 0), (8, 8) and (0, 8) are also in :data:`_LAGS` and therefore count twice.
 _FAR_LAGS = ((16, 0), (0, 16), (16, 16), (8, 0), (8, 8), (0, 8))
 
 #: All lags along an axis, ascending.

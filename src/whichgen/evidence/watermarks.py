@@ -89,7 +89,7 @@ def _from_digits(digits: str) -> NDArray[np.bool_]:
     return np.array([digit == "1" for digit in digits])
 
 
-# CompVis and Stability scripts (txt2img.py), diffusers and Stability's generative-models,
+# Sources: CompVis and Stability scripts (txt2img.py), diffusers and Stability's generative-models,
 # black-forest-labs/flux (util.py), InvokeAI (invisible_watermark.py).
 WATERMARKS = (
     Watermark("Stable Diffusion v1", "Stable Diffusion 1", _from_text("StableDiffusionV1")),

@@ -38,7 +38,7 @@ from whichgen.training.split_features import SplitFeatures
 from whichgen.training.views import AGREEMENT
 
 #: Headline metrics of the experiment.
-HEADLINES = ("accuracy", "macro_recall", "auroc", "oscr", "synthetic_auroc")
+CROSS_SOURCE_METRICS = ("accuracy", "macro_recall", "auroc", "oscr", "synthetic_auroc")
 
 #: Settings of a fusion across sources. The default grid of :class:`FusionOptions` takes much longer
 #: because it also contains values with less regularization, which suit images of the same sources.
@@ -116,7 +116,7 @@ class CrossSourceResult:
         """Predictions for the known and then the unknown images."""
         return Predictions.concatenate([self.known, self.unknown])
 
-    def image_rows(self) -> Iterator[dict[str, object]]:
+    def iterate_image_rows(self) -> Iterator[dict[str, object]]:
         """Yield the prediction for each image, as rows of a table."""
         images, predicted = self.images, self.images.predicted
         for i, (path, answer) in enumerate(zip(self.paths, self.answers, strict=True)):

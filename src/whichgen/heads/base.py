@@ -184,9 +184,10 @@ def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins:
     if len(counts) > n_origins:
         raise FitError(f"label {len(counts) - 1} is too large. Use labels below {n_origins}.")
     if (counts == 0).any():
+        missing = np.flatnonzero(counts == 0)
         raise FitError(
-            f"images per origin: {counts.tolist()}. Each of the {n_origins} origins needs at "
-            "least one training image."
+            f"{len(missing)} of {n_origins} origins have no training image (first: label "
+            f"{missing[0]}). Add at least one image per origin."
         )
     # Check only extremes: a boolean array of all values takes a gigabyte for a million images.
     invalid = ~np.isfinite([features.min(axis=1), features.max(axis=1)]).all(axis=0)

@@ -245,5 +245,5 @@ def _build_head(
     if repeats.shape != (n,) or repeats.dtype.kind != "i" or (repeats < 1).any():
         raise FitError(f"expected one positive integer 'repeats' for each of {n} exemplars.")
     if not 1 <= k <= n:
-        raise FitError(f"k must be from 1 to the number of training images, {n}, got {k:g}.")
+        raise FitError(f"k must be from 1 to {n}, the number of training images; got {k:g}.")
     return KnnHead(exemplars, labels, n_origins, int(k), repeats)

@@ -1,7 +1,7 @@
 """Softmax and log-sum-exp in NumPy.
 
-Those of ``scipy.special`` have the same results, but take a quarter of a second to import, most of
-the time of other imports of ``whichgen attribute``.
+The functions of ``scipy.special`` give the same results, but take 0.25 s to import, most of the
+import time of ``whichgen attribute``.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import numpy as np
 
 
 def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
-    """Return exp(z) / Σ exp(z), where the sum runs along an axis: float array like ``logits``."""
+    """Compute the softmax of ``logits`` along an axis: float array of the same shape."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
 def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
-    """Return the logarithm of :func:`softmax`, also where that would be rounded to zero."""
+    """Compute the logarithm of :func:`softmax`; it is finite where the softmax rounds to zero."""
     shifted = logits - logits.max(axis=axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
 def logsumexp(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return log Σ exp(values), where the sum runs along an axis, which is removed.
+    """Compute log Σ exp(values) along an axis, which is removed.
 
     Values may be −∞; the result is −∞ where all values are.
     """

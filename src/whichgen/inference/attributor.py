@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.images.image_traits import describe_unusual
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
@@ -27,10 +26,11 @@ from whichgen.features.image_encoding import (
     image_loaders,
 )
 from whichgen.inference.answers import Attribution
+from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
-from whichgen.inference.training_range import FAR_NOTE, TrainingRange
-from whichgen.models.array_validation import check_feature_width, predict_checked
+from whichgen.inference.unusual_images import describe_unusual
+from whichgen.models.array_validation import check_feature_width, predict_and_validate
 from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
@@ -287,7 +287,7 @@ class Attributor:
         }
         if n:
             features = self._features(batch).reshape(n, -1, self._n_features)
-            output, probabilities, scores = predict_checked(model, features[:, 0])
+            output, probabilities, scores = predict_and_validate(model, features[:, 0])
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.coarse_origins(output, decisions)
             percentiles = model.calibration.percentiles(scores).tolist()
@@ -341,7 +341,7 @@ class Attributor:
         n, k, d = features.shape
         if not k:
             return [[]] * n
-        output, probabilities, scores = predict_checked(self.model, features.reshape(n * k, d))
+        output, probabilities, scores = predict_and_validate(self.model, features.reshape(n * k, d))
         decisions = decide(probabilities, scores, self.model.threshold)
         answers = self.model.coarse_origins(output, decisions)
         return [answers[i : i + k] for i in range(0, n * k, k)]

@@ -97,17 +97,17 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     Raises
     ------
     ModelFileError
-        The features of the exemplars have another number of columns, or :func:`predict_checked`
-        fails on an array of zeros.
+        The features of the exemplars have another number of columns, or
+        :func:`predict_and_validate` fails on an array of zeros.
     """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
         raise _mismatch(f"exemplars have {n_features} features, but the encoder has {width}")
     for n in (1, 2):  # arrays that work with both batch sizes work with any batch size
-        predict_checked(model, np.zeros((n, width), dtype=np.float32))
+        predict_and_validate(model, np.zeros((n, width), dtype=np.float32))
 
 
-def predict_checked(
+def predict_and_validate(
     model: OriginModel, features: np.ndarray
 ) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
     """Predict probabilities and open-set scores, and validate them.

@@ -85,8 +85,8 @@ def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: f
     """
     if len(scores) == 0:
         raise FitError(
-            "the threshold can't be selected by precision, because no held-out image is attributed "
-            "to a generator. Add images."
+            "no scores to select a threshold from: no held-out image is attributed to a generator. "
+            "Add images of each origin from more sources."
         )
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]

@@ -11,13 +11,13 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES
 from whichgen.evaluation.headline_metrics import METRIC_TITLES
-from whichgen.experiments.cross_source import HEADLINES, CrossSourceResult
+from whichgen.experiments.cross_source import CROSS_SOURCE_METRICS, CrossSourceResult
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
 from whichgen.report.figures.style import Plot, create_axes, get_color, save_png
 from whichgen.report.result_tables import tabulate_sources
 
-_TITLES = {name: METRIC_TITLES[name] for name in HEADLINES} | ANSWER_TITLES
+_TITLES = {name: METRIC_TITLES[name] for name in CROSS_SOURCE_METRICS} | ANSWER_TITLES
 
 _CALIBRATION_TITLE = "Expected calibration error"
 
@@ -98,7 +98,7 @@ def write_cross_source(
         for result in results
     ]
     write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
-    write_csv(folder / f"{_NAME}.csv", list(first.image_rows()))
+    write_csv(folder / f"{_NAME}.csv", list(first.iterate_image_rows()))
     n_sources = len(set(first.images.sources))  # type: ignore[arg-type]
     text = (
         "# Cross-source experiment\n\n"

@@ -108,7 +108,7 @@ def explain_path(request: Request, status: int) -> str:
 
 
 def _give_example(request: Request, route: APIRoute) -> str:
-    """Return an instruction with a command for a route that needs files."""
+    """Return an instruction with a curl command that sends the form fields of a route."""
     fields = [
         f"-F {p.alias}={'@photo.jpg' if isinstance(p.field_info, File) else p.alias.upper()}"
         for p in route.dependant.body_params

@@ -46,7 +46,8 @@ from whichgen.training.split_features import SplitFeatures
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
 
-#: Maximum number of training and validation images per origin whose features a model keeps.
+#: Maximum numbers of exemplars per origin: (training images, validation images). A model keeps
+#: their features.
 EXEMPLARS_PER_ORIGIN = (50, 100)
 
 

@@ -223,7 +223,7 @@ def fit(
     if selected is None:
         if not note:
             raise FitError(NO_CANDIDATE)
-        raise ConvergenceError(f"no candidate is left: {note}. {convergence_advice()}")
+        raise ConvergenceError(f"no candidate converged: {note}. {convergence_advice()}")
     if note:
         warnings.warn(note, WhichgenWarning, stacklevel=2)
     model = finalize_model(selected, features, encoder, options, config=config)

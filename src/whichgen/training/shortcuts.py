@@ -46,7 +46,7 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import selection_metrics
 
 #: Minimum excess over chance of the lower bound of balanced accuracy for a warning.
-MARGIN = 0.10
+WARNING_MARGIN = 0.10
 
 #: Maximum number of files of a split that are read. Forests for a million files would take hours
 #: and tens of gigabytes.
@@ -113,7 +113,7 @@ class ShortcutReport:
     balanced_chance
         1 / K for K known origins: the balanced accuracy of any constant prediction.
     warning_level
-        ``balanced_chance`` + :data:`MARGIN`.
+        ``balanced_chance`` + :data:`WARNING_MARGIN`.
     message
         Summary of the result and recommended action.
     train_images, test_images, unknown_images
@@ -187,7 +187,7 @@ def check_shortcuts(
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
         low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
-        detected = low > chance + MARGIN
+        detected = low > chance + WARNING_MARGIN
         sets.append(
             ShortcutMetrics(
                 name, metrics.accuracy, closed.macro_recall, low, detected, *metrics[1:]
@@ -197,7 +197,7 @@ def check_shortcuts(
         sets=tuple(sets),
         chance=float(counts.max() / counts.sum()),
         balanced_chance=chance,
-        warning_level=chance + MARGIN,
+        warning_level=chance + WARNING_MARGIN,
         message=_message(sets, chance),
         train_images=len(train.properties),
         test_images=len(test.properties),

@@ -1,4 +1,4 @@
-"""Find traces of JPEG compression: the quality of JPEG files, and other files that were JPEG files.
+"""Detect JPEG compression: the quality of JPEG files, and earlier compression of other files.
 
 JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Therefore,
 decompressed pixels have discontinuities on a grid, and DCT coefficients close to multiples of a

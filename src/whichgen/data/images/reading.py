@@ -75,7 +75,7 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
         raise ImageError(
-            f"{name}: can't be read ({error.strerror or error}); check the file"
+            f"{name}: can't be read ({error.strerror or error}). Check its path and permissions."
         ) from None
     if not data:
         raise ImageError(f"{name}: the file is empty; replace it")

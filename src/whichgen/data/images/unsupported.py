@@ -214,7 +214,7 @@ _HTML_TAGS = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def describe_unsupported(data: bytes) -> str:
-    """Describe a file and give advice, as the end of an error message.
+    """Return the end of an error message: what the file is and what to do.
 
     Parameters
     ----------

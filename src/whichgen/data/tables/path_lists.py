@@ -82,7 +82,10 @@ def read_path_list(file: Path) -> list[str]:
 
 
 def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
-    """Return the entries: the cells of the column of paths, or the lines without the header."""
+    """Return the unresolved paths: the cells of the path column or, without one, all lines.
+
+    The header of a single column is left out.
+    """
     names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
     column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
     if column is not None and lines and not _resolve(lines[0], file.parent):

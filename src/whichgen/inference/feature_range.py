@@ -7,7 +7,7 @@ views of r_v, each divided by the largest r_v of an exemplar::
     d(x) = mean_v r_v(x) / max_e r_v(e)
 
 An image is outside the range if its distance exceeds the largest distance of an exemplar by the
-factor :data:`MARGIN`.
+factor :data:`RANGE_FACTOR`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIN_EXEMPLARS = 20
 #: Factor by which the distance must exceed the largest distance of an exemplar. With the built-in
 #: model, the distances relative to the farthest exemplar were at most 1.2 for 40 images of 2022
 #: from a held-out source, 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
-MARGIN = 1.25
+RANGE_FACTOR = 1.25
 
 #: Note on an image outside the training range.
 FAR_NOTE = (
@@ -51,7 +51,7 @@ class TrainingRange:
         self._largest = np.maximum(lengths.max(axis=0), np.finfo(np.float32).tiny)
         self._limit = np.inf
         if len(x) >= MIN_EXEMPLARS:
-            self._limit = MARGIN * float((lengths / self._largest).mean(axis=1).max())
+            self._limit = RANGE_FACTOR * float((lengths / self._largest).mean(axis=1).max())
 
     def is_far(self, features: np.ndarray) -> np.ndarray:
         """Return which images are outside the training range.

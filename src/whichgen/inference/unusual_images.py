@@ -1,0 +1,48 @@
+"""Notes on images for which predictions are less reliable."""
+
+from __future__ import annotations
+
+from whichgen.data.images.image_traits import ImageTraits, TrainingSizes
+
+#: Minimum shorter side in pixels. Smaller images contain too little information about the
+#: generator, whatever the size of the training images.
+MIN_SIDE = 32
+
+#: Minimum standard deviation of the gray values (0 to 255) of an image with visible content.
+MIN_CONTRAST = 1.0
+
+#: Maximum ratio of an image's size to the training images' size (or vice versa) without a note.
+MAX_SIZE_RATIO = 2.0
+
+
+def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
+    """Return notes if an image has an unusual size or almost no contrast, or was repaired.
+
+    Parameters
+    ----------
+    traits
+        Properties of the image.
+    sizes
+        Sizes of the training images; ``None`` if they are not known.
+    """
+    notes = []
+    short, long = sorted((traits.width, traits.height))
+    size = f"{traits.width} × {traits.height} pixels"
+    trained = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
+    if short < MIN_SIDE:
+        notes.append(
+            f"Too small: {size} are not enough to distinguish generators. Do not rely on the answer"
+        )
+    elif sizes and short * MAX_SIZE_RATIO < sizes.shortest:
+        notes.append(
+            f"Small: {size}; sides of training images have {trained}. The answer is less reliable"
+        )
+    elif sizes and long > MAX_SIZE_RATIO * sizes.longest:
+        notes.append(
+            f"Large: {size}; sides of training images have {trained}. The answer is less reliable"
+        )
+    if traits.contrast < MIN_CONTRAST:
+        notes.append("Almost one color: no visible content. Do not rely on the answer")
+    if traits.repair_note:
+        notes.append(f"Damaged: {traits.repair_note}")
+    return tuple(f"{note}." for note in notes)
