@@ -11,8 +11,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from whichgen.data.checks.check_dataset import check_samples
-from whichgen.data.checks.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
 from whichgen.data.dataset import Sample, list_images
+from whichgen.data.images.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
 from whichgen.data.images.reading import decode_file
 
 

@@ -31,7 +31,8 @@ def is_intact(*files: Path) -> bool:
 def write_cached_files(write: Callable[..., None], *files: Path) -> None:
     """Write files to the cache folder atomically, and their digest.
 
-    Nothing is written if the folder is not writable or the disk is full: that costs only time.
+    If the folder is not writable or the disk is full, nothing is written, and the next run converts
+    the network again.
 
     Parameters
     ----------

@@ -61,8 +61,8 @@ def resolve_device(device: str) -> str:
 def count_cores() -> int:
     """Return how many CPU cores an encoder may use.
 
-    It is the environment variable ``OMP_NUM_THREADS``, which also limits torch, or else the number
-    of cores on which this process may run.
+    The environment variable ``OMP_NUM_THREADS``, which also limits torch, takes precedence over the
+    number of cores on which this process may run.
     """
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and int(limit):

@@ -116,7 +116,7 @@ def load_openvino_encode(
     return encode, dims
 
 
-def _split_evenly(pixels: np.ndarray) -> Iterator[np.ndarray]:
+def _split_evenly(pixels: np.ndarray) -> list[np.ndarray]:
     """Split a batch into chunks of the same size; repeat the last image if they do not fit.
 
     Ctrl-C is handled between two chunks. The size must be the same, because rounding errors depend
@@ -125,7 +125,7 @@ def _split_evenly(pixels: np.ndarray) -> Iterator[np.ndarray]:
     count = -(-len(pixels) // _MAX_CHUNK)
     size = -(-len(pixels) // count)
     missing = np.repeat(pixels[-1:], count * size - len(pixels), axis=0)
-    yield from np.split(np.concatenate([pixels, missing]) if len(missing) else pixels, count)
+    return np.split(np.concatenate([pixels, missing]) if len(missing) else pixels, count)
 
 
 @contextmanager

@@ -79,7 +79,8 @@ def compare_predictions(
         The known origins, in the order of the probabilities' columns.
     answers
         The answers of each method for the known and then the unknown images
-        (:class:`AnswerMetrics`); ``None`` to omit the metrics of answers.
+        (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`); ``None`` to omit the metrics
+        of answers.
     resamples
         Number of bootstrap resamples.
     seed

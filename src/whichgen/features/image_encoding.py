@@ -162,11 +162,11 @@ def encode_batches(
         return name, replace(image, pixels=None), views  # the pixels are no longer needed
 
     threads = count_threads()
-    # Threads of their own make the copies, so that those of a single image are made in parallel.
+    # A separate pool makes the copies, so that the copies of a single image are made in parallel.
     pool = ThreadPoolExecutor(threads)
     loop = prefetch(prepare, images, threads=threads, depth=4 * n_images)
     with ExitStack() as stack:
-        # Without waiting, for the reason in prefetch.
+        # Do not wait for the threads, because this could deadlock (see prefetch).
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         prepared = stack.enter_context(closing(loop))
         while batch := _take_batch(prepared, n_images):

@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whichgen.data.checks.duplicates import link_near_duplicates
-from whichgen.data.checks.jpeg_history import JpegHistory, compare_histories
+from whichgen.data.checks.duplicates import find_mixed_clusters, link_near_duplicates
 from whichgen.data.checks.source_checks import SourceCount, check_sources, count_sources
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
+from whichgen.data.images.jpeg_history import JpegHistory, compare_histories
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
@@ -53,7 +53,7 @@ class OriginCheck:
         first.
     former_jpeg
         Number of readable files that are not JPEG files but whose pixels have traces of JPEG
-        compression (:mod:`whichgen.data.checks.jpeg_history`).
+        compression (:mod:`whichgen.data.images.jpeg_history`).
     """
 
     origin: str
@@ -176,12 +176,6 @@ def _describe_duplicates(
         reported as near-duplicates across origins.
     """
     warnings = []
-    across = [
-        c
-        for c in clusters
-        if len({samples[i].origin for i in c}) > 1
-        and not any(samples[i].path in conflicting for i in c)
-    ]
     n_images = sum(map(len, clusters))
     largest = max(clusters, key=len, default=())
     plural = "s" if len(clusters) > 1 else ""
@@ -192,12 +186,12 @@ def _describe_duplicates(
             f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. All images of a "
             "set are in the same split and add little information. Keep one image of each set."
         )
-    if across:
-        first = samples[across[0][0]]
-        other = next(samples[i] for i in across[0] if samples[i].origin != first.origin)
+    unreported = (c for c in clusters if not any(samples[i].path in conflicting for i in c))
+    if mixed := find_mixed_clusters(samples, unreported, lambda sample: sample.origin):
+        n_mixed, first, other = mixed
         warnings.append(
-            f"NEAR-DUPLICATES: {sum(map(len, across))} images are near-duplicates of images of "
-            f"another origin, such as {first.path} and {other.path}. Check their origins."
+            f"NEAR-DUPLICATES: {n_mixed} images are near-duplicates of images of another origin, "
+            f"such as {first.path} and {other.path}. Check their origins."
         )
     return warnings
 

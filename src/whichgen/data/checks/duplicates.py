@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, product
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from whichgen.data.dataset import Sample
 
 #: Maximum Hamming distance between the 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
@@ -89,6 +91,34 @@ def link_near_duplicates(
     _, first = np.unique(cluster_of_image, return_index=True)
     first_of_image = first[np.unique(cluster_of_image, return_inverse=True)[1].ravel()]
     return [(j, i) for i, j in enumerate(first_of_image.tolist()) if j != i]
+
+
+def find_mixed_clusters(
+    samples: Sequence[Sample], clusters: Iterable[Sequence[int]], label: Callable[[Sample], str]
+) -> tuple[int, Sample, Sample] | None:
+    """Find clusters of near-duplicates whose samples have different labels.
+
+    Parameters
+    ----------
+    samples
+        All samples.
+    clusters
+        Indices of the samples in each cluster.
+    label
+        Function that returns the label of a sample: its origin or its source.
+
+    Returns
+    -------
+    tuple or None
+        Number of samples in these clusters, and two samples of the first one that have different
+        labels; ``None`` if there is no such cluster.
+    """
+    mixed = [c for c in clusters if len({label(samples[i]) for i in c}) > 1]
+    if not mixed:
+        return None
+    first = samples[mixed[0][0]]
+    other = next(samples[i] for i in mixed[0] if label(samples[i]) != label(first))
+    return sum(map(len, mixed)), first, other
 
 
 def _find_near_pairs(

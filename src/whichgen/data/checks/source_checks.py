@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whichgen.data.checks.duplicates import find_mixed_clusters
 from whichgen.data.checks.file_properties import PROPERTIES, list_properties, select_properties
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_facts import ImageFacts
@@ -111,12 +112,10 @@ def check_sources(
         for c in counts
         if c.origin in differences
     ]
-    across = [c for c in clusters if len({samples[i].source for i in c}) > 1]
-    if across:
-        first = samples[across[0][0]]
-        other = next(samples[i] for i in across[0] if samples[i].source != first.source)
+    if mixed := find_mixed_clusters(samples, clusters, lambda sample: sample.source):
+        n_images, first, other = mixed
         warnings.append(
-            f"SOURCES: near-duplicates in different sources: {sum(map(len, across))} images, e.g. "
+            f"SOURCES: near-duplicates in different sources: {n_images} images, e.g. "
             f"{first.path} and {other.path}. These sources are assigned to the same split."
         )
     return warnings

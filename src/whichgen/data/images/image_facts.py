@@ -11,8 +11,8 @@ import numpy as np
 from PIL import ImageStat
 from pydantic import AfterValidator, ConfigDict
 
-from whichgen.data.checks.jpeg_history import JpegHistory, find_jpeg_history
 from whichgen.data.images.image_traits import ImageTraits, read_traits
+from whichgen.data.images.jpeg_history import JpegHistory, find_jpeg_history
 from whichgen.data.images.reading import DecodedFile
 
 #: Quantization tables of a JPEG file.

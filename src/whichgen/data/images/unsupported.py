@@ -240,7 +240,7 @@ def describe_suffix(suffix: str) -> str:
 
 
 def is_unread_image(suffix: str) -> bool:
-    """Return whether a lowercase suffix is the suffix of images that are not decoded."""
+    """Return whether files with this lowercase suffix are images that whichgen can't decode."""
     return any(suffix in optional.suffixes for optional in OPTIONAL_FORMATS) or any(
         kind.is_image and suffix in kind.suffixes for kind in _KINDS
     )

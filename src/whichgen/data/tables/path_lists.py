@@ -84,7 +84,7 @@ def read_path_list(file: Path) -> list[str]:
 def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
     """Return the unresolved paths: the cells of the path column or, without one, all lines.
 
-    The header of a single column is left out.
+    If there is only one column, its header is skipped.
     """
     names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
     column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
