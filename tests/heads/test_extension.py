@@ -101,7 +101,7 @@ def test_knn_has_no_bias_to_lower() -> None:
 def test_heads_that_cannot_be_extended_are_reported() -> None:
     x, y = images()
     old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
-    with pytest.raises(FitError, match="at least one training image"):
+    with pytest.raises(FitError, match="1 of 4 origins have no training image"):
         extend(old, x[y < 3], y[y < 3], 3)
     with pytest.raises(FitError, match="object cannot be extended"):
         extend(object(), x, y, 3)  # type: ignore[arg-type]
