@@ -52,5 +52,5 @@ def test_encoders_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(deterministic._state, "on", True)
     assert resolve_device("auto") == resolve_device("cpu") == "cpu"
     for other in ("cuda", "openvino"):
-        with pytest.raises(EncoderError, match="the deterministic mode does not support `device="):
+        with pytest.raises(EncoderError, match="deterministic mode does not support `device="):
             resolve_device(other)

@@ -216,5 +216,5 @@ def test_auto_falls_back_to_torch_with_a_log_message(
     with caplog.at_level(logging.INFO, "whichgen"):
         encoder: Encoder = build_encoder(unsupported, device="auto", dtype="float32")
     assert encoder.device == "cpu"
-    assert "data-dependent is run by torch, because OpenVINO can't run" in caplog.text
+    assert "Running the encoder data-dependent with torch: OpenVINO can't run" in caplog.text
     assert encoder.encode(np.ones((2, 3, 4, 4), np.float32))[0].tolist() == [[1.0] * 48] * 2

@@ -56,9 +56,9 @@ class Encoder:
     block_groups
         ``block_groups[m][g]`` contains the numbers (from 0) of the blocks in group g of member m.
         The members of a combination are the combined encoders
-        (:mod:`whichgen.encoders.combinations`); any other encoder is its own only member. A fusion
-        of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal weight. By default, all
-        blocks form one group, because their errors are correlated.
+        (:mod:`whichgen.encoders.combinations`); any other encoder has a single member, itself. A
+        fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal weight. By default,
+        all blocks form one group, because their errors are correlated.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Network:
 def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
     """Build an encoder from a network.
 
-    On the device ``auto``, a network that OpenVINO can't run is run by torch instead.
+    If ``device`` is ``auto`` and OpenVINO can't run the network, torch runs it on the CPU.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
         except OpenVinoError as error:
             if device != "auto":
                 raise
-            _LOG.info("%s is run by torch, because %s", network.name, error)
+            _LOG.info("Running the encoder %s with torch: %s", network.name, error)
             runtime = "cpu"
     if runtime != OPENVINO:
         from whichgen.encoders.torch_networks import make_torch_encode

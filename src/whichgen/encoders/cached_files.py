@@ -1,7 +1,7 @@
-"""Converted networks in the cache folder, which are used only if their SHA-256 matches.
+"""Cache of converted networks. Files are used only if their SHA-256 digest matches.
 
-The folder is ``weights`` in ``$WHICHGEN_CACHE``, by default ``~/.cache/whichgen``. It can be
-deleted at any time.
+The files are in the folder ``weights`` of ``$WHICHGEN_CACHE``, by default ``~/.cache/whichgen``.
+They can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def is_intact(*files: Path) -> bool:
 
 
 def write_cached_files(write: Callable[..., None], *files: Path) -> None:
-    """Write files to the cache folder atomically, and their digest.
+    """Write files and their digest to the cache folder atomically.
 
     If the folder is not writable or the disk is full, nothing is written, and the next run converts
     the network again.
@@ -37,9 +37,9 @@ def write_cached_files(write: Callable[..., None], *files: Path) -> None:
     Parameters
     ----------
     write
-        Function that writes the files to other paths, which it gets as arguments.
+        Function that writes the files to the temporary paths that it gets as arguments.
     files
-        Paths of the files; the digest has the name of the first one with the suffix ``.sha256``.
+        Paths of the files. The digest has the name of the first file with the suffix ``.sha256``.
     """
     with suppress(OSError, RuntimeError):  # OpenVINO raises RuntimeError if it can't write
         with ExitStack() as stack:

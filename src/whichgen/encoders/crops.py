@@ -40,13 +40,13 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     def preprocess(image: Image.Image) -> np.ndarray:
         windows = cut_windows(pad_image(np.asarray(image), side, "symmetric"), side)
         pixels = np.stack([encoder.preprocess(Image.fromarray(window)) for window in windows])
-        missing = np.full((WINDOWS - len(pixels), *pixels.shape[1:]), np.nan, dtype=np.float32)
-        return np.concatenate([pixels, missing])
+        padding = np.full((WINDOWS - len(pixels), *pixels.shape[1:]), np.nan, dtype=np.float32)
+        return np.concatenate([pixels, padding])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
-        present = ~np.isnan(pixels.reshape(*pixels.shape[:2], -1)[..., 0])
-        ends = np.cumsum(present.sum(axis=1))[:-1]
-        blocks = encoder.encode(pixels[present])
+        is_window = ~np.isnan(pixels.reshape(*pixels.shape[:2], -1)[..., 0])
+        ends = np.cumsum(is_window.sum(axis=1))[:-1]
+        blocks = encoder.encode(pixels[is_window])
         return [np.stack([rows.mean(axis=0) for rows in np.split(block, ends)]) for block in blocks]
 
     return replace(

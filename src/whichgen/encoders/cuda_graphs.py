@@ -38,11 +38,11 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        # Libraries initialize in the first pass on a stream, which can't be recorded.
+        # Libraries initialize in the first pass on a stream; this pass can't be recorded.
         with torch.cuda.stream(stream):
             run(self._batch)
         torch.cuda.current_stream().wait_stream(stream)
-        # thread_local: other threads may use the device meanwhile.
+        # With "thread_local", other threads may use the device during the recording.
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._rows = run(self._batch)
 
@@ -71,7 +71,7 @@ class GpuEncode:
         self.forward = forward
         self.device = torch.device(device)
         self.dtype = dtype
-        self._passes: dict[torch.Size, Pass] = {}  # the shape recorded last, if any
+        self._passes: dict[torch.Size, Pass] = {}  # at most one entry: the last recorded shape
         self._last_shape = torch.Size()
         self._dims: list[int] = []
         self._lock = threading.Lock()
@@ -79,8 +79,8 @@ class GpuEncode:
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Encode images: float32 array (n, …) → one float32 array (n, d_b) per block b."""
-        cuda = self.device.type == "cuda"  # tests without a GPU run the rest on the CPU
-        # cuDNN would use TF32, which has three digits, for float32 convolutions.
+        cuda = self.device.type == "cuda"  # false in tests on the CPU
+        # For float32 convolutions, cuDNN would use TF32, which has only three decimal digits.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         with self._lock, exact, torch.cuda.device(self.device if cuda else -1):
             pinned = torch.empty(pixels.shape, dtype=self.dtype, pin_memory=cuda)
@@ -93,7 +93,8 @@ class GpuEncode:
         repeated, self._last_shape = batch.shape == self._last_shape, batch.shape
         if repeated and batch.shape not in self._passes:
             self._passes = {batch.shape: self._pass}  # frees the memory of the other shape
-            # Recording fails if the network synchronizes or memory is short: run it unrecorded.
+            # Recording fails if the network synchronizes with the CPU or there is too little
+            # memory. Then the network is run without a graph.
             with contextlib.suppress(RuntimeError):
                 self._passes[batch.shape] = CudaGraph(self._pass, batch)
         return self._passes.get(batch.shape, self._pass)(batch)

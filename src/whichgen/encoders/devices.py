@@ -20,13 +20,17 @@ _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
 
 
 def resolve_device(device: str) -> str:
-    """Return the device to run on: replace ``auto`` with a device, or check the given device.
+    """Return the device that an encoder runs on.
 
-    ``auto`` gives the device in the environment variable ``WHICHGEN_DEVICE`` if it is set.
-    Otherwise, it gives the first GPU; without a GPU ``openvino`` if OpenVINO is installed
-    (:mod:`whichgen.encoders.openvino`), else ``cpu``, which is torch on the CPU. Any other device
-    is returned if torch can use it. In deterministic mode (:mod:`whichgen.deterministic`), ``auto``
-    and ``cpu`` give ``cpu``, and no other device is allowed.
+    Parameters
+    ----------
+    device
+        ``auto``, ``openvino`` or a device of torch, such as ``cpu`` or ``cuda:0``. ``auto`` selects
+        the device in the environment variable ``WHICHGEN_DEVICE`` if it is set. Otherwise, it
+        selects the first GPU or, without a GPU, ``openvino`` if OpenVINO is installed
+        (:mod:`whichgen.encoders.openvino`) and ``cpu`` if not. In deterministic mode
+        (:mod:`whichgen.deterministic`), only ``auto`` and ``cpu`` are allowed, and both select
+        ``cpu``.
 
     Raises
     ------
@@ -36,13 +40,13 @@ def resolve_device(device: str) -> str:
     if is_deterministic():
         if device not in ("auto", "cpu"):
             raise EncoderError(
-                f"{name_option('--deterministic', 'the deterministic mode')} does not support "
+                f"{name_option('--deterministic', 'deterministic mode')} does not support "
                 f"{name_option(f'--device {device}')}. Use {name_option('--device cpu')}, or turn "
-                "it off."
+                "off deterministic mode."
             )
         return "cpu"
     if device == "auto":
-        device = os.environ.get("WHICHGEN_DEVICE") or _fastest_device()
+        device = os.environ.get("WHICHGEN_DEVICE") or _find_fastest_device()
     if device in (OPENVINO, "cpu"):
         return device
     import torch
@@ -59,10 +63,10 @@ def resolve_device(device: str) -> str:
 
 
 def count_cores() -> int:
-    """Return how many CPU cores an encoder may use.
+    """Return the number of CPU cores that an encoder may use.
 
-    The environment variable ``OMP_NUM_THREADS``, which also limits torch, takes precedence over the
-    number of cores on which this process may run.
+    This is the value of the environment variable ``OMP_NUM_THREADS``, which also limits torch, or,
+    if it is not set, the number of cores on which this process may run.
     """
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and int(limit):
@@ -70,8 +74,8 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _fastest_device() -> str:
-    # torch takes seconds to import, so it is asked only if there may be a GPU.
+def _find_fastest_device() -> str:
+    # torch takes seconds to import, so it is imported only if there may be a GPU.
     if sys.platform == "linux":
         may_have_gpu = any(Path(file).exists() for file in _GPU_FILES)
     else:

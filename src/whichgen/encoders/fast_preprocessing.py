@@ -1,8 +1,8 @@
-"""Faster preprocessing with the same result as an image processor of transformers.
+"""Preprocessing that is faster than transformers' image processors, with the same results.
 
 Images are resized and cropped with Pillow and normalized with a lookup table. The image processors
-of transformers are slower because they copy the image several times and hold the GIL, which keeps
-other threads waiting.
+of transformers are slower because they copy the image several times and hold the GIL, which blocks
+other threads.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _PROBE_SIZES = ((37, 61), (640, 480), (333, 517), (1200, 211))
 def make_preprocess(processor: Any) -> Preprocess:
     """Create a preprocessing function with the same results as an image processor.
 
-    The function converts an RGB image to a float32 array (3, h, w). If the results of the fast
-    implementation on random images are bitwise identical to those of ``processor``, an image
-    processor of transformers, the function uses this implementation; otherwise it calls
-    ``processor``.
+    ``processor`` is an image processor of transformers. The returned function converts an RGB image
+    to a float32 array (3, h, w). It calls ``processor`` only if the results of the fast
+    implementation on random images are not bitwise identical to those of ``processor``.
     """
 
     def preprocess(image: Image.Image) -> np.ndarray:
@@ -39,17 +38,18 @@ def make_preprocess(processor: Any) -> Preprocess:
     ]
     try:
         fast = _make_fast_preprocess(processor)
-        same = all(np.array_equal(fast(probe), preprocess(probe)) for probe in probes)
+        is_identical = all(np.array_equal(fast(probe), preprocess(probe)) for probe in probes)
     except (KeyError, TypeError, ValueError):  # unexpected settings
         return preprocess
-    return fast if same else preprocess
+    return fast if is_identical else preprocess
 
 
 def make_level_table(scale: float, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Return the normalized value of each level of each channel: float32 array (3, 256).
 
-    A level from 0 to 255 is multiplied by ``scale``; then the channel's ``mean`` is subtracted and
-    the result divided by its ``std``. The order and precision are those of transformers.
+    Each level from 0 to 255 is multiplied by ``scale``. Then the channel's ``mean`` is subtracted,
+    and the difference is divided by the channel's ``std``. The order and precision of these
+    operations are those of transformers.
     """
     levels = (np.arange(256) * scale).astype(np.float32)
     shift, divisor = (np.array(row, dtype=np.float32)[:, None] for row in (mean, std))

@@ -23,11 +23,12 @@ from whichgen.errors import EncoderError, first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
 
-# transformers is not annotated.
+# The type annotations of transformers are incomplete.
 _lib: Any = transformers
 
+# Names of the weights of a CLS token.
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
-# Weights after the last block, on which no feature depends. A checkpoint may lack them.
+# Weights after the last block do not affect features. They may be missing in a checkpoint.
 _AFTER_BLOCKS = ("pooler.", "head.")
 # Settings that affect features but not the shapes of weights.
 _ARCHITECTURE = (
@@ -90,11 +91,11 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
     unused
         See :func:`~whichgen.encoders.torch_networks.hash_weights`.
     """
-    # JSON values: enums become numbers, tuples lists.
+    # Convert enums to numbers, and tuples to lists.
     settings = json.loads(json.dumps(processor.to_dict(), default=str))
-    # Version and class names do not change a pixel.
-    for volatile in ("transformers_version", "processor_class", "_processor_class"):
-        settings.pop(volatile, None)
+    # The version and class names do not affect features.
+    for name_key in ("transformers_version", "processor_class", "_processor_class"):
+        settings.pop(name_key, None)
     has_cls = any(n.endswith(_CLS_PARAMETERS) for n, _ in module.named_parameters())
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -146,7 +147,7 @@ def _is_after_blocks(weight: str) -> bool:
 
 
 def _load_vision_model(name: str) -> tuple[Any, set[str]]:
-    """Load the vision encoder of a checkpoint; return it and the names of its missing weights."""
+    """Return the vision encoder of a checkpoint, and the names of its missing weights."""
     config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
     tower = getattr(config, "vision_config", None)
     module, info = _lib.AutoModel.from_pretrained(
@@ -154,10 +155,11 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
         # Without the text tower, if transformers can load the vision tower alone.
         config=tower if type(tower) in _lib.MODEL_MAPPING else config,
         dtype=torch.float32,
-        # Never unpickle a folder's weights. An old hub checkpoint may have no other: tensors only.
+        # Never unpickle the weights of a local folder. Old hub checkpoints may have only pickled
+        # weights, so these are allowed, but restricted to tensors.
         use_safetensors=Path(name).is_dir() or None,
         weights_only=True,
-        # Never run code of a checkpoint; by default transformers would prompt.
+        # Never run code of a checkpoint. By default, transformers would ask the user.
         trust_remote_code=False,
         output_loading_info=True,
     )
@@ -167,6 +169,10 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
 
 
 def _explain_failure(name: str, error: Exception, offline: str) -> str:
+    """Return an error message for an exception of transformers.
+
+    ``offline`` is the reason why the hub can't be used, or empty.
+    """
     if "trust_remote_code" in str(error):
         return (
             f"{name} requires custom code, which whichgen does not run. Choose a checkpoint of an "

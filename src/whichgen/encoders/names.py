@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: Hub IDs of checkpoints in transformers' format by the timm name of the same weights, which the
-#: reference implementation uses. Input sizes can differ: 224 for DINOv2 on the hub, 518 in timm.
+#: Maps timm names, which the reference implementation uses, to hub IDs of checkpoints with the same
+#: weights in transformers' format. Input sizes can differ: for DINOv2, 224 on the hub and 518 in
+#: timm.
 TIMM_TO_HUB: dict[str, str] = {
     "vit_base_patch16_clip_224.openai": "openai/clip-vit-base-patch16",
     "vit_base_patch32_clip_224.openai": "openai/clip-vit-base-patch32",
@@ -40,20 +41,20 @@ TIMM_TO_HUB: dict[str, str] = {
 #: from a hub.
 EFFICIENTNET_LITE0, DINOV2_SMALL = "efficientnet_lite0", "dinov2_small"
 
-#: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have no weights.
+#: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), without weights.
 TRACES = "traces"
 
-#: Variant of the residual statistics: those of the image scaled by ½.
+#: Variant of the residual statistics, computed on the image scaled by ½.
 HALF = "half"
 
 #: Power spectra and residual correlations (:mod:`whichgen.encoders.spectra`), without weights.
 SPECTRA = "spectra"
 
-#: Variants of a network: patch statistics in addition to the CLS token, and windows at native
-#: resolution (:mod:`whichgen.encoders.crops`).
+#: Variants of a network: ``patches`` appends patch statistics to the CLS token, and ``crops``
+#: encodes windows at native resolution (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
-#: Variants of each encoder without weights; any other encoder is a network.
+#: Variants of each encoder that has no weights. All other encoders are networks.
 WEIGHT_FREE: dict[str, tuple[str, ...]] = {TRACES: (HALF,), SPECTRA: ()}
 
 

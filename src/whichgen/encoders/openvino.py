@@ -1,9 +1,9 @@
-"""Run a network on the CPU with OpenVINO, the default where it is installed.
+"""Run a network on the CPU with OpenVINO, the default if it is installed and there is no GPU.
 
-Features are those of torch up to rounding (tests/encoders/test_openvino.py), so they have the same
-key. A network is converted once, which takes about ten seconds, and the conversion is cached; after
-that, torch is not needed. ``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch
-and ONNX Runtime. Weights are stored as float32; with ``bfloat16``, only the arithmetic has this
+Features equal those of torch up to rounding (tests/encoders/test_openvino.py) and have the same
+key. A network is converted once, which takes about ten seconds. The conversion is cached, and later
+runs do not need torch. ``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch and
+ONNX Runtime. Weights are stored as float32; with ``bfloat16``, only the arithmetic has this
 precision.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
-#: Version of the conversion: increase it if the same weights are converted differently.
+#: Version of the conversion. Increase it if a change of the code affects converted networks.
 _FORMAT = "1"
 
 #: Maximum number of images per inference. Larger batches are not faster.
@@ -94,7 +94,7 @@ def load_openvino_encode(
             _LOG.info("%s is converted to OpenVINO, once (about ten seconds)", name)
             model = _convert(blocks, example)
         dims = tuple(output.get_partial_shape()[1].get_length() for output in model.outputs)
-        # In a thread: images are decoded in the meantime.
+        # Compile in a thread, so that images can be decoded in the meantime.
         pool = ThreadPoolExecutor(1)
         future = pool.submit(openvino.compile_model, model, "CPU", hints)
         pool.shutdown(wait=False)
@@ -117,15 +117,15 @@ def load_openvino_encode(
 
 
 def _split_evenly(pixels: np.ndarray) -> list[np.ndarray]:
-    """Split a batch into chunks of the same size; repeat the last image if they do not fit.
+    """Split a batch into chunks of equal size, and repeat the last image to fill the last chunk.
 
-    Ctrl-C is handled between two chunks. The size must be the same, because rounding errors depend
-    on it.
+    Ctrl-C is handled between two chunks. The sizes are equal because rounding errors depend on the
+    size of a chunk.
     """
     count = -(-len(pixels) // _MAX_CHUNK)
     size = -(-len(pixels) // count)
-    missing = np.repeat(pixels[-1:], count * size - len(pixels), axis=0)
-    return np.split(np.concatenate([pixels, missing]) if len(missing) else pixels, count)
+    padding = np.repeat(pixels[-1:], count * size - len(pixels), axis=0)
+    return np.split(np.concatenate([pixels, padding]) if len(padding) else pixels, count)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _convert(blocks: torch.nn.Module, example: np.ndarray) -> Any:
     """Convert a module to an OpenVINO model with the same inputs and outputs."""
     import torch
 
-    # With a single image, torch.export would take the batch size for a constant.
+    # With a single image, torch.export would treat the batch size as a constant.
     images = torch.from_numpy(np.repeat(example, 2, axis=0))
     shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
     with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
@@ -152,7 +152,10 @@ def _convert(blocks: torch.nn.Module, example: np.ndarray) -> Any:
 
 
 def _save_model(model: Any, graph: Path, weights: Path) -> None:
-    """Write an OpenVINO model to two files of any name; OpenVINO requires certain suffixes."""
+    """Write a model to the files ``graph`` and ``weights``, whose names may have any suffix.
+
+    OpenVINO itself writes only files with the suffixes ``.xml`` and ``.bin``.
+    """
     import openvino
 
     with TemporaryDirectory(dir=graph.parent) as folder:
@@ -163,7 +166,7 @@ def _save_model(model: Any, graph: Path, weights: Path) -> None:
 
 
 def _import_openvino() -> Any:
-    """Import OpenVINO without its converter, which takes longer to import than all the rest.
+    """Import OpenVINO without its converter, which takes longer to import than everything else.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def _import_openvino() -> Any:
         OpenVINO is not installed, or can't be imported.
     """
     try:
-        with _hidden("openvino.tools.ovc"):
+        with _hide_module("openvino.tools.ovc"):
             import openvino
     except ImportError as error:
         raise OpenVinoError(
@@ -187,17 +190,17 @@ def _import_openvino() -> Any:
 def _convert_model(*args: Any, **options: Any) -> Any:
     """Call ``openvino.convert_model`` without its telemetry.
 
-    Importing the converter is reported to Intel, unless the package openvino_telemetry is missing
-    or its user has opted out by a file in the home folder; no environment variable turns it off.
+    The converter reports its import to Intel unless the package openvino_telemetry is missing or
+    the user has opted out by a file in the home folder. No environment variable turns this off.
     """
-    with _hidden("openvino_telemetry"):
+    with _hide_module("openvino_telemetry"):
         from openvino.tools.ovc import convert_model
     return convert_model(*args, **options)
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Make the first import of a module fail with ImportError."""
+def _hide_module(module: str) -> Iterator[None]:
+    """Make the import of a module fail with ImportError, unless it is already imported."""
     if module in sys.modules:
         yield
         return

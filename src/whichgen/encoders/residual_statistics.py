@@ -45,13 +45,17 @@ FILTERS: dict[str, tuple[float, float]] = {
     "Ker–Böhme": (1, 2),
 }
 
-#: If a side of the image is longer, only windows at the corners and the center are used.
+#: Maximum side of an image, in pixels. Of a larger image, only windows at the corners and the
+#: center are used.
 _LONGEST = 512
+
+#: Side of a window, in pixels.
 _WINDOW = 256
 
-#: Smaller images are padded by repeating their edge.
+#: Minimum side of an image, in pixels. A smaller image is padded by repeating its edge.
 _SMALLEST = 8
 
+#: Number of values of a quantized residual: −2 to 2.
 _LEVELS = 5
 
 
@@ -126,8 +130,8 @@ def _count(pixels: np.ndarray) -> np.ndarray:
 
     Returns a float64 array (4 channels, 4 filters, 2 steps, 125).
     """
-    # Integers, with luma in thousandths, so that no rounding depends on the order of a sum. The
-    # residuals of the other channels are at most 16 · 255, which fits int16.
+    # Integers, with luma in thousandths, prevent rounding errors that depend on the order of a sum.
+    # The residuals of the other channels are at most 16 · 255, which fits int16.
     red, green, blue = (pixels[..., c].astype(np.int16) for c in range(3))
     luma = 299 * red.astype(np.int32) + 587 * green.astype(np.int32) + 114 * blue.astype(np.int32)
     channels = ((luma, 1000), (green, 1), (red - green, 1), (blue - green, 1))
@@ -175,10 +179,10 @@ def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
 
 @cache
 def _symmetry_classes() -> np.ndarray:
-    """Return a matrix that adds the counts of triples equal up to mirroring and inversion.
+    """Return a matrix that adds the counts of triples that are equal up to mirroring and inversion.
 
-    It is a float64 array (125, 39) of zeros and ones, with a row per triple and a column per class
-    of equal triples.
+    The matrix is a float64 array (125, 39) of zeros and ones, with one row per triple and one
+    column per class of equal triples.
     """
     index = np.arange(_LEVELS**3).reshape((_LEVELS,) * 3)
     mirrored, negative = index.transpose(2, 1, 0), index[::-1, ::-1, ::-1]

@@ -34,7 +34,7 @@ def load_timm(name: str) -> Network:
     with hub_access() as offline:
         try:
             module = timm.create_model(name, pretrained=True, num_classes=0)
-        except Exception as error:  # timm passes on the errors of its hub client
+        except Exception as error:  # including any exception of timm's hub client
             raise EncoderError(
                 f"timm can't load {name!r} ({offline or error}). Check the name and the network."
             ) from error

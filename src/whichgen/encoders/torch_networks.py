@@ -74,7 +74,7 @@ def make_torch_encode(
     cuda = torch.device(device).type == "cuda"
     if isinstance(blocks, torch.nn.Module):
         blocks.to(device, _DTYPES[dtype])
-        if cuda:  # half as fast again for convolutional networks
+        if cuda:  # makes convolutional networks about 1.5 times as fast
             blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if cuda:
         return GpuEncode(blocks, device, _DTYPES[dtype])

@@ -26,7 +26,7 @@ from whichgen.heads.design_matrix import build_design_matrix, read_chunks
 from whichgen.heads.solver import solve_path
 from whichgen.option_names import name_option
 
-#: The paper's values of C: 45, log-spaced.
+#: The paper's 45 values of C, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(*C_SWEEP))
 
 
@@ -135,7 +135,7 @@ class LinearMethod:
             An origin has no image, or a feature is not finite.
         """
         check_training_features(features, labels, n_origins)
-        # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
+        # For two origins, the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖², twice ½‖W‖².
         scale = 0.5 if n_origins == 2 else 1.0
         repeats = count_repeats(labels, n_origins) if self.balanced else None
         design, scaled = build_design_matrix(features, repeats), [value * scale for value in values]

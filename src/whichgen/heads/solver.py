@@ -31,7 +31,7 @@ elements::
 
 The preconditioner compensates for the different scales of the principal axes of raw features, which
 can differ by factors of thousands. In the rare case that the solver has not converged after
-:data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian matrix.
+:data:`_MAX_CG_NEWTON_STEPS` Newton steps, the remaining steps use the full Hessian matrix.
 
 *Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
 linear extrapolation of the last two solutions, or from the last solution if f is lower there.
@@ -57,10 +57,10 @@ import numpy as np
 from whichgen.heads.design_matrix import DesignMatrix
 from whichgen.heads.softmax import softmax
 
-#: Upper bound on the difference between a solution's objective and the minimum, relative to it.
+#: Upper bound on (f − f*) / f for a solution.
 TOLERANCE = 1e-7
 
-# Value of the bound at which the solver stops.
+# Upper bound on (f − f*) / f at which the solver stops.
 _TARGET = 1e-11
 
 # Relative accuracy of the Newton direction far from the optimum.
@@ -69,12 +69,15 @@ _COARSE_ACCURACY = 0.1
 # Relative decrease of f that is lost to rounding.
 _ROUNDING = 1e-15
 
-_MAX_CG_STEPS = 1000
+# Maximum number of CG iterations per Newton step.
+_MAX_CG_ITERATIONS = 1000
 
-# Newton steps by CG. If C is large and the images are not separable, a few uncertain images
-# dominate the curvature and the preconditioner is poor; later steps use the full Hessian.
-_MAX_CG_ITERATIONS = 25
-_MAX_HALVINGS = 40
+# Maximum number of Newton steps by CG for each C. If C is large and the images are not separable, a
+# few uncertain images dominate the curvature, and the preconditioner approximates it badly.
+_MAX_CG_NEWTON_STEPS = 25
+
+# Maximum number of halvings of a step, and of Newton steps for the bias.
+_MAX_HALVINGS = _MAX_BIAS_STEPS = 40
 
 
 def solve_path(
@@ -143,7 +146,7 @@ class _Problem:
         self.penalty = np.append(np.ones(len(design.axes)), 0)  # the bias is not penalized
 
     def objective(self, point: _Point) -> float:
-        # Avoids cancellation: on separable data a loss of 1e-9 must keep its digits.
+        # Avoid cancellation: on separable data, even a loss of 1e-9 must be exact.
         margins = point.logits - point.logits[self.labels, self.index]
         first = margins.argmax(axis=0)
         top = margins[first, self.index]
@@ -183,7 +186,7 @@ class _Problem:
 
     def optimize_bias(self, point: _Point) -> tuple[_Point, np.ndarray]:
         """Optimize only the bias by Newton steps; return the new point and its probabilities."""
-        for _ in range(_MAX_HALVINGS):
+        for _ in range(_MAX_BIAS_STEPS):
             p = softmax(point.logits, axis=0)
             gradient = self.weighted_residuals(p).sum(axis=1)
             if np.abs(gradient).max() <= 1e-12 * self.sample_weights.sum():
@@ -204,7 +207,7 @@ def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
         bound = 0.5 * np.square(gradient[:, :-1]).sum() / f
         if bound <= _TARGET:
             return point
-        if iteration < _MAX_CG_ITERATIONS:
+        if iteration < _MAX_CG_NEWTON_STEPS:
             step = _solve_by_cg(problem, gradient, p, f)
         else:
             step = _solve_exactly(problem, gradient, p)
@@ -237,7 +240,7 @@ def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: floa
     direction = precondition(residual)
     norm = float((residual * direction).sum())
     decrease = 0.0  # of the quadratic model
-    for _ in range(_MAX_CG_STEPS):
+    for _ in range(_MAX_CG_ITERATIONS):
         product, direction_logits = problem.hessian_product(direction, p, weighted_p)
         curvature = float((direction * product).sum())
         if curvature <= 0:  # a rounding error: no further progress
@@ -266,7 +269,8 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
             block = problem.design.weighted_gram(coefficients)
             hessian[i, :, j] = hessian[j, :, i] = block
         hessian[i, :, i] += np.diag(problem.penalty)
-    # f does not change if all biases are shifted by the same amount; any curvature will do.
+    # The Hessian is singular because equal shifts of all biases do not change f. Gradients are
+    # orthogonal to such shifts, so any positive curvature can be added in this direction.
     hessian[:, -1, :, -1] += problem.c
     flat = hessian.reshape(k * r, k * r)
     # Rounding can make the matrix of a separable problem slightly indefinite.

@@ -69,9 +69,9 @@ from whichgen.training.views import (
     member_sets,
 )
 
-#: Minimum improvement of the validation metric for using fewer members, or one vote per member. The
-#: benefit of more members, disagreement on unknown images, is hard to measure with the few
-#: generators of a validation set.
+#: Minimum improvement of the validation metric for using fewer members, or one vote per member.
+#: More members help because they disagree about unknown images, but the few generators of a
+#: validation set are not enough to measure this reliably.
 MEMBERS_MARGIN = 0.03
 
 #: Minimum improvement of the validation metric for replacing ``max_logit`` with another score. With
@@ -89,12 +89,14 @@ class FusionOptions(SelectionOptions):
         Values of C and of shrinkage to try (:mod:`whichgen.heads.fusion`).
     scores
         Names of the open-set scores to try.
+    metric
+        Validation metric to maximize; by default ``OSCR``.
 
     Raises
     ------
     FitError
-        A score does not exist, a value of C is not positive, or there is no value of C, shrinkage
-        or score.
+        A score does not exist, a value of C is not positive, there is no value of C, shrinkage or
+        score, or another option is invalid (:class:`SelectionOptions`).
     """
 
     values: tuple[float, ...] = FUSION_C
@@ -168,7 +170,15 @@ def fuse(
     Raises
     ------
     DataError
-        The protocol is ``paper``, and the dataset has no unknown validation images.
+        The protocol is ``paper``, and the dataset has no unknown validation images; or the images
+        have sources, and all images of a known origin are in the same fold.
+    ConvergenceError
+        There is no setting at which all probes converge.
+
+    Warns
+    -----
+    WhichgenWarning
+        A probe does not converge at some settings, which are left out.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -184,7 +194,7 @@ def fuse(
     held_out_tables: list[FoldTables] = []
     if by_source:
         tables = source_fold_tables(unchanged, protocol.folds, options.seed)
-        # Of the folds, only those with unknown validation images have all known origins.
+        # Only the folds with unknown validation images contain all known origins.
         all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
         all_known = all_known or [Fold(known, (), "val")]
         held_out_tables = source_fold_tables(unchanged, all_known, options.seed)
@@ -198,7 +208,7 @@ def fuse(
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
-    # Across sources, the many blocks of one encoder are no better than one vote.
+    # On sources never seen, more than one vote per member does not improve the metrics.
     even = next((c for c in reversed(members) if c.members.endswith(EVEN)), members[-1])
     default = even if by_source else members[-1]
     best = _select_with_margin(default, members, options.metric, MEMBERS_MARGIN)
@@ -220,7 +230,8 @@ def fuse(
         for name, m in averages.items()
     ]
     default = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    selected = default  # across sources, scores chosen on few unknown generators are no better
+    # On sources never seen, scores selected on few unknown generators are no better.
+    selected = default
     if not by_source:
         selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
 
@@ -240,7 +251,7 @@ def fuse(
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
         method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
         x, labels = train.blocks(selected_blocks), label_indices(train.origins, known)
-        # One call, in a worker for its single BLAS thread.
+        # Worker processes use a single BLAS thread, so the result does not depend on the cores.
         calls = [(x, labels, len(known), best.value)]
         fits = run_in_processes(method.fit, calls, jobs=options.jobs)
         (head,) = progress(fits, description="Fitting experts", total=1)
@@ -314,6 +325,11 @@ def select_votes(
         also its votes unless other votes have a better validation metric.
     options
         Options of the fusion, of which the metric and the number of processes are used.
+
+    Returns
+    -------
+    FusionCandidate
+        The candidate with the selected votes and its metrics on these images.
     """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
@@ -326,9 +342,9 @@ def select_votes(
 def _select_with_margin(
     default: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
-    """Return the best of ``others`` by ``metric``, or ``default``.
+    """Return the best candidate if its metric is more than ``margin`` above that of ``default``.
 
-    The best is returned only if its metric exceeds that of ``default`` by more than ``margin``.
+    Otherwise, return ``default``.
     """
     best = select_best(others, metric)
     return best if metric_value(best, metric) > metric_value(default, metric) + margin else default

@@ -2,8 +2,8 @@
 
 Without sources, the held-out images are the validation images. With sources, training and
 validation images are pooled and divided into :data:`SOURCE_FOLDS` folds such that no source is in
-two folds. A head fitted on the other folds predicts the images of each fold. The final head is
-fitted on all images.
+two folds. For each fold, a head fitted on the other folds predicts the fold's images. The final
+head is fitted on all images.
 """
 
 from __future__ import annotations
@@ -63,19 +63,23 @@ class HeldOutImages:
         return HeldOutImages(self.output.take(rows), *(array[rows] for array in arrays))
 
     def threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
-        """Choose the threshold above which images are attributed to a known generator.
+        """Choose the lowest open-set threshold with a required precision and false-positive rate.
 
-        At least a fraction ``precision`` of the held-out images that are attributed to a generator
-        are of this generator, and at most a fraction ``fpr`` of the held-out real images are
-        attributed to one. If no held-out image is attributed to a generator, no score of a
-        held-out image reaches the threshold.
+        An image is attributed to a generator if a generator is its most probable origin and its
+        score is at or above the threshold. If no threshold has the precision, at most the images with
+        the highest score are attributed. If no generator is the most probable origin of any image,
+        the threshold is above all scores.
 
         Parameters
         ----------
         origins
             The known origins, in the order of the logits' columns.
-        precision, fpr
-            In (0, 1] and [0, 1).
+        precision
+            Minimum fraction of correct attributions among the held-out images that are attributed
+            to a generator, in (0, 1].
+        fpr
+            Maximum fraction of the held-out real images that are attributed to a generator, in
+            [0, 1).
         """
         predicted = self.output.logits.argmax(axis=1)
         named = np.array(origins)[predicted] != REAL
@@ -96,7 +100,7 @@ def has_sources(features: SplitFeatures) -> bool:
 
 
 def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
-    """Record the sources of all images for fitting and selection; ``None`` without sources."""
+    """Return the sources of all images for fitting and selection, or ``None`` without sources."""
     if not has_sources(features):
         return None
     samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
@@ -104,7 +108,7 @@ def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
 
 
 def pool_training_images(features: SplitFeatures) -> SplitFeatures:
-    """Add the validation images to the table ``train``."""
+    """Return a copy of ``features`` whose table ``train`` also contains the validation images."""
     pooled = features.tables["train"] + features.tables["val"]
     return replace(features, tables={**features.tables, "train": pooled})
 
@@ -112,9 +116,9 @@ def pool_training_images(features: SplitFeatures) -> SplitFeatures:
 def source_fold_tables(
     features: SplitFeatures, folds: Sequence[Fold], seed: int
 ) -> list[FoldTables]:
-    """Divide pooled training images into up to :data:`SOURCE_FOLDS` folds by source.
+    """Divide pooled training images into at most :data:`SOURCE_FOLDS` folds by source.
 
-    A fold without images of its known origins, of which metrics would be undefined, is left out.
+    A fold without images of its known origins is left out, because its metrics would be undefined.
 
     Parameters
     ----------
@@ -122,11 +126,16 @@ def source_fold_tables(
         Features whose table ``train`` contains the validation images
         (:func:`pool_training_images`).
     folds
-        The folds of the protocol, one for each fold of sources, in turn: they define the known
-        origins, and which origins are unknown. Unknown images from a source of training images are
-        left out.
+        The folds of the protocol, which define the known and the unknown origins. They are assigned
+        to the folds of sources in turn.
     seed
         Seed for dividing the sources.
+
+    Returns
+    -------
+    list of FoldTables
+        For each fold of sources, the training images from the other folds, and the images for
+        evaluation. Unknown images are left out if their source is also a training source.
 
     Raises
     ------
@@ -150,7 +159,7 @@ def source_fold_tables(
         ]
         if missing := sorted({*fold.known} - {*rest.origins.tolist()}):
             raise DataError(
-                f"the sources of {', '.join(missing)} are too few or contain each other's images. "
+                f"the sources of {', '.join(missing)} are too few or have images in common. "
                 "Add images of these origins from independent sources, or omit "
                 f"{name_option('--sources')}."
             )
@@ -199,7 +208,11 @@ def predict_held_out(
 def predict_images(
     tables: FoldTables, head: Head, score: OpenSetScore, blocks: Sequence[int]
 ) -> HeldOutImages:
-    """Predict the known images and then the unknown images of a fold."""
+    """Predict the known and then the unknown images of a fold.
+
+    ``head`` is fitted on the training images of the fold, ``score`` is the fitted open-set score,
+    and ``blocks`` are the indices of the blocks whose features are the head's input.
+    """
     images = tables.known + tables.unknown
     labels = label_indices(tables.known.origins, tables.origins)
     output = head.forward(images.blocks(blocks))
