@@ -66,9 +66,9 @@ class HeldOutImages:
         """Choose the lowest open-set threshold with a required precision and false-positive rate.
 
         An image is attributed to a generator if a generator is its most probable origin and its
-        score is at or above the threshold. If no threshold has the precision, at most the images with
-        the highest score are attributed. If no generator is the most probable origin of any image,
-        the threshold is above all scores.
+        score is at or above the threshold. If no threshold has the precision, at most the images
+        with the highest score are attributed. If no generator is the most probable origin of any
+        image, the threshold is above all scores.
 
         Parameters
         ----------
