@@ -91,7 +91,7 @@ def test_only_a_file_with_a_manifest_starts_a_process(
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert not collect(encode("PNG")).notes
     (note,) = collect(signed).notes
-    assert "Content Credentials can't be read (BlockingIOError" in note
+    assert note == "Content Credentials can't be read (Resource temporarily unavailable)"
 
 
 def test_killed_idle_process_is_replaced(signed: bytes, stop_idle: None) -> None:

@@ -73,7 +73,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
             {
                 "source": finding["kind"],
                 "indicates": finding["indicates"],
-                "strength": "" if finding["indicates"] == "neutral" else finding["strength"],
+                "strength": finding["strength"],
                 "generator": _format_generator(finding["generator"], finding["origin"]),
                 "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
             }

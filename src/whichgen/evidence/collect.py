@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from whichgen.data.images.reading import open_image, read_header
+from whichgen.data.images.reading import open_image
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
@@ -59,7 +59,7 @@ def collect(
     Raises
     ------
     ImageError
-        The file is not a valid image (see :func:`whichgen.data.images.reading.read_header`), and no
+        The file is not a valid image (see :func:`whichgen.data.images.reading.open_image`), and no
         metadata can be read from it.
     """
     prepare_reading(data)
@@ -67,7 +67,6 @@ def collect(
     image = decoded
     try:
         if image is None:
-            read_header(data, name)
             image = open_image(data, name)
     except ImageError as error:
         damage = error  # metadata may still be readable

@@ -1,8 +1,10 @@
-"""Select the images whose pixels are searched for hidden data."""
+"""Select the images whose pixels are searched for hidden data, and decode these pixels."""
 
 from __future__ import annotations
 
 from PIL import Image
+
+from whichgen.errors import ImageError
 
 #: Maximum number of pixels. Larger images take long to decode, and generated images are smaller
 #: unless they were resized, which destroys hidden data.
@@ -12,3 +14,19 @@ MAX_PIXELS = 1 << 22
 def has_examined_pixels(image: Image.Image) -> bool:
     """Return whether the colors of an image are searched for hidden data."""
     return image.mode in ("RGB", "RGBA") and image.width * image.height <= MAX_PIXELS
+
+
+def decode_pixels(image: Image.Image) -> None:
+    """Decode the pixels of an image that Pillow has opened.
+
+    Raises
+    ------
+    ImageError
+        The pixels are damaged or truncated.
+    """
+    try:
+        image.load()
+    except Exception:  # plugins raise anything on damaged files
+        raise ImageError(
+            "the pixels are damaged or truncated, so they were not searched for hidden data"
+        ) from None

@@ -35,7 +35,7 @@ class Finding:
         Generator as named in the metadata; empty if there is none.
     strength
         ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, and for
-        an ambiguous sign; otherwise ``strong``.
+        an ambiguous sign; otherwise ``strong``. Always empty for a ``neutral`` finding.
     origin
         Origin of the generator (see :mod:`whichgen.evidence.aliases`); empty if it is unknown.
     statement
@@ -50,7 +50,7 @@ class Finding:
     detail: str = ""
     indicates: Indication = "neutral"
     generator: str = ""
-    strength: Strength = "strong"
+    strength: Strength | Literal[""] = "strong"
     origin: str = ""
     statement: str = ""
     trusted: bool = False
@@ -60,6 +60,8 @@ class Finding:
             value = getattr(self, field.name)
             if isinstance(value, str):
                 object.__setattr__(self, field.name, clean(value))
+        if self.indicates == "neutral":
+            object.__setattr__(self, "strength", "")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from whichgen.errors import ImageError
 from whichgen.evidence.finding import Evidence, Finding
 
 #: Function that reads the evidence in one part of a file.
@@ -16,16 +17,20 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
     Parameters
     ----------
     readers
-        Name of each part of the file and its reader. If a reader raises an exception, the name and
-        the error are added to the notes.
+        Name of each part of the file, and its reader. If a reader raises an exception, a note says
+        which part can't be read, and why.
     """
     findings: dict[Finding, None] = {}  # ordered set
     notes: list[str] = []
     for part, read in readers:
         try:
             evidence = read()
+        except ImageError as error:  # a complete sentence
+            notes.append(str(error))
+            continue
         except Exception as error:  # parsers raise many types on hostile bytes
-            notes.append(f"{part} can't be read ({type(error).__name__}: {error})")
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            notes.append(f"{part} can't be read ({reason})")
             continue
         findings |= dict.fromkeys(evidence.findings)
         notes += evidence.notes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from whichgen.evidence.examined_pixels import has_examined_pixels
+from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.parameters import interpret
 from whichgen.evidence.text_limits import MAX_TEXT
@@ -40,12 +40,13 @@ def read_stealth(image: Image.Image) -> Evidence:
 
     Raises
     ------
-    OSError
-        The pixels can't be decoded.
+    ImageError
+        The pixels are damaged or truncated.
     """
     has_alpha = image.mode in ("RGBA", "LA")
     if image.format not in ("PNG", "WEBP") or not (has_alpha or has_examined_pixels(image)):
         return Evidence()
+    decode_pixels(image)
     import numpy as np
 
     if has_alpha:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichgen.evidence.examined_pixels import has_examined_pixels
+from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.watermark_decoder import (
     BLOCK,
@@ -121,9 +121,15 @@ def read_watermarks(image: Image.Image) -> Evidence:
 
     The position of the grid of blocks is searched if the sides are not multiples of 64 pixels,
     because the image may be cropped.
+
+    Raises
+    ------
+    ImageError
+        The pixels are damaged or truncated.
     """
     if not has_examined_pixels(image):
         return Evidence()
+    decode_pixels(image)
     rows = max(_MAX_EXAMINED // image.width // BLOCK, 1) * BLOCK
     rgb = image.crop((0, 0, image.width, min(image.height, rows))).convert("RGB")
     red, green, blue = (np.asarray(channel) for channel in rgb.split())

@@ -118,12 +118,19 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     ------
     ImportError
         The extra ``evidence`` is not installed.
+    ValueError
+        The XML has a document type declaration (DTD), which could define entities that exhaust
+        memory.
     Exception
-        The XML is invalid or has a DTD. A DTD could define entities that exhaust memory.
+        The XML is invalid.
     """
+    from defusedxml import DTDForbidden
     from defusedxml.ElementTree import fromstring
 
-    root = fromstring(_decode_packet(xmp), forbid_dtd=True)
+    try:
+        root = fromstring(_decode_packet(xmp), forbid_dtd=True)
+    except DTDForbidden:
+        raise ValueError("it has a document type declaration, which is not allowed") from None
     properties: dict[tuple[str, str], None] = {}  # ordered set, because histories have duplicates
     for element in root.iter():
         for key, text in element.attrib.items():

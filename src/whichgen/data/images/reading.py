@@ -127,9 +127,8 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
         The file is not an image in a supported format, is damaged, or exceeds a limit of
         :mod:`whichgen.data.images.formats`.
     """
-    with _convert_errors(data, name):
-        image = open_image(data, name)
-        return ImageHeader(str(image.format), image.width, image.height)
+    image = open_image(data, name)
+    return ImageHeader(str(image.format), image.width, image.height)
 
 
 @dataclass(frozen=True)
@@ -228,9 +227,15 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
 
     Raises
     ------
-    Exception
-        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
+    ImageError
+        See :func:`read_header`.
     """
+    with _convert_errors(data, name):
+        return _open_checked(data, name)
+
+
+def _open_checked(data: bytes, name: str) -> Image.Image:
+    """Open an image file and check it; raise any exception that Pillow raises."""
     image: Image.Image
     if data.startswith(_ICON):
         # Pillow decodes an icon when it opens it. An icon contains complete image files, whose
