@@ -35,8 +35,8 @@ from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
+from whichgen.io.result_files import Row, markdown_table, write_csv
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.io.tables import Row, markdown_table, write_csv
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
 

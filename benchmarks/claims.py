@@ -26,7 +26,7 @@ from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, write_csv
+from whichgen.io.result_files import Row, markdown_table, write_csv
 
 #: The only pretrained encoder at hand. Another one is a parameter away.
 ENCODER = "efficientnet_lite0"

@@ -27,7 +27,7 @@ from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import write_features
 from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
 from whichgen.features.store import FeatureStore
-from whichgen.io.tables import markdown_table
+from whichgen.io.result_files import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parent / "speed"))
 from extraction import jpegs
@@ -68,7 +68,7 @@ def rate(
         found = (
             part
             for shard in shards
-            for part in encode_shard(shard, encode, batch_size=BATCH_SIZE, known=store)
+            for part in encode_shard(shard, encode, batch_size=BATCH_SIZE, keys_to_skip=store)
         )
     else:
         job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, BATCH_SIZE, KeySet(()))

@@ -28,17 +28,17 @@ import numpy as np
 from whichgen.gallery.index import (
     N_NEIGHBORS,
     IndexKind,
+    choose_list_count,
     compute_recall,
-    count_lists,
     create_index,
-    effort_candidates,
+    list_efforts,
     read_index,
     search_index,
     write_index,
 )
 from whichgen.heads.knn import normalize_rows
 from whichgen.inference.neighbors import SimilaritySpace
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.result_files import Row, markdown_table
 from whichgen.models.saved_model import load_model
 
 QUERIES = 1000
@@ -121,7 +121,7 @@ def measured(
         opened = time.perf_counter() - start
     found: list[Row] = []
     last = 0.0
-    for effort in effort_candidates(kind, rows):
+    for effort in list_efforts(kind, rows):
         recall = compute_recall(
             true_cosines(points, queries, search_index(index, queries, N_NEIGHBORS, effort)[1]),
             nearest,
@@ -130,7 +130,7 @@ def measured(
             {
                 "rows": f"{rows:,}",
                 "kind": kind,
-                "lists": count_lists(rows) if kind == "ivf" else "",
+                "lists": choose_list_count(rows) if kind == "ivf" else "",
                 "effort": effort or "",
                 "building": built,
                 "opening": opened,

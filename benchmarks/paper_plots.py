@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whichgen.io.atomic import replace_file, write_text
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.result_files import Row, markdown_table
 from whichgen.report.figures.style import COLORS, style_axes
 
 #: Results of each setting by name.

@@ -26,7 +26,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, write_csv
+from whichgen.io.result_files import Row, markdown_table, write_csv
 from whichgen.models.saved_model import load_model
 
 #: Intensities that training does not draw: rows of their own, ``…, unseen``.

@@ -35,8 +35,8 @@ from PIL import Image
 
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
+from whichgen.io.result_files import markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.io.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "demo" / "images"

@@ -23,8 +23,8 @@ from remaining_time import profile_rows
 from startup import startup_rows
 
 from whichgen.io.atomic import write_text
+from whichgen.io.result_files import markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.io.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -22,7 +22,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 #: Images of a batch, and images of a timed pass.
 BATCHES = (1, 8, 32)

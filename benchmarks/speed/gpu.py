@@ -24,7 +24,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.cuda_graphs import GpuEncode
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.result_files import Row, markdown_table
 
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")
 

@@ -13,7 +13,7 @@ import torch
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.cuda_graphs import CudaGraph, Forward
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 CORES = os.cpu_count() or 1
 SIDE = 224

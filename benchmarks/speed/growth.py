@@ -32,7 +32,7 @@ from whichgen.evaluation.bootstrap import bootstrap_intervals
 from whichgen.evaluation.predictions import Predictions
 from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.result_files import Row, markdown_table
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import sweep_block
 

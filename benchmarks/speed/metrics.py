@@ -8,7 +8,7 @@ import numpy as np
 
 from whichgen.evaluation.detection import auroc, detection_metrics
 from whichgen.evaluation.oscr import oscr
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 
 def measure(n: int = 1_000_000) -> list[Row]:

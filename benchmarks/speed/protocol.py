@@ -19,7 +19,7 @@ from typing import Any
 
 from processes import WHICHGEN, Usage, measure
 
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from processes import measure
 
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 #: Functions that take less than this share of the time are left out.
 _MIN_SHARE = 0.02

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.heads.linear import PAPER_C, LinearMethod
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 Weights = tuple[np.ndarray, np.ndarray]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from processes import WHICHGEN, measure
 
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 

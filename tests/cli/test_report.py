@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from whichgen.io.tables import percent
+from whichgen.io.result_files import percent
 
 from .conftest import Site, whichgen
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from whichgen.data.images.color import MAX_PROFILE_BYTES
 from whichgen.data.images.reading import decode_image, hash_image
-from whichgen.features.image_encoding import image_loaders
+from whichgen.features.image_encoding import make_image_loaders
 
 P3 = rgb_profile(DISPLAY_P3, 2.2)
 
@@ -114,7 +114,7 @@ def test_lab_is_converted() -> None:
 def test_pillow_images_are_converted_like_files(colors: Image.Image) -> None:
     data = encode(colors, icc_profile=P3)
     with Image.open(io.BytesIO(data)) as image:
-        ((_, load),) = image_loaders([image])
+        ((_, load),) = make_image_loaders([image])
         rgb = load().pixels
         assert rgb is not None
         assert np.array_equal(np.asarray(rgb), pixels(data))

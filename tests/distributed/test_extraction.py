@@ -98,7 +98,7 @@ class Case:
 
     def check(self, summary: ExtractionSummary) -> None:
         """Check that nothing is lost or duplicated, bitwise."""
-        assert (summary.images, summary.added, summary.errors) == (120, 104, {})
+        assert (summary.n_images, summary.n_added_rows, summary.errors) == (120, 104, {})
         assert stored_rows(self.folder, self.encoder) == self.expected
 
 

@@ -23,7 +23,7 @@ from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import extract, write_features
 from whichgen.features.image_encoding import EncodedBatch
-from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, shard_loaders
+from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, make_shard_loaders
 from whichgen.features.store import FeatureStore
 from whichgen.io.prefetch import prefetch
 
@@ -37,7 +37,7 @@ def run(encoder: Encoder, store: FeatureStore, *sources: object, batch_size: int
     batches = (
         batch
         for shard in shards
-        for batch in encode_shard(shard, encode, batch_size=batch_size, known=store)
+        for batch in encode_shard(shard, encode, batch_size=batch_size, keys_to_skip=store)
     )
     return write_features(batches, store)
 
@@ -64,7 +64,7 @@ def test_files_tar_and_parquet_give_bitwise_the_features_of_extract(
     for i, sources in enumerate(shards):
         store = FeatureStore(tmp_path / f"{i}", clip)
         summary = run(clip, store, *sources)
-        assert (summary.added, summary.errors) == (17, {})
+        assert (summary.n_added_rows, summary.errors) == (17, {})
         assert stored_rows(tmp_path / f"{i}", clip) == stored_rows(tmp_path / "expected", clip)
 
 
@@ -86,7 +86,7 @@ def test_any_cut_into_shards_gives_the_same_store(shards: list[list[int]]) -> No
             tars.append(pack_images(folder / f"{number}.tar", contents))
         store, other = (FeatureStore(folder / n, encoder.encoder) for n in ("a", "b"))
         summary = run(encoder.encoder, store, *tars, batch_size=3)
-        assert (summary.images, summary.added) == (sum(map(len, shards)), len(wanted))
+        assert (summary.n_images, summary.n_added_rows) == (sum(map(len, shards)), len(wanted))
         extract([Sample(files[i], "x") for i in sorted(wanted)], encoder.encoder, other)
         there, here = (stored_rows(folder / n, encoder.encoder) for n in ("a", "b"))
         assert there == here
@@ -103,9 +103,9 @@ def test_an_interrupted_run_is_resumed_and_a_second_run_encodes_nothing(
     assert len(store) == 8
     encoder = counting()
     summary = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
-    assert (summary.images, summary.added, encoder.images) == (12, 4, 4)
+    assert (summary.n_images, summary.n_added_rows, encoder.images) == (12, 4, 4)
     summary = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
-    assert (summary.images, summary.added, encoder.images) == (12, 0, 4)
+    assert (summary.n_images, summary.n_added_rows, encoder.images) == (12, 0, 4)
 
 
 def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
@@ -121,7 +121,7 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [len(batch.positions) for batch in batches] == [3, 3, 2]
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
-    assert (summary.images, summary.added) == (10, 8)
+    assert (summary.n_images, summary.n_added_rows) == (10, 8)
     assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
         "a text file, not an image; replace it by the image",
         "the file is empty; replace it",
@@ -146,7 +146,7 @@ def test_rows_are_written_during_extraction_and_once(
             rows_on_disk.append(len(FeatureStore(tmp_path / "s", counting().encoder)))
 
     summary = write_features(batches(), store)
-    assert (summary.images, summary.added) == (10, 5)
+    assert (summary.n_images, summary.n_added_rows) == (10, 5)
     assert rows_on_disk == [0, 0, 4, 4, 4]
     assert len(stored_rows(tmp_path / "s", counting().encoder)) == 5
 
@@ -171,7 +171,7 @@ def test_at_most_two_images_per_thread_are_read_before_decoding(
         read_at_load.append(read)
         return item.load(), None
 
-    loaders = shard_loaders(CountedShard(), load)
+    loaders = make_shard_loaders(CountedShard(), load)
     jobs = prefetch(lambda loader: loader[1]()[0], loaders, threads=2, depth=160)
     assert list(jobs) == list(contents.values())
     assert all(count <= i + 2 * 2 + 1 for i, count in enumerate(read_at_load))

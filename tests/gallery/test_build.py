@@ -96,14 +96,14 @@ def test_held_out_images_are_not_indexed_when_recall_is_measured(
     first, held_out = hold_out_queries(62, seed=3)
     assert sorted([*first, *held_out]) == list(range(62))
     assert held_out.min() < 20 and held_out.max() > 40
-    vectors = gallery_images.vectors(held_out)
+    vectors = gallery_images.compute_vectors(held_out)
     np.testing.assert_allclose(queries[-1], vectors[::2], atol=1e-5)
 
 
 def test_effort_is_chosen_to_reach_the_target_recall(
     gallery_images: GalleryImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "effort_candidates", lambda *_: (16, 32, 64, 128))
+    monkeypatch.setattr(build_module, "list_efforts", lambda *_: (16, 32, 64, 128))
     shares = iter([0.5, 0.94, 0.96, 0.9])  # of the last query's half at the effort chosen
     monkeypatch.setattr(
         build_module, "compute_recall", lambda cosines, _: Recall(1.0, next(shares), len(cosines))

@@ -16,11 +16,11 @@ from whichgen.gallery.index import (
     INDEX_FILES,
     MAX_FLAT_IMAGES,
     IndexKind,
+    choose_kind,
+    choose_list_count,
     compute_recall,
-    count_lists,
     create_index,
-    default_kind,
-    effort_candidates,
+    list_efforts,
     read_index,
     search_index,
     write_index,
@@ -77,7 +77,7 @@ def test_stored_index_is_restored_exactly(kind: IndexKind, seed: int, n: int) ->
         write_index(index, kind, Path(folder))
         assert {p.name for p in Path(folder).iterdir()} == set(INDEX_FILES[kind])
         again = read_index(kind, Path(folder), 8, n)
-    for effort in effort_candidates(kind, n):
+    for effort in list_efforts(kind, n):
         before = search_index(index, queries, k, effort)
         after = search_index(again, queries, k, effort)
         np.testing.assert_array_equal(before[1], after[1])
@@ -87,8 +87,8 @@ def test_stored_index_is_restored_exactly(kind: IndexKind, seed: int, n: int) ->
 def test_recall_grows_with_the_number_of_lists_to_1() -> None:
     vectors, queries = unit(0, 3000, 16), unit(1, 200, 16)
     exact = exact_cosines(vectors, queries, 10)
-    index, ladder = build("ivf", vectors), effort_candidates("ivf", 3000)
-    assert ladder[-1] == count_lists(3000)
+    index, ladder = build("ivf", vectors), list_efforts("ivf", 3000)
+    assert ladder[-1] == choose_list_count(3000)
     shares = []
     for effort in ladder:
         _, rows = search_index(index, queries, 10, effort)
@@ -100,13 +100,13 @@ def test_recall_grows_with_the_number_of_lists_to_1() -> None:
 
 
 def test_default_kind_depends_on_the_number_of_images() -> None:
-    assert [default_kind(n) for n in (1, MAX_FLAT_IMAGES, MAX_FLAT_IMAGES + 1)] == [
+    assert [choose_kind(n) for n in (1, MAX_FLAT_IMAGES, MAX_FLAT_IMAGES + 1)] == [
         "flat",
         "flat",
         "ivf",
     ]
-    assert count_lists(1) == 1
-    assert count_lists(10**6) == 4000
+    assert choose_list_count(1) == 1
+    assert choose_list_count(10**6) == 4000
 
 
 def change_array(folder: Path, name: str, change: Any) -> None:

@@ -275,7 +275,7 @@ def test_an_image_and_its_copies_share_a_pass_and_one_decoding(
     counter = counting()
     batches = list(
         image_encoding.encode_batches(
-            image_encoding.image_loaders(paths),
+            image_encoding.make_image_loaders(paths),
             BatchEncoder(counter.encoder),
             batch_size=20,
             copies=COPIES.values(),

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from whichgen.io.atomic import write_text
-from whichgen.io.file_names import restore_name, show_name, show_names
-from whichgen.io.tables import csv_text, write_json, write_parquet
+from whichgen.io.file_names import escape_name, escape_names, unescape_name
+from whichgen.io.result_files import csv_text, write_json, write_parquet
 
 NAME = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
 
@@ -21,17 +21,17 @@ NAME = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
     [(NAME, r"caf\xe9 é.png"), ("日本 😀.png", "日本 😀.png"), ("a\ud800b", r"a\ud800b")],
 )
 def test_bytes_that_are_not_utf8_are_shown_as_numbers(name: str, shown: str) -> None:
-    assert show_name(name) == shown
+    assert escape_name(name) == shown
     assert shown.encode().decode() == shown
 
 
 def test_shown_bytes_can_be_restored() -> None:
-    assert os.fsencode(restore_name(show_name(NAME))) == b"caf\xe9 \xc3\xa9.png"
-    assert restore_name(r"C:\x86\img\xA9") == "C:\udc86\\img\\xA9"  # only if no such file exists
+    assert os.fsencode(unescape_name(escape_name(NAME))) == b"caf\xe9 \xc3\xa9.png"
+    assert unescape_name(r"C:\x86\img\xA9") == "C:\udc86\\img\\xA9"  # only if no such file exists
 
 
 def test_names_in_nested_values_are_shown() -> None:
-    assert show_names({"a": [NAME, 1.5, None], NAME: (NAME,)}) == {
+    assert escape_names({"a": [NAME, 1.5, None], NAME: (NAME,)}) == {
         "a": [r"caf\xe9 é.png", 1.5, None],
         r"caf\xe9 é.png": [r"caf\xe9 é.png"],
     }

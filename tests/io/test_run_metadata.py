@@ -20,5 +20,5 @@ def test_timestamp_is_now_or_source_date_epoch(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("wrong", ["", "yesterday", "1e99", "9" * 30])
 def test_invalid_source_date_epoch_is_an_error(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
-    with pytest.raises(DataError, match=r"not a valid time\. Set it to Unix"):
+    with pytest.raises(DataError, match=r"not a valid time\. Set the environment variable to Unix"):
         get_timestamp()

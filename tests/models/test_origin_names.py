@@ -28,7 +28,7 @@ from whichgen.errors import DataError
 from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.io.folder_listing import is_system_path
-from whichgen.io.tables import csv_text, write_parquet
+from whichgen.io.result_files import csv_text, write_parquet
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.sklearn import OriginClassifier

@@ -21,7 +21,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.io.tables import percent
+from whichgen.io.result_files import percent
 from whichgen.report.experiment_reports import write_experiment, write_robustness
 from whichgen.report.figures.experiments import plot_low_data
 from whichgen.report.html_page import write_html_page

@@ -21,7 +21,7 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.evaluation.source_results import count_by_source
 from whichgen.evaluation.training_sources import SourceOverlap
-from whichgen.io.tables import percent
+from whichgen.io.result_files import percent
 from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import plot_image_map
 from whichgen.report.figures.open_set import plot_curve

@@ -38,7 +38,7 @@ from whichgen.experiments.cross_source import (
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.result_files import Row, markdown_table
 from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.card import CARD_FILE
 from whichgen.models.origin_model import Exemplars

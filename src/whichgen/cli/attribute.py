@@ -60,7 +60,7 @@ def attribute(
     """Attribute images to a known origin or `unknown`."""
     from whichgen.inference.answer_table import answer_schema
     from whichgen.inference.stability import COPIES
-    from whichgen.io.tables import csv_text, write_parquet
+    from whichgen.io.result_files import csv_text, write_parquet
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")

@@ -30,8 +30,8 @@ def compare(
     """Compare runs on the same test images with paired bootstrap tests."""
     from whichgen.evaluation.predictions import Predictions
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
+    from whichgen.io.result_files import write_json
     from whichgen.io.run_metadata import collect_run_metadata
-    from whichgen.io.tables import write_json
 
     if len(runs) < 2:
         raise DataError("compare needs at least two run folders, got 1. Add another run folder.")

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from whichgen.errors import DataError
-from whichgen.io.file_names import show_name, show_names
+from whichgen.io.file_names import escape_name, escape_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -171,12 +171,12 @@ def escape_path(path: str) -> str:
 
 def show_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    sys.stdout.write(json.dumps(show_names(value), indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(escape_names(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def _sanitize(text: str) -> str:
     """Escape characters that control the terminal or change the writing direction."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], show_name(text))
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], escape_name(text))
 
 
 def say(text: str) -> None:

@@ -38,7 +38,7 @@ def discover(
     from whichgen.data.images.reading import hash_image, read_bytes
     from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
-    from whichgen.io.file_names import show_name
+    from whichgen.io.file_names import escape_name
     from whichgen.io.run_metadata import hash_parts
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery import Discovery, tabulate_discovery, write_discovery
@@ -63,7 +63,7 @@ def discover(
         seed=seed,
     )
     parents = [p.relative_to(folder).parts[:-1] for p in paths]
-    true_origins = tuple(show_name(parts[0]) if parts else "" for parts in parents)
+    true_origins = tuple(escape_name(parts[0]) if parts else "" for parts in parents)
     agreement = (
         clustering_metrics(np.array(true_origins), group_numbers)
         if len(set(true_origins)) > 1

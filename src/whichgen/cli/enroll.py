@@ -31,7 +31,7 @@ def enroll(
     from whichgen.data.images.reading import read_bytes
     from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
-    from whichgen.io.tables import percent
+    from whichgen.io.result_files import percent
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
     validate_origin_names([name])

@@ -36,10 +36,12 @@ def extract(
     loaded = load_encoder(name, device=device if engine.engine == "local" else "cpu", dtype=dtype)
     store = open_store(cache_dir, loaded)
 
-    encode, known = BatchEncoder(loaded, pad_to=batch_size), KeySet(store.keys())
-    job = EncodeJob(name, device, dtype, loaded.key, batch_size, known)
-    local = partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
+    encode, keys = BatchEncoder(loaded, pad_to=batch_size), KeySet(store.keys())
+    job = EncodeJob(name, device, dtype, loaded.key, batch_size, keys)
+    local = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
     with engine.process(shards, job, local) as results:
         summary = write_features(results, store, total=count_images(shards), progress=progress)
-    say(f"{summary.images} images, {summary.added} newly encoded. Features: {store.folder}")
-    exit_on_unreadable([str(error) for error in summary.errors.values()], summary.images)
+    say(
+        f"{summary.n_images} images, {summary.n_added_rows} newly encoded. Features: {store.folder}"
+    )
+    exit_on_unreadable([str(error) for error in summary.errors.values()], summary.n_images)

@@ -71,13 +71,13 @@ def build(
     """Build a gallery of images for similarity search."""
     from whichgen.data.dataset_options import resolve_spec
     from whichgen.data.open_dataset import list_samples
-    from whichgen.gallery.build import build_local_gallery, check_gallery_folder
+    from whichgen.gallery.build import build_local_gallery, check_output_folder
     from whichgen.gallery.entries import collect_images
     from whichgen.gallery.index import TARGET_RECALL
     from whichgen.inference.neighbors import SimilaritySpace
-    from whichgen.io.tables import percent
+    from whichgen.io.result_files import percent
 
-    check_gallery_folder(output_dir, force=force)
+    check_output_folder(output_dir, force=force)
     samples = list_samples(data, split_names(real))
     attributor = model.load()
     space = SimilaritySpace(attributor.model)

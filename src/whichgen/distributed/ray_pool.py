@@ -1,8 +1,8 @@
-"""Process shards with a pool of Ray Data actors and collect the results in one process.
+"""Process shards with a pool of Ray workers, and collect the results in one process.
 
 Workers do not need a shared disk and do not write files. If a worker dies, Ray processes its shard
 again on a new worker and drops duplicate results. Each worker counts the results of each shard, so
-that lost results are detected.
+that missing results are detected.
 """
 
 from __future__ import annotations
@@ -28,37 +28,39 @@ from whichgen.option_names import name_option
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
 
-#: Maximum number of retries of a task whose worker died. It is limited because the task can cause
-#: the worker_error, e.g. if it exceeds the worker's memory.
+#: Maximum number of times that Ray restarts a task whose worker died. The task itself can be the
+#: cause, for example if it needs more memory than the worker has.
 _RETRIES = 8
 
-#: Maximum number of Ray tasks, to limit overhead; a task can process several shards.
+#: Maximum number of Ray tasks. With more shards, a task processes several shards, because each task
+#: has an overhead.
 _MAX_TASKS = 4096
 
 
 class Job(Protocol[Result_co]):
-    """Job that processes shards; it is sent to each worker once."""
+    """Job that processes shards; sent to each worker once."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
-        """Load the resources of a worker, and return the function that it calls for each shard.
+        """Load what the job needs, such as a model, and return a function that processes a shard.
 
-        Called once per worker. The function yields the results of the shard.
+        Each worker calls this method once, and then the returned function for each of its shards.
+        The function yields the results of the shard.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Number and resources of workers.
+    """Number of workers, and number of CPUs and GPUs per worker.
 
     Parameters
     ----------
     count
-        Number of workers; 0 uses as many as the CPUs and GPUs of the cluster allow.
+        Number of workers; 0 selects as many as the CPUs and GPUs of the cluster allow.
     cpus
         Number of CPUs per worker.
     gpus
-        Number of GPUs per worker; ``None`` uses 1 if the cluster has GPUs, otherwise 0. With a
+        Number of GPUs per worker; ``None`` selects 1 if the cluster has GPUs, otherwise 0. With a
         number below 1, such as 0.25, several workers share a GPU and decode images in parallel.
     """
 
@@ -69,18 +71,16 @@ class Workers:
 
 @dataclass(frozen=True)
 class _Message:
-    """Message from a worker: a result, or the end of a shard if ``result`` is ``None``.
-
-    The other fields describe the whole shard. They are set only in the message at its end.
+    """Message from a worker: one result of a shard, or a summary after its last result.
 
     Parameters
     ----------
     result
-        One result from the shard.
+        The result; ``None`` in a summary. The other fields are set only in a summary.
     error
-        The error that stopped the processing of the shard; ``None`` if processing was completed.
+        The error that stopped the processing of the shard; ``None`` if there was no error.
     count
-        Number of results from the shard.
+        Number of results of the shard.
     warnings
         Messages of the warnings that were issued while the shard was processed.
     """
@@ -111,7 +111,7 @@ class _Worker:
         with warnings.catch_warnings(record=True) as worker_warnings:
             warnings.simplefilter("always", WhichgenWarning)
             try:
-                if self._process is None:  # not in __init__, which Ray would retry forever
+                if self._process is None:  # not in __init__, which Ray would call again forever
                     job: Job[Any] = ray.get(self._job)
                     self._process = job.start()
                 for result in self._process(shard):
@@ -133,8 +133,8 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     ----------
     address
         ``auto`` (the cluster that runs on this machine) or ``HOST:PORT``, such as ``head:6379``. If
-        empty, the environment variable ``RAY_ADDRESS`` is used; if it is not set, a temporary
-        cluster is started on this machine.
+        empty, the address is the environment variable ``RAY_ADDRESS``. If the variable is not set
+        either, a temporary cluster is started on this machine.
 
     Raises
     ------
@@ -176,20 +176,20 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 
 
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
-    """Run a job on all shards, and yield the results in the order in which they arrive.
+    """Run a job on all shards, and yield the results in order of arrival.
 
     Warnings that are issued on workers are issued again in this process.
 
     Raises
     ------
     ClusterError
-        Ray failed, for example because workers died repeatedly, or results were lost.
+        Ray fails, for example because workers die repeatedly, or results are missing.
     WhichgenError
-        The job raised this error on a worker.
+        The job raises this error on a worker.
     """
     counts, n_results = list[int](), 0
     for message in _stream_messages(ray.put(job), shards, workers):
-        for text in message.warnings:  # Python shows repeated warnings only once
+        for text in message.warnings:  # Python shows repeated warnings once
             warnings.warn(text, WhichgenWarning, stacklevel=2)
         if message.error:
             raise message.error
@@ -199,7 +199,10 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
             n_results += 1
             yield message.result
     if len(counts) != len(shards) or sum(counts) != n_results:
-        raise ClusterError("the cluster lost results. Run the same command again to resume.")
+        raise ClusterError(
+            f"the cluster lost results ({n_results} of {sum(counts)} results of {len(counts)} of "
+            f"{len(shards)} shards arrived). Run the same command again to resume."
+        )
 
 
 def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
@@ -208,7 +211,7 @@ def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Ite
     Raises
     ------
     ClusterError
-        Ray failed, for example because workers died repeatedly.
+        Ray fails, for example because workers die repeatedly.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -218,7 +221,7 @@ def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Ite
     count, gpus = _size_pool(workers, ray.cluster_resources())  # type: ignore[no-untyped-call]
     n_tasks = min(len(shards), _MAX_TASKS)
     with warnings.catch_warnings():
-        # Deprecated, but the only way to limit retries.
+        # The argument max_task_retries is deprecated but the only way to limit retries.
         warnings.filterwarnings("ignore", message=".*ray_remote_args.* is deprecated")
         dataset = ray.data.from_items(list(shards), override_num_blocks=n_tasks).map_batches(
             _Worker,

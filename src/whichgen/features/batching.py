@@ -1,4 +1,4 @@
-"""Run the encoder in batches of a fixed size, which is halved when memory is insufficient."""
+"""Encode images in batches of a fixed size, and halve the batch size if memory is insufficient."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ class BatchEncoder:
     encoder
         The encoder to run.
     pad_to
-        Number of images per batch: more images are split into several batches, and fewer are
-        padded. If it is 0, images are never padded, and split only after an out-of-memory error.
-        Rounding errors depend on the batch size, but not on the other images in the batch. With a
-        fixed batch size, the features of an image are therefore bitwise reproducible on a device.
+        Fixed number of images per batch: more images are divided into several batches, and an
+        incomplete batch is padded. If it is 0, batches are not padded, and images are divided only
+        after an out-of-memory error. Rounding errors depend on the batch size, but not on the other
+        images in the batch. With a fixed batch size, the features of an image are therefore bitwise
+        reproducible on a device.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -61,7 +62,7 @@ class BatchEncoder:
         WhichgenWarning
             Memory is insufficient for a batch; the batch size is halved.
         """
-        passes: list[list[np.ndarray]] = []
+        outputs: list[list[np.ndarray]] = []
         start = 0
         while start < len(pixels):
             batch = pixels[start : start + self._limit]
@@ -71,14 +72,15 @@ class BatchEncoder:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve(len(batch) + padding)
+                self._halve_batch_size(len(batch) + padding)
                 continue
-            passes.append([block[: len(batch)] for block in blocks])
-            self._check_finite(passes[-1], names[start:])
+            outputs.append([block[: len(batch)] for block in blocks])
+            self._check_finite(outputs[-1], names[start:])
             start += len(batch)
-        return [np.concatenate(arrays) for arrays in zip(*passes, strict=True)]
+        return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
 
-    def _halve(self, size: int) -> None:
+    def _halve_batch_size(self, size: int) -> None:
+        """Halve the batch size after an out-of-memory error in a batch of ``size`` images."""
         device = self.encoder.device
         if size == 1:
             raise EncoderError(
@@ -96,6 +98,7 @@ class BatchEncoder:
         )
 
     def _check_finite(self, blocks: Sequence[np.ndarray], names: Sequence[str]) -> None:
+        """Raise :class:`EncoderError` if a feature is NaN or infinite."""
         for b, block in enumerate(blocks):
             invalid = ~np.isfinite(block).all(axis=1)
             if invalid.any():
@@ -107,6 +110,6 @@ class BatchEncoder:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Check whether an exception from an encoder is an out-of-memory error."""
+    """Return whether an exception from an encoder is an out-of-memory error."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or any(phrase in message for phrase in _OUT_OF_MEMORY)

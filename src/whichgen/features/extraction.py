@@ -37,9 +37,10 @@ def extract(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
-    """Extract the features that the store lacks into it, and return a table of readable images.
+    """Add missing features of images to the store, and return a table of the readable images.
 
-    Each file is read and decoded at most once per perturbation, and of equal files only one.
+    An image is decoded only if its features are missing. Of several files with the same content and
+    perturbation, only one is decoded.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def extract(
         Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
     reader
-        Knows the files that it has read, and collects the facts about original images that are
-        decoded. By default, all files are read, and no facts are collected.
+        Reader that does not read the same file twice, and collects facts about the original images
+        that are decoded. By default, all files are read, and no facts are collected.
     batch_size
         Number of images per forward pass. On one device, the features of an image are bitwise
         reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
@@ -137,10 +138,11 @@ class EncodingReader(ImageReader):
     cache
         See :class:`~whichgen.data.images.image_reader.ImageReader`.
     open_encoder
-        Returns the encoder and its feature store; it is called when images are read.
-    is_encoded
-        Whether the features of all (or nearly all) of the given images are needed. Otherwise, only
-        facts are read.
+        Function that returns the encoder and its feature store. It is called when images are read
+        and their features are needed.
+    needs_features
+        Function that returns whether the features of all or nearly all images in a sequence are
+        needed. If they are not, only facts about the images are collected.
     batch_size
         See :func:`extract`.
     """
@@ -149,19 +151,19 @@ class EncodingReader(ImageReader):
         self,
         cache: Path,
         open_encoder: Callable[[], tuple[Encoder, FeatureStore]],
-        is_encoded: Callable[[Sequence[Sample]], bool],
+        needs_features: Callable[[Sequence[Sample]], bool],
         *,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         super().__init__(cache)
         self._open_encoder = open_encoder
-        self._is_encoded = is_encoded
+        self._needs_features = needs_features
         self._batch_size = batch_size
 
     def _examine(
         self, samples: Sequence[Sample], with_history: bool, progress: Progress
     ) -> list[bytes | ImageError]:
-        if not self._is_encoded(samples):
+        if not self._needs_features(samples):
             return super()._examine(samples, with_history, progress)
         encoder, store = self._open_encoder()
         extract(
@@ -178,20 +180,20 @@ class EncodingReader(ImageReader):
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """Numbers of images and rows, and errors, of a call to :func:`write_features`.
+    """Result of :func:`write_features`: numbers of images and new rows, and errors.
 
     Parameters
     ----------
-    images
+    n_images
         Number of images, including unreadable ones.
-    added
+    n_added_rows
         Number of rows added to the store.
     errors
         Maps the position (from 0) of each unreadable image to its error.
     """
 
-    images: int
-    added: int
+    n_images: int
+    n_added_rows: int
     errors: dict[int, ImageError]
 
 
@@ -203,7 +205,7 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write the features of encoded batches to the store, except for keys that it contains.
+    """Write the features of encoded batches to the store; skip images that it already contains.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
 

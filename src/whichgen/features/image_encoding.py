@@ -32,20 +32,20 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What was read from an image file.
+    """Pixels, key, evidence and traits of an image, or the error if it can't be decoded.
 
     Parameters
     ----------
     pixels
-        The decoded RGB image; ``None`` for an image to skip or that can't be decoded.
+        The decoded RGB image; ``None`` if the image is skipped or can't be decoded.
     key
-        Key of the image; may be empty.
+        Key of the image in a feature store; empty if the features are not stored.
     evidence
         Provenance evidence in the file; ``None`` if it was not collected.
     error
-        Why the image can't be decoded; ``None`` if it was decoded or is to be skipped.
+        Error that states why the image can't be decoded; ``None`` if it was decoded or skipped.
     traits
-        Properties of the pixels; ``None`` until they are read.
+        Size, contrast and damage of the image; ``None`` until they are measured.
     """
 
     pixels: Image.Image | None
@@ -55,14 +55,15 @@ class LoadedImage:
     traits: ImageTraits | None = None
 
 
-#: Name of an image, what was read from its file, and the preprocessed image with its copies.
+#: Name of an image, its :class:`LoadedImage`, and the preprocessed image and copies.
 _Prepared = tuple[str, LoadedImage, list[np.ndarray]]
 
-#: Maximum length of a batch that has skipped images, as a multiple of its number of images.
-_MAX_SKIPPED = 16
+#: Maximum number of images in a batch, including skipped images, as a multiple of the number of
+#: images to encode. Without a limit, a batch could contain a whole collection of skipped images.
+_MAX_BATCH_FACTOR = 16
 
-#: Name of an image, and a function that loads it. The function may also raise ``ImageError`` if the
-#: image is unreadable.
+#: Name of an image, and a function that loads the image. If the image is unreadable, the function
+#: returns a :class:`LoadedImage` with an error, or raises :class:`ImageError`.
 ImageLoader = tuple[str, Callable[[], LoadedImage]]
 
 
@@ -83,9 +84,10 @@ class EncodedBatch:
     errors
         Maps the position of each unreadable image in the batch to its error.
     evidence
-        Maps positions in the batch to the provenance evidence in the file, if it was collected.
+        Maps the position of an image in the batch to the provenance evidence in its file, if it was
+        collected.
     traits
-        Maps the position of each encoded image to the properties of its pixels.
+        Maps the position of each encoded image in the batch to its size, contrast and damage.
     """
 
     names: tuple[str, ...]
@@ -114,20 +116,21 @@ def encode_batches(
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
-    Unreadable and skipped images keep their position. Threads load and preprocess up to 4 batches
-    in advance.
+    A batch also contains the names of unreadable and skipped images, but not their features.
+    Threads load and preprocess up to 4 batches in advance.
 
     Parameters
     ----------
     images
         Loaders of the images.
     encode
-        Preprocesses the images with its encoder, and encodes the preprocessed images.
+        Batch encoder; its encoder also preprocesses the images.
     batch_size
         Number of images per batch, including copies and unreadable images, but not skipped images.
-        A batch has at least one image with its copies.
+        A batch contains at least one image and its copies.
     copies
-        Functions that make a copy of an RGB image, to be encoded together with the image.
+        Functions that make an altered copy of an RGB image. The copies are encoded together with
+        the image.
 
     Yields
     ------
@@ -164,11 +167,11 @@ def encode_batches(
     threads = count_threads()
     # A separate pool makes the copies, so that the copies of a single image are made in parallel.
     pool = ThreadPoolExecutor(threads)
-    loop = prefetch(prepare, images, threads=threads, depth=4 * n_images)
+    results = prefetch(prepare, images, threads=threads, depth=4 * n_images)
     with ExitStack() as stack:
         # Do not wait for the threads, because this could deadlock (see prefetch).
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        prepared = stack.enter_context(closing(loop))
+        prepared = stack.enter_context(closing(results))
         while batch := _take_batch(prepared, n_images):
             names = tuple(name for name, _, _ in batch)
             loaded = [image for _, image, _ in batch]
@@ -191,9 +194,12 @@ def encode_batches(
 
 
 def _take_batch(prepared: Iterator[_Prepared], n_images: int) -> list[_Prepared]:
-    """Take the next images, of which ``n_images`` are not skipped, or a limited number of them."""
+    """Return the next images, until the batch contains ``n_images`` images that are not skipped.
+
+    The batch ends earlier if it has ``_MAX_BATCH_FACTOR * n_images`` images.
+    """
     batch: list[_Prepared] = []
-    for prepared_image in islice(prepared, _MAX_SKIPPED * n_images):
+    for prepared_image in islice(prepared, _MAX_BATCH_FACTOR * n_images):
         batch.append(prepared_image)
         _, image, views = prepared_image
         n_images -= bool(views or image.error)
@@ -202,13 +208,13 @@ def _take_batch(prepared: Iterator[_Prepared], n_images: int) -> list[_Prepared]
     return batch
 
 
-def image_loaders(
+def make_image_loaders(
     images: Iterable[ImageLike], evidence: EvidenceOptions | None = None
 ) -> Iterator[ImageLoader]:
-    """Yield a loader for each image, as :func:`encode_batches` expects.
+    """Yield a loader of each image for :func:`encode_batches`.
 
-    The name of an image given as a path is this path; the name of any other image is ``image N``,
-    where N is its position (from 1). With ``evidence``, the provenance evidence in files is
+    If an image is a path, its name is the path. The name of any other image is ``image N``, where N
+    is its position (from 1). If ``evidence`` is not ``None``, the provenance evidence in files is
     collected.
     """
     for number, image in enumerate(images, start=1):
@@ -217,9 +223,10 @@ def image_loaders(
 
 
 def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -> LoadedImage:
-    """Decode the content of an image file, and collect its provenance evidence with ``evidence``.
+    """Decode the content of an image file, and collect its provenance evidence.
 
-    The evidence may be readable even if the pixels are not.
+    The evidence may be readable even if the pixels are not. It is not collected if ``evidence`` is
+    ``None``.
     """
     try:
         file = decode_file(data, name)
@@ -256,7 +263,7 @@ def encode_images(
     """
     blocks = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
     for batch in encode_batches(
-        image_loaders(images), BatchEncoder(encoder), batch_size=batch_size
+        make_image_loaders(images), BatchEncoder(encoder), batch_size=batch_size
     ):
         for error in batch.errors.values():
             raise error
@@ -274,13 +281,13 @@ def _load_image(image: ImageLike, name: str, evidence: EvidenceOptions | None) -
         image = _array_to_image(image, name)
     if not isinstance(image, Image.Image):
         raise ImageError(
-            f"{name}: expected a path, bytes, a Pillow image or an array, got "
+            f"{name}: expected a path, bytes, a Pillow image or a NumPy array, got "
             f"{type(image).__name__}"
         )
     try:
         # Pillow decodes lazily, so a damaged file raises an error here.
         return LoadedImage(to_rgb(ImageOps.exif_transpose(image)))
-    except Exception as error:  # many types, see decode_image
+    except Exception as error:  # Pillow raises many types on damaged files
         raise ImageError(f"{name}: damaged or truncated ({error})") from None
 
 

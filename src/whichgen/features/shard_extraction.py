@@ -49,11 +49,11 @@ class KeySet:
 
 
 def encode_shard(
-    shard: Shard, encode: BatchEncoder, *, batch_size: int, known: Container[bytes] = ()
+    shard: Shard, encode: BatchEncoder, *, batch_size: int, keys_to_skip: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard in batches; skip images whose key is in ``known``.
+    """Encode the images of a shard in batches; skip images whose key is in ``keys_to_skip``.
 
-    The batches contain the skipped images, but not their features. See
+    The batches contain the names of skipped images, but not their features. See
     :func:`~whichgen.features.image_encoding.encode_batches` for the other parameters and the
     errors.
     """
@@ -61,9 +61,9 @@ def encode_shard(
     def load(item: Item) -> LoadedImage:
         data = item.load()
         key = feature_key(hash_image(data))
-        return LoadedImage(None if key in known else decode_image(data, item.name), key)
+        return LoadedImage(None if key in keys_to_skip else decode_image(data, item.name), key)
 
-    return encode_batches(shard_loaders(shard, load), encode, batch_size=batch_size)
+    return encode_batches(make_shard_loaders(shard, load), encode, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class EncodeJob:
         Expected key of the encoder (:attr:`whichgen.encoders.base.Encoder.key`).
     batch_size
         Number of images per forward pass.
-    known
+    keys_to_skip
         Keys of the images to skip.
     """
 
@@ -87,7 +87,7 @@ class EncodeJob:
     dtype: str
     key: str
     batch_size: int
-    known: KeySet = field(default_factory=lambda: KeySet(()))
+    keys_to_skip: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[EncodedBatch]]:
         """Load the encoder on a worker, and return a function that encodes a shard.
@@ -107,15 +107,15 @@ class EncodeJob:
             encode_shard,
             encode=BatchEncoder(encoder, pad_to=self.batch_size),
             batch_size=self.batch_size,
-            known=self.known,
+            keys_to_skip=self.keys_to_skip,
         )
 
 
-def shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
-    """Yield a loader for each image of a shard, which calls ``load`` with the item.
+def make_shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
+    """Yield a loader of each image for :func:`~whichgen.features.image_encoding.encode_batches`.
 
-    The loaders are those that :func:`~whichgen.features.image_encoding.encode_batches` expects. At
-    most two undecoded images per thread are in memory.
+    The loader of an image calls ``load`` with its item. At most two undecoded images per thread are
+    in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 

@@ -1,4 +1,4 @@
-"""The on-disk feature store.
+"""Store features on disk.
 
 A store contains the features of one encoder (weights, preprocessing and precision). It is a folder
 of *segments*: safetensors files with one key per row and one float32 array per block. Segments are
@@ -28,17 +28,18 @@ from whichgen.errors import StoreError
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.option_names import name_option
 
+#: Length of a key in bytes.
 KEY_BYTES = 32
 
-#: Maximum size in bytes of an array of features that is read into memory.
+#: Maximum size in bytes of an array of features in memory; larger arrays are memory-mapped.
 MAX_MEMORY = 512 * 2**20
 
-# Number of rows read at a time into a memory map.
+#: Number of rows that are written to a memory-mapped file at a time.
 _CHUNK_ROWS = 8192
 
 
 def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
-    """Compute the 32-byte key of an image from its digest and perturbation.
+    """Compute the 32-byte key of an image from the digest of its file and its perturbation.
 
     Parameters
     ----------
@@ -97,14 +98,14 @@ class FeatureStore:
         return key in self._rows
 
     def keys(self) -> KeysView[bytes]:
-        """Return the keys of all registered rows."""
+        """Return the keys of all rows in the index."""
         return self._rows.keys()
 
     def refresh(self) -> None:
-        """Register the segments that are not registered yet, and rename damaged segments.
+        """Add the rows of new segments to the index, and rename damaged segments.
 
         Another process may have written a segment since the last call. The suffix of a damaged
-        segment becomes ``.damaged``, and its rows are not registered.
+        segment becomes ``.damaged``, and its rows are not added.
 
         Raises
         ------
@@ -118,17 +119,19 @@ class FeatureStore:
             try:
                 self._register(path)
             except (SafetensorError, ValueError):
-                # Another process may have renamed it, or the folder may be read-only.
+                # Another process may have renamed the file, or the folder may be read-only.
                 with contextlib.suppress(OSError):
                     path.replace(path.with_suffix(".damaged"))
             except FileNotFoundError:
                 continue  # renamed by another process
             except OSError as error:
-                # No permission, too many open files, …: the segment may be intact.
-                raise StoreError(f"can't read {path} ({error}). Check the disk.") from error
+                # Do not rename the segment: it may be intact, for example without permission.
+                raise StoreError(
+                    f"can't read {path} ({error}). Check its permissions and the disk."
+                ) from error
 
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
-        """Write rows to a new segment, and register it.
+        """Write rows to a new segment, and add them to the index.
 
         Parameters
         ----------
@@ -157,21 +160,28 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """Read one block of the rows ``keys``.
+        """Read the features of images from one block.
+
+        Parameters
+        ----------
+        keys
+            Keys of the images.
+        block
+            Index of the block, from 0.
 
         Returns
         -------
         float32 array (len(keys), block_dims[block])
-            If it takes more than :data:`MAX_MEMORY` bytes, a read-only memory map of a temporary
-            file, which is deleted together with the array.
+            An array of more than :data:`MAX_MEMORY` bytes is a read-only memory map of a temporary
+            file; the file is deleted together with the array.
 
         Raises
         ------
         KeyError
             A key is not in the store.
         StoreError
-            A segment was deleted or truncated after it was registered, or the temporary file can't
-            be written.
+            A segment was deleted or truncated after its rows had been added to the index, or the
+            temporary file can't be written.
         """
         rows = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         if 4 * len(rows) * self.block_dims[block] <= MAX_MEMORY:
@@ -183,7 +193,10 @@ class FeatureStore:
         return _map_chunks(chunks, (len(rows), self.block_dims[block]))
 
     def _read_rows(self, rows: np.ndarray, block: int) -> np.ndarray:
-        """Read one block of rows into memory: int64 array (n, 2) of pairs (segment, row)."""
+        """Read the features of one block into memory: float32 array (n, d_block).
+
+        ``rows`` is an int64 array (n, 2) of segment numbers and row numbers in these segments.
+        """
         dim = self.block_dims[block]
         out = np.empty((len(rows), dim), dtype=np.float32)
         for number in np.unique(rows[:, 0]).tolist():
@@ -202,9 +215,9 @@ class FeatureStore:
         return out
 
     def _register(self, path: Path) -> None:
-        """Register a segment: validate it, and add its rows to the store's index.
+        """Validate a segment, and add its rows to the index.
 
-        The index maps each key to its segment and row. Keys already in the index keep theirs.
+        The index maps each key to a segment and a row. The entries of existing keys do not change.
 
         Raises
         ------

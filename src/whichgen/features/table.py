@@ -1,4 +1,4 @@
-"""Tables of images whose features are in a feature store."""
+"""Tables of images whose features are in a feature store, one row per image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from whichgen.data.dataset import Sample
 from whichgen.features.store import FeatureStore
 
-#: Fields of a table with one value per image.
+#: Fields of a :class:`FeatureTable` that have one value per image.
 _ROW_FIELDS = ("samples", "keys", "digests", "perturbations")
 
 
@@ -74,11 +74,12 @@ class FeatureTable:
         return _to_array([s.source for s in self.samples])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
-        """Return a table of the given rows, numbered from 0, with no skipped images."""
+        """Return a table of the given rows, numbered from 0, without ``skipped`` messages."""
         values = {name: tuple(getattr(self, name)[i] for i in rows) for name in _ROW_FIELDS}
         return replace(self, **values, skipped=())  # type: ignore[arg-type]
 
     def __add__(self, other: FeatureTable) -> FeatureTable:
+        """Return a table of the rows of both tables, which must have the same feature store."""
         fields = (*_ROW_FIELDS, "skipped")
         values = {name: getattr(self, name) + getattr(other, name) for name in fields}
         return replace(self, **values)

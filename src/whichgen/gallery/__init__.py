@@ -1,8 +1,9 @@
 """Galleries: collections of up to millions of images that can be searched by similarity.
 
-A gallery is a folder with the file ``gallery.json``, which describes the gallery. One unit vector
-per image is stored either in this folder, as arrays (:mod:`~whichgen.gallery.index`) together with
-the table of images ``entries.parquet``, or in a collection of a Qdrant service
-(:mod:`~whichgen.gallery.qdrant`). :mod:`whichgen.inference.neighbors` defines the similarity. A
-gallery can be used only with the model it was built with.
+A gallery is a folder with the file ``gallery.json``, which describes the gallery. Each image has a
+unit vector. The vectors are stored either in this folder, as arrays
+(:mod:`~whichgen.gallery.index`) beside the table of images ``entries.parquet``, or in a collection
+of a Qdrant service (:mod:`~whichgen.gallery.qdrant`). The similarity of two images is the cosine of
+their vectors (:mod:`whichgen.inference.neighbors`). A gallery can be used only with the model that
+it was built with.
 """

@@ -1,9 +1,9 @@
 """Build a gallery from the feature store, and measure its recall.
 
 Some images are held out as queries, and the other images are added to the index. Recall is the
-fraction of the queries' exact nearest neighbors that a search of the index finds. The exact
-neighbors are found by a search of all inverted lists. After the recall has been measured, the
-queries are added to the index, too.
+fraction of the queries' exact nearest neighbors that a search of the index finds. A search of all
+inverted lists finds the exact neighbors. After the recall has been measured, the queries are added
+to the index, too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.entries import GalleryImages, row_batches
+from whichgen.gallery.entries import GalleryImages, divide_rows
 from whichgen.gallery.index import (
     N_NEIGHBORS,
     TARGET_RECALL,
     IndexKind,
     Recall,
+    choose_kind,
     compute_recall,
     create_index,
-    default_kind,
-    effort_candidates,
+    list_efforts,
     search_index,
     write_index,
 )
@@ -39,15 +39,17 @@ from whichgen.io.atomic import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Maximum number of held-out images; a gallery of few images holds out half of them.
+#: Maximum number of held-out images; of a smaller gallery, half of the images are held out.
 MAX_QUERIES = 1000
 
 
-def check_gallery_folder(folder: Path, *, force: bool) -> None:
+def check_output_folder(folder: Path, *, force: bool) -> None:
     """Check that a gallery can be written to a folder.
 
     Parameters
     ----------
+    folder
+        Output folder.
     force
         Whether an existing gallery may be replaced.
 
@@ -86,7 +88,7 @@ def build_local_gallery(
     """Build a gallery of images whose features are in the feature store, and write it to a folder.
 
     The index, :attr:`GalleryImages.entries` and a few thousand vectors must fit in memory together.
-    For ``ivf``, the vectors on which the centroids are fitted must fit, too.
+    For ``ivf``, the sample of vectors on which the centroids are fitted must also fit.
 
     Parameters
     ----------
@@ -97,17 +99,24 @@ def build_local_gallery(
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
-        Kind of index; if ``None``, it depends on the number of images
-        (:func:`whichgen.gallery.index.default_kind`).
+        Kind of index; ``None`` chooses it by the number of images
+        (:func:`whichgen.gallery.index.choose_kind`).
     effort
         Number of inverted lists per search of an ``ivf`` index; ignored for ``flat``. 0 selects the
-        smallest candidate (:func:`whichgen.gallery.index.effort_candidates`) whose recall of the
-        ten nearest neighbors is at least 95 % on one half of the held-out images; if there is none,
-        all lists are searched. The reported recall is measured on the other half.
+        smallest candidate (:func:`whichgen.gallery.index.list_efforts`) whose recall of the ten
+        nearest neighbors is at least 95 % on one half of the held-out images; if there is none, all
+        lists are searched. The reported recall is measured on the other half.
     seed
         Random seed for the choice of the held-out images and for fitting the centroids.
     force
-        Replace an existing gallery.
+        Whether an existing gallery in ``folder`` is replaced.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    GalleryDescription
+        Content of the ``gallery.json`` that was written.
 
     Raises
     ------
@@ -115,16 +124,16 @@ def build_local_gallery(
         ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
         ``force`` is false.
     """
-    check_gallery_folder(folder, force=force)
-    kind = kind or default_kind(len(images))
+    check_output_folder(folder, force=force)
+    kind = kind or choose_kind(len(images))
     indexed, queries = hold_out_queries(len(images), seed)
     images = images.take(np.concatenate([indexed, queries]))
     n = len(indexed)
-    index = create_index(kind, (n, images.space.dimension), images.vectors, seed=seed)
-    batches = row_batches(np.arange(n))
+    index = create_index(kind, (n, images.space.dimension), images.compute_vectors, seed=seed)
+    batches = divide_rows(np.arange(n))
     for rows in progress(batches, description="Indexing", total=len(batches)):
-        index.add(images.vectors(rows))
-    held_out = images.vectors(np.arange(n, len(images)))
+        index.add(images.compute_vectors(rows))
+    held_out = images.compute_vectors(np.arange(n, len(images)))
     effort, recall = _choose_effort(index, kind, held_out, effort)
     index.add(held_out)
     with replace_folder(folder) as work:
@@ -136,12 +145,13 @@ def build_local_gallery(
 
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the rows 0…n-1 at random into rows to index and at most 1000 rows of queries.
+    """Choose at most :data:`MAX_QUERIES` of n rows at random as queries.
 
     Returns
     -------
     indexed, queries
-        Row numbers: int64 arrays in ascending order. ``queries`` contains at most half of the rows.
+        Numbers, from 0, of the rows to index and of the queries: int64 arrays in ascending order.
+        At most half of the rows are queries.
     """
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
     return np.setdiff1d(np.arange(n), queries), np.sort(queries)
@@ -156,12 +166,16 @@ def _choose_effort(
 
     Parameters
     ----------
+    index
+        faiss index without the held-out images.
+    kind
+        Kind of index.
     queries
         Unit vectors of the held-out images: float32 array (m, dimension).
     effort
         Requested number of inverted lists per search; 0 selects the number by recall.
     """
-    candidates = effort_candidates(kind, index.ntotal)
+    candidates = list_efforts(kind, index.ntotal)
     all_lists = candidates[-1]
     if effort and kind != "flat":
         candidates = (effort,)
@@ -170,10 +184,12 @@ def _choose_effort(
     k = min(N_NEIGHBORS, index.ntotal)
     exact, _ = search_index(index, queries, k, all_lists)
 
-    def recall(half: slice, effort: int) -> Recall:
+    def measure_recall(half: slice, effort: int) -> Recall:
         return compute_recall(search_index(index, queries[half], k, effort)[0], exact[half])
 
     test, validation = slice(0, None, 2), slice(1 if len(queries) > 1 else 0, None, 2)
-    sufficient = (e for e in candidates[:-1] if recall(validation, e).at_10 >= TARGET_RECALL)
-    best_effort = next(sufficient, candidates[-1])
-    return best_effort, recall(test, best_effort)
+    sufficient_efforts = (
+        e for e in candidates[:-1] if measure_recall(validation, e).at_10 >= TARGET_RECALL
+    )
+    best_effort = next(sufficient_efforts, candidates[-1])
+    return best_effort, measure_recall(test, best_effort)

@@ -72,7 +72,7 @@ class GalleryImages:
         """
         return replace(self, entries=self.entries.take(rows))
 
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
+    def compute_vectors(self, rows: np.ndarray) -> np.ndarray:
         """Return the unit vectors of the images in the given rows.
 
         Parameters
@@ -86,7 +86,7 @@ class GalleryImages:
             float32 array (n, dimension).
         """
         vectors = [np.empty((0, self.space.dimension), np.float32)]
-        for batch in row_batches(rows):
+        for batch in divide_rows(rows):
             digests = self.entries["digest"].take(batch).to_pylist()
             keys = list(map(feature_key, digests))
             blocks = [self.store.read(keys, block) for block in self.space.model.blocks]
@@ -114,10 +114,10 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Extract and store missing features, and return the distinct images.
+    """Extract missing features of images to the store, and return the distinct images.
 
-    Of several identical files, only the first is returned. If the call is interrupted, a second
-    call resumes the extraction of features.
+    Of several identical files, only the first is returned. If a call is interrupted, the next call
+    resumes the extraction.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def collect_images(
     Raises
     ------
     DataError
-        None of the images can be read, or the name of an origin is invalid
+        No image can be read, or the name of an origin is invalid
         (:mod:`whichgen.data.origins.origin_names`).
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
-    # Images outside of subfolders have no origin. No name is reserved, because a gallery makes no
-    # predictions.
+    # Images directly in the folder have no origin. The names `unknown` and `synthetic` are allowed,
+    # because a gallery makes no predictions.
     validate_origin_names({s.origin for s in samples if s.origin}, reserved=())
     features = extract(samples, encoder, store, batch_size=batch_size, progress=progress)
     distinct: dict[bytes, Sample] = {}
@@ -161,6 +161,6 @@ def collect_images(
     return GalleryImages(entries, store, space, features.skipped, n_duplicates, n_conflicts)
 
 
-def row_batches(rows: np.ndarray) -> list[np.ndarray]:
+def divide_rows(rows: np.ndarray) -> list[np.ndarray]:
     """Divide an array of row numbers into arrays of at most :data:`BATCH_ROWS` numbers."""
     return [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]

@@ -3,11 +3,11 @@
 A ``flat`` index compares a query with every vector and is exact. An ``ivf`` index assigns each
 vector to the inverted list of its nearest centroid and searches only a few lists.
 
-faiss performs the search, but its file format is not used because ``faiss.read_index`` does not
+faiss performs the search, but its file format is not used, because ``faiss.read_index`` does not
 validate its input. Instead, the index is stored as arrays (``.npy``, without pickle), which are
-validated when they are read and added to a new faiss index. Therefore a manipulated gallery can at
-most return wrong neighbors. :func:`whichgen.gallery.search.load_gallery` adds the name of the
-folder and the remedy to the message of each :class:`~whichgen.errors.GalleryError`.
+validated when they are read and added to a new faiss index. Therefore, a manipulated gallery can at
+most return wrong neighbors. The messages of :class:`~whichgen.errors.GalleryError` in this module
+are incomplete: :func:`whichgen.gallery.search.load_gallery` adds the name of the folder and advice.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
     "ivf": ("vectors.npy", "centroids.npy", "lists.npy"),
 }
 
-# Vectors per list on which centroids are fitted; more vectors do not improve the centroids.
+#: Number of vectors per inverted list for fitting the centroids; more vectors do not improve the
+#: centroids.
 _TRAINING_VECTORS_PER_LIST = 64
+
+#: Number of k-means iterations for fitting the centroids: the default of faiss.
 _ITERATIONS = 10
 
 #: Minimum recall of the :data:`N_NEIGHBORS` nearest neighbors for an automatic search effort.
@@ -46,15 +49,13 @@ TARGET_RECALL = 0.95
 #: Number of neighbors over which recall is measured.
 N_NEIGHBORS = 10
 
-# Cosines of float32 vectors that differ by less are considered equal.
+#: Maximum difference of two cosines that are considered equal: the rounding error of float32.
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Recall of a search: the fraction of the exact nearest neighbors that the search finds.
-
-    The range is [0, 1].
+    """Recall of a search: fraction, in [0, 1], of the exact nearest neighbors that it finds.
 
     Parameters
     ----------
@@ -73,16 +74,16 @@ class Recall:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a field of GalleryDescription
 
 
-def default_kind(n_images: int) -> IndexKind:
+def choose_kind(n_images: int) -> IndexKind:
     """Return ``flat`` for at most :data:`MAX_FLAT_IMAGES` images, otherwise ``ivf``."""
     return "flat" if n_images <= MAX_FLAT_IMAGES else "ivf"
 
 
-def count_lists(n_images: int) -> int:
+def choose_list_count(n_images: int) -> int:
     """Return the number of inverted lists of an ``ivf`` index.
 
-    For n images, it is 4 √n or n / 39, whichever is smaller, but at least 1. faiss recommends at
-    least 39 vectors per list for fitting the centroids.
+    For n images, this is the minimum of 4 √n and n / 39, but at least 1. faiss recommends 4 √n
+    lists or more, and at least 39 vectors per list for fitting the centroids.
     """
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
 
@@ -96,38 +97,40 @@ def create_index(
 
     Parameters
     ----------
+    kind
+        Kind of index.
     shape
         Number of vectors that will be added, and their dimension.
     read_vectors
-        Function that maps row numbers, an int64 array (n,), to the unit vectors of these rows, a
-        float32 array (n, dimension). Not called for ``flat``.
+        Function that returns the unit vectors of some rows, a float32 array (n, dimension), for
+        their numbers, an int64 array (n,). It is not called for ``flat``.
     seed
         Random seed for drawing the sample and for fitting the centroids.
     """
     n_images, dimension = shape
     if kind == "flat":
         return faiss.IndexFlatIP(dimension)
-    n_lists = count_lists(n_images)
+    n_lists = choose_list_count(n_images)
     n_sample = min(n_images, _TRAINING_VECTORS_PER_LIST * n_lists)
     sample = np.random.default_rng(seed).choice(n_images, n_sample, replace=False)
-    index = _empty_ivf(dimension, n_lists)
+    index = _create_empty_ivf(dimension, n_lists)
     index.cp.seed = seed
     index.cp.niter = _ITERATIONS
     index.cp.spherical = True
-    index.cp.min_points_per_centroid = 1  # disable the warning for a small gallery
+    index.cp.min_points_per_centroid = 1  # disable the warning of faiss about few vectors
     index.train(read_vectors(np.sort(sample)))
     return index
 
 
-def effort_candidates(kind: IndexKind, n_images: int) -> tuple[int, ...]:
-    """Return the candidate values of ``effort``, the number of inverted lists per search.
+def list_efforts(kind: IndexKind, n_images: int) -> tuple[int, ...]:
+    """Return candidates for ``effort``, the number of inverted lists per search.
 
-    For ``flat``, the only value is 0. For ``ivf``, the values are the powers of 2 below the number
-    of all lists, in ascending order, and then the number of all lists.
+    For ``flat``, the only candidate is 0. For ``ivf``, the candidates are the powers of 2 below the
+    number of lists, in ascending order, and then the number of lists.
     """
     if kind == "flat":
         return (0,)
-    n_lists = count_lists(n_images)
+    n_lists = choose_list_count(n_images)
     return (*(2**i for i in range(n_lists.bit_length()) if 2**i < n_lists), n_lists)
 
 
@@ -145,14 +148,14 @@ def search_index(
     k
         Number of neighbors per query vector.
     effort
-        Number of inverted lists to search; ignored by a ``flat`` index.
+        Number of inverted lists to search; ignored for a ``flat`` index.
 
     Returns
     -------
     cosines, rows
         Cosine similarities and row numbers of the neighbors: float32 and int64 arrays (n, k), most
-        similar first. If fewer than ``k`` neighbors are found for a query vector, the remaining row
-        numbers are -1, and their cosines are the lowest float32 number.
+        similar first. If a query has fewer than ``k`` neighbors in the searched lists, the missing
+        row numbers are -1, and the missing cosines are the lowest float32 number.
     """
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = effort
@@ -168,8 +171,8 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
     Parameters
     ----------
     cosines
-        Cosine similarities of the neighbors that the search finds for each query image: float32
-        array (m, k). The value of a missing neighbor is below -1.
+        Cosine similarities of the neighbors that the search finds for each of m query images:
+        float32 array (m, k). The value of a missing neighbor is below -1.
     exact
         Cosine similarities of the exact nearest neighbors of each query image, in descending order:
         float32 array (m, k).
@@ -180,7 +183,7 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`) without a second copy in memory."""
+    """Write the arrays of an index (:data:`INDEX_FILES`); do not copy the vectors in memory."""
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
@@ -200,7 +203,7 @@ def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
 
 
 def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> Any:
-    """Read and validate the arrays of an index, and return a faiss index with these vectors.
+    """Read and validate the arrays of an index, and return a faiss index of the vectors.
 
     Parameters
     ----------
@@ -220,7 +223,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     if kind == "flat":
         return build_cosine_index(vectors)
     centroids = _read_array(folder, "centroids", "<f4", -1, dimension)
-    index = _empty_ivf(dimension, len(centroids))
+    index = _create_empty_ivf(dimension, len(centroids))
     index.quantizer.add(np.ascontiguousarray(centroids))
     index.is_trained = True
     lists = _read_array(folder, "lists", "<i8", n_images)
@@ -228,7 +231,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
         raise GalleryError(f"lists.npy must contain numbers from 0 to {len(centroids) - 1}")
     ends = np.cumsum(np.bincount(lists, minlength=len(centroids)))
     rows_by_list = np.split(np.argsort(lists, kind="stable"), ends[:-1])
-    # index.add_core() is not used, because it grows the lists incrementally and wastes memory.
+    # Add each list at once: index.add_core() enlarges the lists step by step, which wastes memory.
     for i, rows in enumerate(rows_by_list):
         codes = vectors[rows].view(np.uint8)
         index.invlists.add_entries(i, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(codes))
@@ -236,39 +239,40 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     return index
 
 
-def _empty_ivf(dimension: int, n_lists: int) -> Any:
+def _create_empty_ivf(dimension: int, n_lists: int) -> Any:
     quantizer = faiss.IndexFlatIP(dimension)
     return faiss.IndexIVFFlat(quantizer, dimension, n_lists, faiss.METRIC_INNER_PRODUCT)
 
 
 def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    """Memory-map ``<name>.npy``; check its dtype, its shape and that all values are finite.
+    """Memory-map ``<name>.npy``, and check its dtype, its shape and that all values are finite.
 
-    A length of -1 in ``shape`` stands for any length.
+    A length of -1 in ``shape`` means any length.
 
     Raises
     ------
     GalleryError
-        The array can't be read or fails a check.
+        The array can't be read, or a check fails.
     """
     try:
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise GalleryError(f"{name}.npy can't be read ({error})") from None
-    valid = array.ndim == len(shape) and all(
+    has_shape = array.ndim == len(shape) and all(
         expected in (-1, length) for length, expected in zip(array.shape, shape, strict=True)
     )
-    if array.dtype != np.dtype(dtype) or not valid:
+    if array.dtype != np.dtype(dtype) or not has_shape:
         raise GalleryError(
             f"{name}.npy has dtype {array.dtype} and shape {array.shape}, expected "
             f"{np.dtype(dtype)} and {shape}"
         )
-    if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # copies no rows
+    # The minimum and the maximum are NaN or infinite if any value is; this needs no second array.
+    if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():
         raise GalleryError(f"{name}.npy contains NaN or infinity")
     return np.asarray(array)
 
 
 def _view_vectors(flat: Any) -> np.ndarray:
-    """Return the vectors of a flat index without a copy: float32 array (n, dimension)."""
+    """Return the vectors of a flat index, not a copy of them: float32 array (n, dimension)."""
     view: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
     return view.reshape(flat.ntotal, flat.d)

@@ -1,9 +1,9 @@
 """Galleries whose vectors are stored in Qdrant, for collections too large for one machine.
 
-Each image is a point whose id is derived from the digest of the image file. Therefore an image that
-is uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json``
-contains the name of the collection but not the address of the Qdrant service: if the address were
-manipulated, vectors and the API key would be sent to another server.
+Each image is a point whose id is derived from the digest of the image file. Therefore, an image
+that is uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json``
+contains the name of the collection, but not the address of the Qdrant service. If it did, a
+manipulated file could make whichgen send vectors and the API key to another server.
 
 The tests use qdrant-client's in-memory mode (``QdrantClient(":memory:")``), whose search is exact.
 Its on-disk mode is not supported because its files contain pickles.
@@ -24,8 +24,8 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from whichgen.errors import GalleryError, first_line
-from whichgen.gallery.build import check_gallery_folder
-from whichgen.gallery.entries import GalleryImages, row_batches
+from whichgen.gallery.build import check_output_folder
+from whichgen.gallery.entries import GalleryImages, divide_rows
 from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
@@ -33,18 +33,19 @@ from whichgen.io.atomic import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Environment variable: API key of the Qdrant service.
+#: Environment variable with the API key of the Qdrant service.
 API_KEY = "WHICHGEN_QDRANT_API_KEY"
 
-# Points per request.
+#: Number of points per request.
 _POINTS = 512
-# Timeout of a request in seconds.
+
+#: Timeout of a request in seconds.
 _TIMEOUT = 60
 
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Convert errors of the Qdrant service or of its client to :class:`GalleryError`."""
+    """Convert errors of the Qdrant service or its client to :class:`GalleryError`."""
     try:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
@@ -127,18 +128,18 @@ class QdrantGallery:
         if not client.collection_exists(self.collection):
             parameters = models.VectorParams(size=self.space.dimension, distance=cosine)
             client.create_collection(self.collection, vectors_config=parameters)
-            # The payload index allows counting points of another model without reading all points.
+            # With this index, points of other models can be counted without reading all points.
             keyword = models.PayloadSchemaType.KEYWORD
             client.create_payload_index(self.collection, "model", keyword)
             return
         vectors = client.get_collection(self.collection).config.params.vectors
-        form = (getattr(vectors, "size", None), getattr(vectors, "distance", None))
+        size_and_distance = (getattr(vectors, "size", None), getattr(vectors, "distance", None))
         same_model = models.FieldCondition(
             key="model", match=models.MatchValue(value=self.space.digest)
         )
         other_models = models.Filter(must_not=[same_model])
         n_foreign = client.count(self.collection, count_filter=other_models, exact=True).count
-        if n_foreign or form != (self.space.dimension, cosine):
+        if n_foreign or size_and_distance != (self.space.dimension, cosine):
             raise GalleryError(
                 f"the collection {self.collection!r} contains vectors from another model or "
                 f"application. Choose another {name_option('--collection')}."
@@ -164,18 +165,17 @@ class QdrantGallery:
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
         """Upload the vectors, paths, origins and digests of the images in the given rows.
 
-        Points of the same images that are already in the collection are replaced. ``rows`` is an
-        int64 array (n,).
+        The point of an image that is already in the collection is replaced. ``rows`` is an int64
+        array (n,). The id of a point is the first 16 bytes of the image's digest.
         """
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
             self.collection,
-            images.vectors(rows),
+            images.compute_vectors(rows),
             payload=[
                 {**entry, "digest": entry["digest"].hex(), "model": self.space.digest}
                 for entry in entries
             ],
-            # The first 16 bytes of the image's digest.
             ids=[str(uuid.UUID(bytes=entry["digest"][:16])) for entry in entries],
             batch_size=_POINTS,
             wait=True,
@@ -201,7 +201,7 @@ class QdrantGallery:
                 for vector in vectors[start : start + _POINTS].tolist()
             ]
             responses = self.client.query_batch_points(self.collection, requests)
-            neighbors += [tuple(map(_as_neighbor, response.points)) for response in responses]
+            neighbors += [tuple(map(_make_neighbor, response.points)) for response in responses]
         return neighbors
 
 
@@ -230,7 +230,14 @@ def build_qdrant_gallery(
     gallery
         Qdrant client and collection.
     force
-        Replace an existing gallery in ``folder``.
+        Whether an existing gallery in ``folder`` is replaced.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    GalleryDescription
+        Content of the ``gallery.json`` that was written.
 
     Raises
     ------
@@ -239,9 +246,9 @@ def build_qdrant_gallery(
         ``force`` is false; the collection contains vectors from another model or application; or a
         request to Qdrant fails.
     """
-    check_gallery_folder(folder, force=force)
+    check_output_folder(folder, force=force)
     gallery.create_collection()
-    batches = row_batches(np.arange(len(images)))
+    batches = divide_rows(np.arange(len(images)))
     for rows in progress(batches, description="Sending", total=len(batches)):
         gallery.add(images, rows)
     with replace_folder(folder) as work:
@@ -256,6 +263,6 @@ def build_qdrant_gallery(
         )
 
 
-def _as_neighbor(point: models.ScoredPoint) -> Neighbor:
+def _make_neighbor(point: models.ScoredPoint) -> Neighbor:
     payload = point.payload or {}
     return Neighbor(None, str(payload["origin"]), clip_cosine(point.score), str(payload["path"]))

@@ -16,7 +16,7 @@ from whichgen.gallery.storage import (
     ENTRIES_FILE,
     GALLERY_FILE,
     GalleryDescription,
-    damaged_gallery,
+    make_damage_error,
     read_description,
 )
 from whichgen.heads.base import HeadOutput
@@ -62,7 +62,7 @@ class LocalGallery:
         k = min(k, self.description.n_images)
         neighbors = []
         for cosines, rows in zip(*search_index(self.index, vectors, k, effort), strict=True):
-            entries = self.entries.take(rows[rows >= 0]).to_pylist()  # missing rows are last
+            entries = self.entries.take(rows[rows >= 0]).to_pylist()  # missing neighbors are last
             neighbors.append(
                 tuple(
                     Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])
@@ -73,7 +73,7 @@ class LocalGallery:
 
 
 def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> NeighborIndex:
-    """Load a gallery for similarity search.
+    """Return a gallery for similarity search: :class:`LocalGallery` or ``QdrantGallery``.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
             if sha256_of_file(folder / name) != description.files.get(name):
                 raise GalleryError(f"{name} does not match its digest in {GALLERY_FILE}")
         entries = pq.read_table(folder / ENTRIES_FILE)
-        complete = len(entries) == n and not any(column.null_count for column in entries)
-        if not complete or not entries.schema.equals(ENTRIES_SCHEMA):
+        is_complete = len(entries) == n and not any(column.null_count for column in entries)
+        if not is_complete or not entries.schema.equals(ENTRIES_SCHEMA):
             raise GalleryError(f"{ENTRIES_FILE} does not contain {n} complete rows")
         index = read_index(kind, folder, description.dimension, n)
     except (pa.ArrowException, OSError, ValueError, GalleryError) as error:
-        raise damaged_gallery(folder, str(error)) from None
+        raise make_damage_error(folder, str(error)) from None
     return LocalGallery(description, space, entries, index)

@@ -22,11 +22,13 @@ from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
 
+#: Version of the gallery format.
 FORMAT = 3
-GALLERY_FILE = "gallery.json"
-ENTRIES_FILE = "entries.parquet"
 
-# Limit of gallery.json in bytes, so that an untrusted file cannot exhaust the memory.
+#: Names of the description of the gallery and of the table of images.
+GALLERY_FILE, ENTRIES_FILE = "gallery.json", "entries.parquet"
+
+#: Maximum size of ``gallery.json`` in bytes, so that an untrusted file can't exhaust the memory.
 _MAX_BYTES = 2**26
 
 
@@ -103,15 +105,17 @@ def read_description(folder: Path) -> GalleryDescription:
             "`whichgen gallery build`."
         ) from None
     except OSError as error:
-        raise damaged_gallery(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
+        raise make_damage_error(
+            folder, f"{GALLERY_FILE} can't be read ({error.strerror})"
+        ) from None
     except (ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not a description
-        raise damaged_gallery(folder, f"{GALLERY_FILE} has invalid content") from None
+        raise make_damage_error(folder, f"{GALLERY_FILE} has invalid content") from None
 
 
 def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
     """Write ``gallery.json`` with the SHA-256 digests of all other files in the folder.
 
-    Call this function after these files have been written. ``fields`` are the values of the
+    The other files must exist when this function is called. ``fields`` are the values of the
     :class:`GalleryDescription` fields that do not depend on ``images`` or the files.
     """
     description = GalleryDescription(
@@ -127,8 +131,8 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
     return description
 
 
-def damaged_gallery(folder: Path, reason: str) -> GalleryError:
-    """Return the error to raise for a damaged gallery; its message contains ``reason``."""
+def make_damage_error(folder: Path, reason: str) -> GalleryError:
+    """Return an error for a damaged gallery; its message contains ``reason``."""
     return GalleryError(
         f"{folder} is damaged: {reason}. Copy the folder again, or build the gallery again."
     )

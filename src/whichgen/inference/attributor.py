@@ -23,7 +23,7 @@ from whichgen.features.image_encoding import (
     ImageLike,
     ImageLoader,
     encode_batches,
-    image_loaders,
+    make_image_loaders,
 )
 from whichgen.inference.answers import Attribution
 from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
@@ -184,7 +184,7 @@ class Attributor:
         answers = (
             answer
             for batch in self.encode_batches(
-                image_loaders(sequence, evidence), batch_size, stability
+                make_image_loaders(sequence, evidence), batch_size, stability
             )
             for answer in self.attribute_batch(
                 batch, quantile=quantile, nearest=nearest, gallery=gallery
@@ -220,7 +220,7 @@ class Attributor:
         features = [np.empty((0, self._n_features), np.float32)]
 
         def read_errors() -> Iterator[str]:
-            for batch in self.encode_batches(image_loaders(sequence), batch_size):
+            for batch in self.encode_batches(make_image_loaders(sequence), batch_size):
                 features.append(self._features(batch))
                 yield from (str(batch.errors.get(i, "")) for i in range(len(batch)))
 

@@ -25,7 +25,7 @@ from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import write_parquet
+from whichgen.io.result_files import write_parquet
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 

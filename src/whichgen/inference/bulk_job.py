@@ -11,7 +11,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.image_encoding import LoadedImage, load_file
-from whichgen.features.shard_extraction import KeySet, shard_loaders
+from whichgen.features.shard_extraction import KeySet, make_shard_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
@@ -86,7 +86,7 @@ class AttributeJob:
     def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
         """Attribute the images of a shard, and yield the answers for one batch at a time."""
         quantile = None if self.coverage is None else attributor.quantile(self.coverage)
-        loaders = shard_loaders(shard, self._load)
+        loaders = make_shard_loaders(shard, self._load)
         for batch in attributor.encode_batches(loaders, self.batch_size, self.stability):
             answers = attributor.attribute_batch(batch, quantile=quantile)
             read_errors = {

@@ -1,1 +1,1 @@
-"""Atomic writes, safe reading of untrusted files, and remote storage."""
+"""Atomic writes, safe reading of untrusted files, tables, remote storage and run metadata."""

@@ -18,11 +18,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from whichgen.io.file_names import show_name
+from whichgen.io.file_names import escape_name
 
+#: Name of a temporary file or folder.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
-#: Number of seconds since the last modification after which a temporary file is removed.
+#: Number of seconds since the last modification after which a temporary file is removed. A process
+#: that still writes to the file modifies it more often.
 _ABANDONED_SECONDS = 3600
 
 
@@ -32,7 +34,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
     Missing parent folders are created. On any error (full disk, Ctrl-C), the temporary file is
     removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk, so
-    that a power failure does not affect files that were written earlier.
+    that the new file survives a power failure.
     """
     _make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -48,11 +50,11 @@ def replace_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str, *, keep_bytes: bool = False) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically.
 
-    Bytes of file names that are not UTF-8 are escaped
-    (:func:`~whichgen.io.file_names.show_name`). If ``keep_bytes`` is true, they are written
-    unchanged, so that the files can be opened later.
+    The text can contain file names that are not UTF-8. Their invalid bytes are escaped
+    (:func:`~whichgen.io.file_names.escape_name`) or, if ``keep_bytes`` is true, written unchanged,
+    so that the names can be used to open the files.
     """
-    data = text.encode(errors="surrogateescape") if keep_bytes else show_name(text).encode()
+    data = text.encode(errors="surrogateescape") if keep_bytes else escape_name(text).encode()
     with replace_file(path) as temporary:
         temporary.write_bytes(data)
 
@@ -104,13 +106,13 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-@functools.cache  # once per folder and process, because listing a large folder takes time
+@functools.cache  # only once per folder and process, because it takes time to list a large folder
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary paths in ``folder`` that were not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):  # another process may remove them at the same time
-            # abs(), because the time is in the future if the clock was set back.
+        with contextlib.suppress(OSError):  # another process may remove the path at the same time
+            # Use abs(), because the modification time is in the future if the clock was set back.
             if not is_temporary(path) or abs(now - path.stat().st_mtime) <= _ABANDONED_SECONDS:
                 continue
             if path.is_dir():
@@ -120,6 +122,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
+    """Create a folder and its missing parent folders, and sync them to disk."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -136,6 +139,6 @@ def _sync(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Sync a folder to disk, so that renames in it survive a power failure."""
-    # Windows cannot open folders, and some network file systems cannot sync them.
+    # Windows can't open folders, and some network file systems can't sync them.
     with contextlib.suppress(OSError):
         _sync(folder)

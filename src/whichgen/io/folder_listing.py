@@ -1,6 +1,7 @@
 """List the files of a folder in natural order.
 
-- Hidden files and folders, and those of operating systems and network storage, are skipped.
+- Hidden files and folders, and files and folders that operating systems and network storage create,
+  are skipped.
 - Links to files and folders are followed, except links to a folder that contains the link. A folder
   that can be reached by several paths is listed once, by the path with the fewest links to folders.
 - Broken links and unreadable folders are skipped.
@@ -24,11 +25,11 @@ from whichgen.errors import WhichgenWarning
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-#: Function that describes files without a selected suffix; an empty string means no message.
+#: Function that returns a description of the files that have none of the selected suffixes, or an
+#: empty string if they are not reported.
 DescribeOthers = Callable[[Sequence[PurePath]], str]
 
-#: Files and folders that operating systems and network storage create, in lower case. Names that
-#: begin with a dot are skipped as well.
+#: Names, in lower case, of files and folders that operating systems and network storage create.
 SYSTEM_NAMES = frozenset(
     {
         *("@eadir", "#recycle", "#snapshot", "@tmp", "@synoresource"),  # Synology
@@ -53,7 +54,7 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class SkippedPath:
-    """Path that is skipped, relative to the folder, and the reason."""
+    """Skipped path, relative to the listed folder, and the reason for skipping it."""
 
     path: PurePath
     reason: str
@@ -81,10 +82,10 @@ def is_system_path(path: PurePath) -> bool:
 
 
 def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
-    """Select the relative paths that have one of the suffixes; return them in natural order.
+    """Return the relative paths that have one of the suffixes, in natural order.
 
-    Paths for which :func:`is_system_path` is true are omitted. ``suffixes`` are lowercase and
-    include the dot; they also match uppercase suffixes of paths.
+    Hidden and system files (:func:`is_system_path`) are omitted. ``suffixes`` are lowercase and
+    include the dot; the comparison is case-insensitive.
     """
     visible = [p for p in paths if p.suffix.lower() in suffixes and not is_system_path(p)]
     return sorted(visible, key=_path_key)
@@ -95,12 +96,22 @@ def list_files(
 ) -> list[Path]:
     """List the files in a folder and its subfolders that have one of the suffixes.
 
-    See the module docstring for the rules, and :func:`select_paths` for the selection and order.
+    The module docstring states which paths are skipped.
 
     Parameters
     ----------
+    folder
+        The folder.
+    suffixes
+        Lowercase suffixes with their dots; the comparison is case-insensitive.
     describe_others
-        Describes the files that have none of the suffixes; by default, they are not reported.
+        Function that describes the files that have none of the suffixes; by default, they are not
+        reported.
+
+    Returns
+    -------
+    list of Path
+        Paths of the files in natural order. Each path begins with ``folder``.
 
     Warns
     -----
@@ -108,7 +119,7 @@ def list_files(
         Files, folders or links are skipped (:func:`warn_skipped`).
     """
     listing = list_folder(folder)
-    # Report a pipe only if it has one of the suffixes.
+    # Report a pipe or device only if it has one of the suffixes.
     skipped = [
         s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
     ]
@@ -118,7 +129,7 @@ def list_files(
 
 
 def list_folder(folder: Path) -> FolderListing:
-    """List all regular files in a folder and its subfolders, and the skipped paths."""
+    """Return all regular files in a folder and its subfolders, and the skipped paths."""
     files, skipped = list[PurePath](), list[SkippedPath]()
     visited = set[tuple[int, int]]()
     folders, links = deque([PurePath()]), deque[PurePath]()
@@ -158,6 +169,7 @@ def list_folder(folder: Path) -> FolderListing:
 
 
 def _contains_itself(link: Path) -> bool:
+    """Return whether a link points to a folder that contains the link."""
     target = Path(os.path.realpath(link))
     return Path(os.path.realpath(link.parent)).is_relative_to(target)
 
@@ -167,8 +179,12 @@ def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") 
 
     Parameters
     ----------
+    folder
+        Path or URL of the folder.
+    skipped
+        The skipped paths and the reasons.
     others
-        Description of the files without a selected suffix; empty if there are none.
+        Description of the files that have none of the selected suffixes; empty if there are none.
     """
     by_reason: dict[str, list[PurePath]] = {}
     for item in skipped:

@@ -1,6 +1,6 @@
 """Check quickly whether the Hugging Face hub can be reached.
 
-Otherwise, the hub's client retries each failed connection five times, which takes half a minute.
+Without this check, the hub's client retries each connection five times, which takes half a minute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONNECT_SECONDS = 2.0
 
 @contextmanager
 def hub_access() -> Iterator[str]:
-    """In the ``with`` block, use only the hub's local cache if the hub can't be reached.
+    """Use only the hub's local cache in a ``with`` block if the hub can't be reached.
 
     Yields
     ------
@@ -53,7 +53,7 @@ def can_connect(url: str, seconds: float = CONNECT_SECONDS) -> bool:
             socket.create_connection((str(address.hostname), port), seconds).close()
             connections.append(True)
         except (OSError, ValueError):
-            pass  # not reachable, or no valid address
+            pass  # the host can't be reached, or the address is invalid
 
     # Use a thread, because the address lookup has no time limit.
     thread = Thread(target=connect, daemon=True)

@@ -1,4 +1,4 @@
-"""Process items, for example image files, in background threads."""
+"""Call a function on items, such as image files, in background threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prefetch(
     threads
         Number of threads.
     depth
-        Maximum number of items in processing: waiting, running, or finished but not yet yielded.
+        Maximum number of items whose calls wait, run, or have results that are not yielded yet.
     """
     remaining = iter(items)
     pending: deque[Future[T]] = deque()
@@ -42,6 +42,6 @@ def prefetch(
             for item in islice(remaining, 1):
                 pending.append(pool.submit(function, item))
     finally:
-        # Waiting could deadlock: the garbage collector may run this while a thread starts and holds
-        # a lock that other threads need to end.
+        # Do not wait for the threads: the garbage collector may run this line while a new thread
+        # holds a lock that the other threads need to end.
         pool.shutdown(wait=False, cancel_futures=True)

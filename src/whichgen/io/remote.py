@@ -1,8 +1,10 @@
-"""List and read files on the local disk, an S3-compatible store or the Hugging Face Hub.
+"""List and read files on the local disk, an S3-compatible store or the Hugging Face hub.
 
-``s3://bucket/prefix`` uses the standard AWS credentials (AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, ``~/.aws``, or the IAM role of the machine); set AWS_ENDPOINT_URL for
-other S3-compatible stores. ``hf://datasets/owner/name/folder`` uses HF_TOKEN for private datasets.
+Addresses of the form ``s3://bucket/prefix`` use the standard AWS credentials: the environment
+variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the folder ``~/.aws``, or the IAM role of the
+machine. The environment variable AWS_ENDPOINT_URL selects another S3-compatible store. Addresses of
+the form ``hf://datasets/owner/name/folder`` use the environment variable HF_TOKEN for private
+datasets.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from whichgen.io.folder_listing import (
 )
 from whichgen.io.untrusted_files import read_regular_file
 
-_HELP = {
-    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws; set AWS_ENDPOINT_URL for "
+#: Advice for each URL scheme if the store can't be listed.
+_ADVICE = {
+    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws. Set AWS_ENDPOINT_URL for "
     "other S3-compatible stores.",
     "hf": "Set HF_TOKEN if the dataset is private.",
 }
@@ -36,7 +39,7 @@ _HELP = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Local or remote file system; can be pickled to send it to cluster workers.
+    """Local disk or remote store; can be pickled to send it to cluster workers.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ class Storage:
     root: str = ""
 
     def url(self, path: str) -> str:
-        """Return the URL of a remote file, or the path of a local one."""
+        """Return the URL of a file, or its path if the file is on the local disk."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
     def list_files(
@@ -62,9 +65,9 @@ class Storage:
     ) -> list[str] | None:
         """List the files in a folder and its subfolders that have one of the suffixes.
 
-        Hidden and system files are omitted. A warning lists the files without one of the suffixes,
-        described by ``describe_others`` (:func:`~whichgen.io.folder_listing.list_files`). If
-        ``path`` is a file, only this file is listed, whatever its suffix.
+        Hidden and system files are omitted. A warning reports the other files that have none of the
+        suffixes (:func:`~whichgen.io.folder_listing.list_files`). If ``path`` is a file, only this
+        file is listed, and its suffix does not matter.
 
         Returns
         -------
@@ -91,7 +94,7 @@ class Storage:
         except OSError as error:
             location = f" at {self.endpoint}" if self.endpoint else ""
             raise DataError(
-                f"{self.url(path)}{location} can't be listed ({error}). {_HELP[self.scheme]}"
+                f"{self.url(path)}{location} can't be listed ({error}). {_ADVICE[self.scheme]}"
             ) from None
         names = {
             PurePosixPath(entry.path).relative_to(path): entry.path
@@ -119,7 +122,7 @@ class Storage:
         return data
 
     def open(self, path: str) -> Any:
-        """Open a file for reading in binary mode.
+        """Open a file for reading in binary mode, and return a seekable stream.
 
         Raises
         ------
@@ -146,7 +149,7 @@ def parse_url(url: str) -> tuple[Storage, str]:
     if not colon:
         return Storage(root=str(Path.cwd())), url
     path = path.strip("/")
-    if scheme not in _HELP or not path:
+    if scheme not in _ADVICE or not path:
         raise DataError(
             f"URL {url} is invalid. Use s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME."
         )
@@ -159,7 +162,7 @@ def parse_url(url: str) -> tuple[Storage, str]:
 
 @lru_cache
 def _connect(storage: Storage) -> Any:
-    """Connect to a remote store; reuse the connection within a process."""
+    """Return the pyarrow file system of a remote store; the process reuses its connection."""
     if storage.scheme == "s3":
         endpoint, region = storage.endpoint or None, storage.region or None
         return pafs.S3FileSystem(endpoint_override=endpoint, region=region)

@@ -14,6 +14,7 @@ from typing import Any
 from whichgen.errors import DataError
 from whichgen.version import __version__
 
+#: Libraries whose versions can change results.
 _LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "faiss-cpu", "pillow")
 
 
@@ -24,7 +25,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Return the arguments, software versions, machine, command line and UTC time in a dictionary.
+    """Return a dictionary of the arguments, software versions, machine, command line and UTC time.
 
     Parameters
     ----------
@@ -52,10 +53,11 @@ def collect_run_metadata(
 
 
 def get_timestamp() -> str:
-    """Return the current UTC time, or the time in SOURCE_DATE_EPOCH if set, in ISO 8601 format.
+    """Return the UTC time in ISO 8601 format, with a resolution of one second.
 
-    Set the environment variable SOURCE_DATE_EPOCH (in Unix seconds) for reproducible result files;
-    see https://reproducible-builds.org/docs/source-date-epoch/.
+    If the environment variable SOURCE_DATE_EPOCH is set (in Unix seconds), return its time instead
+    of the current time, for reproducible result files; see
+    https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
@@ -68,15 +70,16 @@ def get_timestamp() -> str:
         return time.isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         raise DataError(
-            f"SOURCE_DATE_EPOCH {epoch!r} is not a valid time. Set it to Unix seconds (1700000000)."
+            f"SOURCE_DATE_EPOCH {epoch!r} is not a valid time. Set the environment variable to "
+            "Unix seconds, such as 1700000000."
         ) from None
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """Return the 128-bit BLAKE2b digest of strings (as UTF-8) or bytes: 32 hexadecimal digits.
+    """Return the 128-bit BLAKE2b digest of strings or bytes: 32 hexadecimal digits.
 
-    Strings may contain file names that are not UTF-8. The length of each part is hashed, too, so
-    that ("ab",) and ("a", "b") have different digests.
+    Strings are encoded as UTF-8; they may contain file names that are not UTF-8. The length of each
+    part is hashed, too, so that ``("ab",)`` and ``("a", "b")`` have different digests.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

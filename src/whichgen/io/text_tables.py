@@ -1,7 +1,7 @@
-"""Read tables from spreadsheets, editors or scripts, and write tables.
+"""Read TSV and CSV files from spreadsheets, editors and scripts, and write TSV files.
 
-Columns are separated by tabs, semicolons or commas; cells may be quoted; lines end with LF, CRLF or
-CR. Empty lines are skipped.
+Columns are separated by tabs, semicolons or commas. Cells may be quoted. Lines end with LF, CRLF or
+CR, and empty lines are skipped.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ PATH_COLUMNS = (
 
 _DELIMITERS = ("\t", ";", ",")
 
-#: A control character for tables of one column.
+#: Delimiter for tables of one column: a control character that file names do not contain.
 _NO_DELIMITER = "\x1f"
 
-#: First line of a CSV file that specifies the separator for Excel.
-_SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
+#: First line of a CSV file that specifies the delimiter for Excel.
+_DELIMITER_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
 
-# Not splitlines(): file names may contain Unicode line breaks (U+2028).
+#: End of a line. ``str.splitlines`` is not used, because it also divides lines at Unicode line
+#: breaks (U+2028), which file names may contain.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
-#: Number of characters and rows that are examined to find the separator.
+#: Number of characters and rows that are examined to find the delimiter.
 _SAMPLE_CHARACTERS, _SAMPLE_ROWS = 100_000, 50
 
 
@@ -67,53 +68,61 @@ class Row:
 
 
 def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
-    """Read the rows of a table with file names, including comments and a header, if any.
+    """Read the rows of a table, including comments and a header, if any.
 
     Parameters
     ----------
     file
-        The table. If several separators are possible, it is a comma in a ``.csv`` file, else a tab.
+        The table, which may contain file names that are not UTF-8. If several delimiters are
+        possible, commas are preferred in a ``.csv`` file, and tabs in any other file.
     description, hint
-        For error messages: see :func:`~whichgen.io.untrusted_files.read_text_file`.
+        Parts of error messages (:func:`~whichgen.io.untrusted_files.read_text_file`).
 
     Raises
     ------
     DataError
-        The file is unreadable.
+        The file is missing or unreadable, or not a text file.
     """
     text = read_text_file(file, description, hint, has_file_names=True)
     return parse_rows(text, prefers_comma=file.suffix.lower() == ".csv")
 
 
 def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
-    """Parse the rows of a table, including comments and a header, if any (:func:`read_rows`)."""
-    separator = _SEPARATOR_LINE.match(text)
-    if separator:
+    """Return the rows of a table, including comments and a header, if any.
+
+    If several delimiters are possible, commas are preferred if ``prefers_comma`` is true, and tabs
+    otherwise.
+    """
+    delimiter_line = _DELIMITER_LINE.match(text)
+    if delimiter_line:
         # Replace the line by an empty line, so that line numbers do not change.
-        delimiter, text = separator[1], "\n" + text[separator.end() :]
+        delimiter, text = delimiter_line[1], "\n" + text[delimiter_line.end() :]
     else:
         delimiter = _find_delimiter(text[:_SAMPLE_CHARACTERS], prefers_comma)
-    return [row for row in _split(text, delimiter) if row.cells]
+    return [row for row in _split_rows(text, delimiter) if row.cells]
 
 
 def parse_lines(text: str) -> list[str]:
     """Return the lines that are not empty; quotes around a line are removed."""
-    return [row.cells[0] for row in _split(text, _NO_DELIMITER) if row.cells]
+    return [row.cells[0] for row in _split_rows(text, _NO_DELIMITER) if row.cells]
 
 
-def read_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
-    """Yield line number and both values of each row of a table of two columns.
+def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the first value and the second value of each row of a table.
 
     Surrounding blanks and comments (``#``) are removed. If the first row contains the name of the
-    second column, it is a header, and the columns may be in any order. If the header does not
-    contain the name of the first column, the first value is in the leftmost other column.
+    second column, this row is a header. In a table with a header, the columns may be in any order,
+    and additional columns are ignored. If the header does not contain the name of the first column,
+    the first value is in the leftmost column that is not the second column.
 
     Parameters
     ----------
     text
         Content of the file.
-    file, columns
-        Names of the file, for error messages, and of the two columns.
+    file
+        Name of the file in error messages.
+    columns
+        Names of the two columns.
 
     Raises
     ------
@@ -156,12 +165,13 @@ def quote_cell(cell: str) -> str:
     return cell
 
 
-def _split(text: str, delimiter: str) -> Iterator[Row]:
+def _split_rows(text: str, delimiter: str) -> Iterator[Row]:
+    """Yield the rows of a table, including empty rows."""
     lines: Iterable[tuple[int, list[str]]]
     lines = ((i, line.split(delimiter)) for i, line in enumerate(_LINE_END.split(text), start=1))
     if '"' in text:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        # If the quotes are invalid, treat them as part of the cells.
+        # If the quotes are invalid, they are part of the cells.
         with contextlib.suppress(csv.Error):
             lines = [(reader.line_num, cells) for cells in reader]
     for number, cells in lines:
@@ -171,13 +181,18 @@ def _split(text: str, delimiter: str) -> Iterator[Row]:
 
 
 def _find_delimiter(text: str, prefers_comma: bool) -> str:
-    """Return the separator that results in rows of equal length or of at least two cells."""
+    """Return the delimiter of a table.
+
+    This is the first candidate for which all examined rows have the same number of cells, at least
+    two. If there is none, it is the first candidate for which all rows, or else the first row, have
+    at least two cells, or else the preferred candidate.
+    """
     candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
     widths = {}
     if len(text) == _SAMPLE_CHARACTERS:
         text = text[: max(text.rfind("\n"), text.rfind("\r"))]
     for delimiter in candidates:
-        rows = [row for row in _split(text, delimiter) if row.cells and not row.is_comment]
+        rows = [row for row in _split_rows(text, delimiter) if row.cells and not row.is_comment]
         widths[delimiter] = [len(row.cells) for row in rows[:_SAMPLE_ROWS]] or [1]
     tests: tuple[Callable[[list[int]], bool], ...] = (
         lambda w: min(w) == max(w) >= 2,

@@ -1,4 +1,4 @@
-"""Read untrusted files without blocking on pipes or devices."""
+"""Read untrusted files safely: only regular files of limited size, never pipes or devices."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 from whichgen.errors import DataError
 
-#: Maximum size in bytes of a text file. A million annotation lines take about a tenth of this size.
+#: Maximum size in bytes of a text file: about ten times the size of a million annotation lines.
 MAX_TEXT_BYTES = 2**30
 
 #: Number of bytes that are examined to find the encoding of a text file.
 _SAMPLE_BYTES = 1000
 
-#: Minimum fraction of zeros among the high bytes of UTF-16 without a byte-order mark.
+#: Minimum fraction of zeros among the high bytes of text in UTF-16 without a byte-order mark. Latin
+#: letters and punctuation have a high byte of zero; names of files may contain other letters.
 _ZERO_SHARE = 0.6
 
-#: First bytes of a ZIP archive, such as a workbook of Excel.
+#: First bytes of a ZIP archive, such as an Excel workbook.
 _ZIP = b"PK\x03\x04"
 
 
@@ -43,7 +44,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
-    except ValueError:  # a NUL, or a character that the file system cannot encode
+    except ValueError:  # a NUL, or a character that the file system can't encode
         raise OSError(errno.EINVAL, "invalid file name", str(path)) from None
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(stream.fileno())
@@ -51,7 +52,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", str(path))
-        return stream.read(status.st_size)  # ignore data that is appended meanwhile
+        return stream.read(status.st_size)  # ignore data that another process appends meanwhile
 
 
 def read_text_file(
@@ -68,15 +69,15 @@ def read_text_file(
     description
         Kind of file for error messages, such as ``annotation file``.
     hint
-        Instruction appended to the error message if the file does not exist.
+        Instruction that is appended to the error message if the file does not exist.
     has_file_names
-        The text contains file names, which may be any bytes: those that are not UTF-8 become
-        surrogates, as in the paths that Python returns.
+        Whether the text contains file names, which may contain any bytes. Bytes that are not UTF-8
+        become surrogates, as in the paths that Python returns.
 
     Raises
     ------
     DataError
-        The file is missing, unreadable, too large or not UTF-8.
+        The file is missing, unreadable, too large, or neither UTF-8 nor UTF-16 text.
     """
     try:
         content = read_regular_file(path, MAX_TEXT_BYTES)
@@ -86,7 +87,8 @@ def read_text_file(
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
         raise DataError(
-            f"{description} {path} can't be read ({error.strerror}). Check the file."
+            f"{description} {path} can't be read ({error.strerror}). Check its path and "
+            "permissions."
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(
@@ -101,9 +103,10 @@ def read_text_file(
 
 
 def _find_encoding(content: bytes) -> str:
+    """Return the name of the encoding of a text, for :meth:`bytes.decode`."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    # Without a byte-order mark, every other byte of most text in UTF-16 is zero.
+    # In most text in UTF-16, every other byte is zero.
     start = content[:_SAMPLE_BYTES]
     for encoding, high, low in (
         ("utf-16-le", start[1::2], start[::2]),

@@ -13,7 +13,7 @@ from whichgen.evaluation.answer_metrics import ANSWER_TITLES
 from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.experiments.cross_source import CROSS_SOURCE_METRICS, CrossSourceResult
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
+from whichgen.io.result_files import Row, markdown_table, percent, write_csv, write_json
 from whichgen.report.figures.style import Plot, create_axes, get_color, save_png
 from whichgen.report.result_tables import tabulate_sources
 

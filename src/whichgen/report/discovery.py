@@ -15,7 +15,7 @@ from whichgen.data.images.reading import read_image
 from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
+from whichgen.io.result_files import Row, markdown_table, percent, write_csv, write_json
 from whichgen.io.text_tables import format_rows
 from whichgen.report.figures.style import save_png, shorten
 

@@ -11,7 +11,7 @@ from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, write_csv, write_json
+from whichgen.io.result_files import Row, markdown_table, write_csv, write_json
 from whichgen.report.figures import experiments
 from whichgen.report.figures.style import Plot, save_png
 

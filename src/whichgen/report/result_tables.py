@@ -16,7 +16,7 @@ from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.protocols import PAPER
 from whichgen.evaluation.source_results import SourceResult
-from whichgen.io.tables import Row, percent
+from whichgen.io.result_files import Row, percent
 from whichgen.option_names import name_option
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate

@@ -13,7 +13,7 @@ from typing import Any
 from whichgen.constants import UNKNOWN
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, write_csv, write_json
+from whichgen.io.result_files import Row, write_csv, write_json
 from whichgen.models.saved_model import save_model
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress

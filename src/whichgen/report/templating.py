@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from whichgen.io.tables import markdown_table, percent
+from whichgen.io.result_files import markdown_table, percent
 from whichgen.report import result_tables
 from whichgen.report.figures.style import svg_uri
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from whichgen.data.images.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
-from whichgen.io.file_names import restore_name
+from whichgen.io.file_names import unescape_name
 
 #: Longer side in pixels, and WebP quality (0 to 100).
 _SIDE, _QUALITY = 96, 70
@@ -44,7 +44,7 @@ class Thumbnails:
             if path in self.uris or path in self.missing:
                 continue
             try:
-                file = Path(path) if os.path.lexists(path) else Path(restore_name(path))
+                file = Path(path) if os.path.lexists(path) else Path(unescape_name(path))
                 data = make_thumbnail(read_image(file), _SIDE, kind="WEBP", quality=_QUALITY)
             except ImageError:
                 self.missing.add(path)

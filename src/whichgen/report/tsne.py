@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 from whichgen.training.finalize import EvaluatedModel
 
 #: Maximum number of points; t-SNE of more points takes minutes.

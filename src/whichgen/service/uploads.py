@@ -11,7 +11,7 @@ from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.options import EvidenceOptions
-from whichgen.io.file_names import show_name
+from whichgen.io.file_names import escape_name
 from whichgen.service.settings import MIB, Limits
 
 #: Maximum length of a displayed file name; names are never used as paths.
@@ -83,6 +83,6 @@ def _clean_name(name: str) -> str:
 
     Return "image" if no characters remain.
     """
-    base_name = show_name(name.replace("\\", "/").rsplit("/", 1)[-1])
+    base_name = escape_name(name.replace("\\", "/").rsplit("/", 1)[-1])
     printable = "".join(c for c in base_name if unicodedata.category(c)[0] != "C")
     return printable[:_NAME_LENGTH] or "image"

@@ -36,7 +36,7 @@ from whichgen.data.layouts.folder_names import (
 )
 from whichgen.data.layouts.origin_folders import Parts, label_folders, list_children
 from whichgen.errors import DataError, WhichgenWarning
-from whichgen.io.file_names import show_name
+from whichgen.io.file_names import escape_name
 from whichgen.option_names import name_option
 
 
@@ -122,14 +122,14 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     for parts, paths in images.items():
         origin_parts = origin_parts_of[parts]
         origin, depth = labels[origin_parts]
-        if (printable := show_name(origin)) != origin:
+        if (printable := escape_name(origin)) != origin:
             # A folder name may be invalid UTF-8, which a saved model can't contain. It is escaped
             # with backslashes, which are not allowed in names of origins.
             origin = printable.replace("\\", "_")
         origins[REAL if origin.casefold() in photographs else origin] += paths
         splits |= dict.fromkeys(paths, split_of[parts])
         if len(origin_parts) > depth:
-            sources |= dict.fromkeys(paths, show_name(origin_parts[depth]))
+            sources |= dict.fromkeys(paths, escape_name(origin_parts[depth]))
     if split_names := sorted(filter(find_split, origins)):
         raise DataError(
             f"{folder} contains folders of splits ({join_names(split_names)}) and other folders. "

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from whichgen.errors import DataError
-from whichgen.io.text_tables import read_pairs
+from whichgen.io.text_tables import parse_pairs
 from whichgen.io.untrusted_files import read_text_file
 
 #: Names of companies that may precede the name of a generator.
@@ -71,7 +71,7 @@ def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str
         A line is invalid, or a name has two values.
     """
     table: dict[str, str] = {}
-    for number, name, value in read_pairs(text, file, columns):
+    for number, name, value in parse_pairs(text, file, columns):
         key = make_key(name)
         if not key:
             raise DataError(

@@ -27,7 +27,7 @@ from whichgen.data.shards.archives import (
 )
 from whichgen.data.tables.path_lists import get_list_file, read_path_list
 from whichgen.errors import DataError, ImageError
-from whichgen.io.file_names import show_name
+from whichgen.io.file_names import escape_name
 from whichgen.io.remote import Storage, parse_url
 
 #: Maximum number of images per shard: enough for a task, but cheap to process again.
@@ -186,8 +186,8 @@ def count_images(shards: Sequence[Shard]) -> int | None:
 
 
 def hash_name(name: str) -> bytes:
-    """Return the 20-byte BLAKE2b digest of an image name as tables show it (``show_name``)."""
-    return hashlib.blake2b(show_name(name).encode(), digest_size=20).digest()
+    """Return the 20-byte BLAKE2b digest of an image name as tables show it (``escape_name``)."""
+    return hashlib.blake2b(escape_name(name).encode(), digest_size=20).digest()
 
 
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:

@@ -21,7 +21,7 @@ from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.tables.path_matching import PathMatcher
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.atomic import write_text
-from whichgen.io.file_names import show_name
+from whichgen.io.file_names import escape_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 from whichgen.option_names import name_option
 
@@ -231,7 +231,7 @@ def read_name_table(
             if not row.is_comment:
                 unmatched.append(row)
             continue
-        name = show_name(row.cell(value_index).strip() or image)
+        name = escape_name(row.cell(value_index).strip() or image)
         if result.setdefault(image, name) != name:
             raise DataError(
                 f"{file}, line {row.line}: {image} has the {kind} {name!r}, but in line "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.io.tables import Row, percent
+from whichgen.io.result_files import Row, percent
 from whichgen.report.figures.style import Plot, create_axes, get_color, shorten
 from whichgen.report.result_tables import METRICS, count_confusions, tabulate_blocks
 from whichgen.report.run_reader import Run

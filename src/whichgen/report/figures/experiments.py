@@ -13,7 +13,7 @@ from whichgen.data.images.perturbations import INTENSITIES
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, mean_over_intensities
-from whichgen.io.tables import Row, percent
+from whichgen.io.result_files import Row, percent
 from whichgen.report.figures.style import Plot, create_axes, get_color, style_axes
 from whichgen.report.result_tables import METRICS, format_percentages
 

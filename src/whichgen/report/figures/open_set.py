@@ -11,7 +11,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr_curve
-from whichgen.io.tables import Row, percent
+from whichgen.io.result_files import Row, percent
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whichgen.io.atomic import replace_file
-from whichgen.io.tables import Row
+from whichgen.io.result_files import Row
 
 #: Okabe & Ito's palette for color-blind readers; the last two replace its yellow and black.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.io.tables import csv_text, markdown_table, percent, write_csv, write_parquet
+from whichgen.io.result_files import csv_text, markdown_table, percent, write_csv, write_parquet
 
 
 @pytest.mark.parametrize(

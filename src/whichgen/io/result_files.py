@@ -1,4 +1,4 @@
-"""Write tables as Markdown, CSV or Parquet, and results as JSON."""
+"""Format and write result files: tables as Markdown, CSV or Parquet, and values as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichgen.io.atomic import replace_file, write_text
-from whichgen.io.file_names import show_name, show_names
+from whichgen.io.file_names import escape_name, escape_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,13 +36,13 @@ def markdown_table(rows: Sequence[Row]) -> str:
         return ""
     columns = list(rows[0])
     cells = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
-    # A vertical bar in a name would end its cell.
+    # A vertical bar in the text of a cell would end the cell.
     lines = (" | ".join(str(cell).replace("|", "\\|") for cell in line) for line in cells)
     return "".join(f"| {line} |\n" for line in lines)
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Format rows as CSV; the columns are all keys in order of first appearance.
+    """Format rows as CSV; the columns are the keys of all rows, in order of first appearance.
 
     Cells of missing keys are empty.
     """
@@ -50,7 +50,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(out, _list_columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return show_name(out.getvalue())
+    return escape_name(out.getvalue())
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -64,35 +64,35 @@ def write_json(path: Path, value: Any) -> None:
     NaN and infinity, which JSON does not support, are written as null.
     """
     finite = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
-    write_text(path, json.dumps(show_names(finite), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(escape_names(finite), indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
     """Write rows to a Parquet file; keys missing from a row are written as null.
 
-    File names that are not UTF-8, which Parquet requires, are shown as in
-    :func:`~whichgen.io.file_names.show_name`.
+    Parquet requires UTF-8, so file names that are not UTF-8 are escaped
+    (:func:`~whichgen.io.file_names.escape_name`).
 
     Parameters
     ----------
     path
         The Parquet file.
     rows
-        ``rows[i][column]`` is a value.
+        ``rows[i][column]`` is the value of a cell.
     schema
-        Columns and types; inferred from the values if ``None``. Pass a schema if several files of
-        one folder must have the same columns and types.
+        Columns and types; inferred from the values if ``None``. A schema is necessary if several
+        files in one folder must have the same columns and types.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = schema.names if schema else _list_columns(rows)
-    values = {column: [show_names(row.get(column)) for row in rows] for column in columns}
+    values = {column: [escape_names(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)
     with replace_file(path) as temporary:
         pq.write_table(table, temporary)
 
 
 def _list_columns(rows: Sequence[Row]) -> list[str]:
-    """Return all keys in order of first appearance."""
+    """Return the keys of all rows, in order of first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
