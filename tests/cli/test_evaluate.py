@@ -205,7 +205,7 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
         "same sources (optimistic)",
         "sources never seen, 90% of sources",
     ]
-    assert all("Answers that name a generator: right" in table for table in tables)
+    assert all("Named generators that are correct" in table for table in tables)
     saved = json.loads((site.folder / "across" / "cross_source.json").read_text())
     metrics = saved["results"][0]["metrics"]
     assert f"{100 * metrics['accuracy']['value']:.1f}" in tables[0]

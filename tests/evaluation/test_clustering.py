@@ -23,7 +23,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
     assert metrics.purity == 0.75
     # Of 6 pairs, 2 share an origin, 3 a group and 1 both: expected 1, maximum 2.5.
     assert metrics.ari == pytest.approx((1 - 1) / (2.5 - 1), abs=1e-12)
-    assert metrics.grouped == 1
+    assert metrics.clustered_fraction == 1
 
 
 @given(LABELS, st.permutations(range(4)))
@@ -47,4 +47,4 @@ def test_each_noise_image_is_a_separate_cluster() -> None:
     noise = clustering_metrics(truth, np.array([0, 0, NOISE, NOISE]))
     apart = clustering_metrics(truth, np.array([0, 0, 1, 2]))
     assert (noise.nmi, noise.ari) == (apart.nmi, apart.ari)
-    assert (noise.purity, noise.grouped) == (0.5, 0.5)
+    assert (noise.purity, noise.clustered_fraction) == (0.5, 0.5)

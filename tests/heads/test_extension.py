@@ -103,5 +103,5 @@ def test_heads_that_cannot_be_extended_are_reported() -> None:
     old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     with pytest.raises(FitError, match="1 of 4 origins have no training image"):
         extend(old, x[y < 3], y[y < 3], 3)
-    with pytest.raises(FitError, match="object cannot be extended"):
+    with pytest.raises(FitError, match="object can't be extended"):
         extend(object(), x, y, 3)  # type: ignore[arg-type]

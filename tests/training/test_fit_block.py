@@ -329,7 +329,7 @@ def test_no_value_converges(world: Make, fail_to_converge: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     fail_to_converge(*LINEAR.values)
     with pytest.raises(
-        ConvergenceError, match=r"no candidate converged: C = 0.1 \(block 0, 1\), 10 .*"
+        ConvergenceError, match=r"the solver did not converge at C = 0.1 \(block 0, 1\), 10 .*"
     ):
         w.fit()
 

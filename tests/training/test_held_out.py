@@ -104,10 +104,10 @@ def test_threshold_keeps_precision_and_spares_photographs() -> None:
     output = HeadOutput.from_logits(logits, np.empty((7, 0)))
     origins = np.array([*KNOWN, "new"])[labels]
     held_out = HeldOutImages(output, scores, labels, origins, np.array([*"aabbccd"]))
-    assert held_out.threshold(KNOWN, 1.0, 0.5) == pytest.approx(7, rel=1e-5)
-    assert held_out.threshold(KNOWN, 0.75, 0.5) == pytest.approx(6, rel=1e-5)
+    assert held_out.choose_threshold(KNOWN, 1.0, 0.5) == pytest.approx(7, rel=1e-5)
+    assert held_out.choose_threshold(KNOWN, 0.75, 0.5) == pytest.approx(6, rel=1e-5)
     # One of the two photographs would be named: at most none may be.
-    assert 6 < held_out.threshold(KNOWN, 0.75, 0.0) < 7
+    assert 6 < held_out.choose_threshold(KNOWN, 0.75, 0.0) < 7
     assert held_out.known.labels.tolist() == [1, 2, 1, 0, 0, 1]
     assert "".join(held_out.known.sources) == "".join(np.array([*"aabbccd"])[labels >= 0])
     only_real = HeldOutImages(
@@ -117,7 +117,7 @@ def test_threshold_keeps_precision_and_spares_photographs() -> None:
         origins[:2],
         np.array(["a", "a"]),
     )
-    assert only_real.threshold(KNOWN, 0.95, 0.02) > 9
+    assert only_real.choose_threshold(KNOWN, 0.95, 0.02) > 9
 
 
 def test_outputs_are_concatenated_and_taken_by_row() -> None:

@@ -114,7 +114,7 @@ def prepare_training(
         reserve_run_folder(run_folder(output_dir, backbone, name), config, force=options.force)
         encoder = load_encoder(backbone, device=options.encoder.device, dtype=options.encoder.dtype)
         if isinstance(library_options, FitOptions):
-            library_options.blocks_of(encoder)
+            library_options.list_blocks(encoder)
         return encoder, open_store(options.cache_dir, encoder)
 
     reader = EncodingReader(

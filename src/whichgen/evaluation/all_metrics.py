@@ -121,9 +121,9 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Headline metrics and answer metrics in [0, 1], by key of :data:`TITLES`.
+        """Headline metrics and answer metrics in [0, 1], by name (the keys of :data:`TITLES`).
 
-        Undefined metrics are ``None``. Without real or without synthetic test images, the keys
+        Undefined metrics are ``None``. Without real or without synthetic test images,
         ``synthetic_auroc`` and ``synthetic_average_precision`` are missing.
         """
         values = vars(self) | vars(self.closed) | (vars(self.detection) if self.detection else {})
@@ -175,7 +175,7 @@ def evaluate(
     values = HeadlineMetrics(known, unknown, origins, threshold).values
     sources = Predictions.concatenate([known, unknown]).sources
 
-    def result(name: str, members: Sequence[str]) -> UnknownResult:
+    def evaluate_unknown(name: str, members: Sequence[str]) -> UnknownResult:
         rows = np.isin(unknown.origins, members)
         counts = np.bincount(unknown.predicted[rows], minlength=len(origins))
         scores = unknown.scores[rows]
@@ -201,9 +201,9 @@ def evaluate(
         acceptance_rate=values["acceptance_rate"],
         rejection_rate=values.get("rejection_rate", float("nan")),
         open_accuracy=values["open_accuracy"],
-        unknown=tuple(result(name, [name]) for name in names),
+        unknown=tuple(evaluate_unknown(name, [name]) for name in names),
         groups=tuple(
-            result(name, members)
+            evaluate_unknown(name, members)
             for name, members in (groups or {}).items()
             if set(members) & set(names)
         ),

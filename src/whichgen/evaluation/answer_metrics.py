@@ -18,14 +18,14 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import ThresholdCounts, unit_weights
 
-#: The title of each metric, in the order of tables.
+#: The title of each metric of :class:`AnswerMetrics`, in the order of tables.
 ANSWER_TITLES = {
     "photographs_called_synthetic": "Photographs called synthetic",
     "synthetic_found": "Synthetic images called synthetic",
-    "named_precision": "Answers that name a generator: right",
-    "named_coverage": "Images of known generators named",
-    "top_tenth_precision": "Most certain tenth: right",
-    "tpr_at_fpr1": "Synthetic images found with 1 % of photographs",
+    "named_precision": "Named generators that are correct",
+    "named_coverage": "Images of known generators that are named",
+    "top_tenth_precision": "Correct in the most certain tenth",
+    "tpr_at_fpr1": "Synthetic images detected at 1 % FPR",
 }
 
 
@@ -44,6 +44,23 @@ def is_synthetic(answers: np.ndarray) -> np.ndarray:
 
 class AnswerMetrics:
     """Metrics of the answers for a test set, as a function of image weights.
+
+    An image is *called synthetic* if its answer is a generator, a family of generators or
+    ``synthetic``, and it is *named* if its answer is a known generator. The metrics are:
+
+    ``photographs_called_synthetic``, ``synthetic_found``
+        Fraction of the real and of the synthetic images that are called synthetic.
+    ``named_precision``
+        Fraction of the named images whose answer is correct.
+    ``named_coverage``
+        Fraction of the images of known generators that are named.
+    ``top_tenth_precision``
+        Fraction of images whose most probable origin is correct, among a tenth of the images whose
+        most probable origin is a generator: those with the highest open-set scores.
+    ``tpr_at_fpr1``
+        Fraction of the synthetic images whose log-odds
+        (:func:`~whichgen.evaluation.real_vs_synthetic.synthetic_scores`) reach a threshold that at
+        most 1 % of the real images reach.
 
     Parameters
     ----------
@@ -119,10 +136,10 @@ class AnswerMetrics:
         ordered = w[:, self._by_score]
         cumulative = np.cumsum(ordered, axis=1)
         top = ordered * (cumulative <= np.maximum(0.1 * cumulative[:, -1:], 1))
-        hits = self._synthetic.positive(
+        hits = self._synthetic.sum_positive(
             np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
         )
-        false_alarms = self._synthetic.negative(weights[:, self._known_real])
+        false_alarms = self._synthetic.sum_negative(weights[:, self._known_real])
         with np.errstate(invalid="ignore"):
             tpr = (
                 np.where(false_alarms <= 0.01 * false_alarms[:, -1:], hits, 0).max(axis=1)

@@ -1,10 +1,10 @@
 """Bootstrap confidence intervals.
 
-The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapter 13).
-Images of one source, or with the same content, are not independent. They are therefore resampled
-together, as a *unit*: a source or, without sources, a group of images with the same content.
-Without groups, each image is a unit. Resampling is stratified by origin: the number of units per
-origin is constant. Origins that share a unit are merged into one stratum.
+The test images are resampled with replacement (Efron & Tibshirani, 1993, chapter 13). Images from
+one source, or with the same content, are not independent. They are therefore resampled together, as
+a *unit*: a source or, without sources, a group of images with the same content. Without groups,
+each image is a unit. Resampling is stratified by origin: the number of units per origin is
+constant. Origins that share a unit are merged into one stratum.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
 generators.
@@ -28,7 +28,7 @@ from whichgen.evaluation.predictions import Predictions
 #: Confidence level of the intervals.
 LEVEL = 0.95
 
-#: Maximum number of weights in memory; the metrics need about ten times their 8 bytes.
+#: Maximum number of float64 weights in memory. The metrics need about ten times this memory.
 _MAX_WEIGHTS = 2**20
 
 
@@ -155,7 +155,7 @@ def resample_weights(
     named_parts = (("known", known), ("unknown", unknown))
     units = _index_keys(chain.from_iterable(_list_unit_names(*pair) for pair in named_parts))
     origins = _index_keys(
-        (which, origin) for which, part in named_parts for origin in part.origins.tolist()
+        (name, origin) for name, part in named_parts for origin in part.origins.tolist()
     )
     strata = _stratify(origins, units)
     # One random generator per stratum, so that the draws do not depend on the chunk size.
@@ -172,13 +172,13 @@ def resample_weights(
         yield counts[:, units[: len(known)]], counts[:, units[len(known) :]]
 
 
-def _list_unit_names(which: str, predictions: Predictions) -> list[Hashable]:
+def _list_unit_names(part_name: str, predictions: Predictions) -> list[Hashable]:
     """Return the unit of each image or, without sources and groups, a unique key for each image.
 
-    ``which`` (``known`` or ``unknown``) is part of the unique keys.
+    ``part_name`` is ``known`` or ``unknown``; it is part of the unique keys.
     """
     if predictions.units is None:
-        return [(which, i) for i in range(len(predictions))]
+        return [(part_name, i) for i in range(len(predictions))]
     return list(predictions.units.tolist())
 
 
@@ -219,9 +219,21 @@ def resample_metrics(
     metrics: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
     draws: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """Return the values of each metric for all resamples (:func:`resample_weights`).
+    """Compute the values of each metric for all resamples.
 
-    They are NaN if all resamples are the test set itself, because no stratum has several units.
+    Parameters
+    ----------
+    metrics
+        Function that computes metrics, by name, from the weights of the known and of the unknown
+        images.
+    draws
+        The weights from :func:`resample_weights`.
+
+    Returns
+    -------
+    dict
+        Maps the name of each metric to a float64 array (resamples,). All values are NaN if every
+        resample is the test set itself, because no stratum has more than one unit.
     """
     chunks, varies = [], False
     for weights in draws:

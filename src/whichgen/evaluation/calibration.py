@@ -79,24 +79,26 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) == 0:
         raise FitError(
-            "cannot fit the temperature: the validation set has no images of known origins. Add "
+            "can't fit the temperature: the validation set has no images of known origins. Add "
             "images of known origins to it."
         )
     if not np.isfinite(logits).all():
         raise FitError(
-            "cannot fit the temperature: the logits are not finite. Check the features for NaN."
+            "can't fit the temperature: the logits are not finite. Check the features for NaN."
         )
     rows = np.arange(len(labels))
     all_correct = (logits[rows, labels] >= logits.max(axis=1)).all()
     smoothing = 1 / (len(labels) + 1) if all_correct else 0.0
 
-    def loss(log_t: float) -> float:
+    def compute_loss(log_t: float) -> float:
         log_p = log_softmax(logits / np.exp(log_t), axis=1)
         return -float((1 - smoothing) * log_p[rows, labels].mean() + smoothing * log_p.mean())
 
     # The loss is convex in 1/T, so it has a single minimum in log T, too.
     bounds = tuple(np.log(TEMPERATURES))
-    minimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
+    minimum = minimize_scalar(
+        compute_loss, bounds=bounds, method="bounded", options={"xatol": 1e-7}
+    )
     return float(np.exp(minimum.x))
 
 
@@ -117,15 +119,15 @@ def calibration_metrics(
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
-    # Inner edges only: rounding can put a confidence slightly over 1.
+    # Omit the outer edges, because rounding can make a confidence slightly larger than 1.
     bin_indices = np.searchsorted(edges[1:-1], confidence, side="left")
     counts = np.bincount(bin_indices, minlength=bins)
 
-    def mean(values: np.ndarray) -> np.ndarray:
+    def average(values: np.ndarray) -> np.ndarray:
         sums = np.bincount(bin_indices, weights=values, minlength=bins)
         return np.asarray(np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0))
 
-    mean_confidence, accuracy = mean(confidence), mean(correct)
+    mean_confidence, accuracy = average(confidence), average(correct)
     gaps = np.nan_to_num(np.abs(accuracy - mean_confidence))
     return CalibrationMetrics(
         edges=tuple(edges.tolist()),

@@ -18,8 +18,8 @@ class ClosedSetMetrics:
     accuracy
         Fraction of images that are classified correctly, in [0, 1].
     macro_f1, macro_recall
-        Unweighted means of the F1 score and of the recall over origins, in [0, 1]. Origins without
-        images are excluded as in :func:`closed_set_averages`.
+        Unweighted means of the F1 score and of the recall over origins, in [0, 1], without the
+        origins that :func:`closed_set_averages` excludes.
     recall
         Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
@@ -83,7 +83,7 @@ def closed_set_averages(
     true = weights @ _encode_one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _encode_one_hot(predicted, n_origins)
     correct = weights @ _encode_one_hot(np.where(predicted == labels, labels, -1), n_origins)
-    # F1 is 2 TP / (true + predicted). A count of 0 is divided by 1.
+    # F1 is 2 TP / (true + predicted). With denominators of at least 1, 0 / 0 becomes 0.
     f1 = 2 * correct / np.maximum(true_or_predicted, 1)
     recall = correct / np.maximum(true, 1)
     with np.errstate(invalid="ignore", divide="ignore"):

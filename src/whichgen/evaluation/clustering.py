@@ -26,7 +26,7 @@ class ClusteringMetrics:
     ari
         Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for random
         clusters is 0.
-    grouped
+    clustered_fraction
         Fraction of images that are in a cluster, in [0, 1]. An image without a cluster counts as a
         singleton cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
     """
@@ -34,7 +34,7 @@ class ClusteringMetrics:
     nmi: float
     purity: float
     ari: float
-    grouped: float
+    clustered_fraction: float
 
     def __str__(self) -> str:
         return f"NMI {self.nmi:.3f}, purity {self.purity:.3f}, ARI {self.ari:.3f}"
@@ -61,5 +61,5 @@ def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringM
         nmi=float(normalized_mutual_info_score(origins, separated)),
         purity=int(sum(largest_counts)) / len(origins),
         ari=float(adjusted_rand_score(origins, separated)),
-        grouped=float((~is_noise).mean()),
+        clustered_fraction=float((~is_noise).mean()),
     )

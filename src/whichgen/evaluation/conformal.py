@@ -13,9 +13,9 @@ The guarantee is marginal, that is, on average over images: coverage can be lowe
 images. A set is empty if the probability of every origin is below 1 − q.
 
 **Sources.** Images of one source resemble each other, so images are not exchangeable, but sources
-may be. With K sources, where source k has n_k validation images, q is the quantile of the scores
-in which each source has equal weight (hierarchical conformal prediction: Lee, Barber & Willett,
-2023, arXiv 2306.06342)::
+may be. With K sources, where source k has n_k validation images with scores s_k1, s_k2, …, q is the
+quantile, at the level of the target coverage, of a distribution in which each source has equal
+weight (hierarchical conformal prediction: Lee, Barber & Willett, 2023, arXiv 2306.06342)::
 
     Σ_k Σ_i 1 / ((K + 1) n_k) · δ(s_ki)  +  1 / (K + 1) · δ(∞)
 
@@ -109,17 +109,17 @@ def conformal_quantile(
     sizes = np.bincount(units)
     order = np.argsort(scores, kind="stable")
     mass = np.cumsum(1 / sizes[units[order]])
-    # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
+    # Without the tolerance, rounding could turn 0.95 · 100 into 96.
     k = int(np.searchsorted(mass, (len(sizes) + 1) * coverage - 1e-9))
     if k < n:
         return ConformalQuantile(float(scores[order[k]]))
     unit = "validation images" if sources is None else "sources of validation images"
-    needed = int(np.ceil(coverage / (1 - coverage) - 1e-9))
+    n_required = int(np.ceil(coverage / (1 - coverage) - 1e-9))
     return ConformalQuantile(
         float("inf"),
         (
             f"{len(sizes)} {unit} are too few for a coverage of {coverage:g}, so every "
-            f"prediction set contains all origins. Use at least {needed} {unit}.",
+            f"prediction set contains all origins. Use at least {n_required} {unit}.",
         ),
     )
 

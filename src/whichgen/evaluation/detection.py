@@ -78,7 +78,7 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
         # Integer comparison, to avoid rounding errors.
         at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
         # In ascending order of scores, unknown images are the positive class.
-        rejected, wrongly_rejected = (
+        true_rejections, false_rejections = (
             (counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known)
         )
         return {
@@ -86,7 +86,7 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
             "tnr_at_tpr95": 1 - np.take_along_axis(fpr, at_95[:, None], axis=1)[:, 0],
             "detection_accuracy": (tpr + 1 - fpr).max(axis=1) / 2,
             "auin": precision_recall_area(known, unknown),
-            "auout": precision_recall_area(rejected, wrongly_rejected),
+            "auout": precision_recall_area(true_rejections, false_rejections),
         }
 
 
@@ -126,4 +126,7 @@ def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarr
     Parameters are those of :func:`auroc`. Returns two float64 arrays (1, thresholds + 1).
     """
     thresholds = ThresholdCounts(known, unknown)
-    return thresholds.positive(unit_weights(known)), thresholds.negative(unit_weights(unknown))
+    return (
+        thresholds.sum_positive(unit_weights(known)),
+        thresholds.sum_negative(unit_weights(unknown)),
+    )

@@ -106,11 +106,11 @@ class HeadlineMetrics:
             Maps the name of each metric to a float64 array (rows,), in [0, 1] or NaN.
         """
         w, v = weights, unknown_weights
-        known, unknown = self._counts.positive(w), self._counts.negative(v)
-        correct = self._counts.positive(w * self._correct)
+        known, unknown = self._counts.sum_positive(w), self._counts.sum_negative(v)
+        correct = self._counts.sum_positive(w * self._correct)
         n, m = known[:, -1], unknown[:, -1]
-        synthetic = self._synthetic.positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
-        real = self._synthetic.negative(w[:, self._is_real])
+        synthetic = self._synthetic.sum_positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
+        real = self._synthetic.sum_negative(w[:, self._is_real])
         with np.errstate(invalid="ignore", divide="ignore"):
             oscr = area(unknown / m[:, None], correct / n[:, None])
             detection = detection_curve_metrics(known, unknown) | {"oscr": oscr}

@@ -24,7 +24,7 @@ class LevelResult:
     Parameters
     ----------
     images
-        ``known`` or ``unknown``: type of the test images' origins.
+        ``known`` or ``unknown``: whether the origins of the test images are known.
     level
         One of :data:`LEVELS`.
     count

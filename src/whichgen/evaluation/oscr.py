@@ -37,8 +37,8 @@ def oscr_curve(
         Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
     thresholds = ThresholdCounts(known_scores, unknown_scores)
-    ccr = thresholds.positive(correct[None])[0] / len(known_scores)
-    return thresholds.negative(unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
+    ccr = thresholds.sum_positive(correct[None])[0] / len(known_scores)
+    return thresholds.sum_negative(unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:

@@ -37,12 +37,13 @@ class Comparison:
     first, second
         Value of the metric for each method.
     difference, low, high
-        ``first`` minus ``second``, and the bounds of its confidence interval at :data:`LEVEL`; the
-        bounds are NaN if the difference is undefined for every resample, or if all resamples are
-        the test set itself (:func:`~whichgen.evaluation.bootstrap.bootstrap_intervals`).
+        ``first`` minus ``second``, and the bounds of its confidence interval at the level
+        :data:`whichgen.evaluation.bootstrap.LEVEL`. The bounds are NaN if the difference is
+        undefined for every resample, or if all resamples are the test set itself
+        (:func:`~whichgen.evaluation.bootstrap.bootstrap_intervals`).
     p_value
-        Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
-        differences dᵦ of the B resamples for which the metric is defined:
+        Two-sided p-value of the null hypothesis that the difference is zero. It is computed from
+        the differences dᵦ of the B resamples for which the metric is defined:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
         Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
@@ -99,10 +100,10 @@ def compare_predictions(
         The true origins differ between the methods, there is no known image, or a known image has
         an origin that is not in ``origins``.
     """
-    for a, b, which in zip(first, second, ("known", "unknown"), strict=True):
+    for a, b, part_name in zip(first, second, ("known", "unknown"), strict=True):
         if not np.array_equal(a.origins, b.origins):
             raise DataError(
-                f"the two methods were not tested on the same {which} images: the true origins "
+                f"the two methods were not tested on the same {part_name} images: the true origins "
                 "differ. Test both on the same images in the same order."
             )
     both = [
@@ -112,11 +113,11 @@ def compare_predictions(
         )
     ]
 
-    def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+    def subtract(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
         a, b = (metrics(weights, unknown_weights) for metrics in both)
         return {name: a[name] - b[name] for name in (*KEY_METRICS, *ANSWER_TITLES) if name in a}
 
-    resampled = resample_metrics(difference, resample_weights(*first, resamples, seed))
+    resampled = resample_metrics(subtract, resample_weights(*first, resamples, seed))
     first_values, second_values = (metrics.values for metrics in both)
     return {
         name: Comparison(

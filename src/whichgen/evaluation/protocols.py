@@ -30,9 +30,10 @@ PAPER = "paper"
 
 PROTOCOLS = ("clean", PAPER)
 
-#: Maximum number of leave-out folds; with more generators, some folds hold out several of them.
+#: Maximum number of leave-out folds. With more known generators, a fold holds out more than one.
 MAX_FOLDS = 5
 
+#: Warning to show with all metrics of the protocol ``paper``.
 PAPER_CAVEAT = (
     "PROTOCOL OF THE REFERENCE IMPLEMENTATION: block and hyperparameter were selected on unknown "
     "generators that are also in the test set, and closed-set metrics are computed on the "

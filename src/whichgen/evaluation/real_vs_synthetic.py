@@ -106,7 +106,9 @@ def real_vs_synthetic_metrics(
     for name, synthetic in sets.items():
         if len(synthetic) and len(real):
             curve = ThresholdCounts(synthetic, real)
-            counts = curve.positive(unit_weights(synthetic)), curve.negative(unit_weights(real))
-            areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
-            results.append(SyntheticResult(name, len(synthetic), *areas))
+            hits = curve.sum_positive(unit_weights(synthetic))
+            false_alarms = curve.sum_negative(unit_weights(real))
+            auroc = float(roc_area(hits, false_alarms)[0])
+            mean_precision = float(average_precision(hits, false_alarms)[0])
+            results.append(SyntheticResult(name, len(synthetic), auroc, mean_precision))
     return tuple(results)

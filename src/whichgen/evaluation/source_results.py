@@ -55,14 +55,11 @@ def count_by_source(
     Returns
     -------
     list of SourceResult
-        One result per pair of origin and source: the known origins in their order, then the unknown
-        origins and all sources in sorted order.
+        One result per pair of origin and source. The known origins are in the order of ``origins``;
+        then follow the unknown origins in sorted order. The sources of each origin are sorted.
     """
-    true_origins, sources, answer_names = (
-        images.origins,
-        np.array(images.sources),
-        np.array(answers, dtype=str),
-    )
+    true_origins, sources = images.origins, np.array(images.sources)
+    answer_names = np.array(answers, dtype=str)
     correct = np.array(origins)[images.predicted] == true_origins
     synthetic, named = is_synthetic(answer_names), is_named(answer_names, origins)
     results = []

@@ -46,7 +46,7 @@ class ThresholdCounts:
         self._positive = order[is_positive], np.append(0, counts)
         self._negative = order[~is_positive] - len(positive), np.append(0, last + 1 - counts)
 
-    def positive(self, weights: np.ndarray) -> np.ndarray:
+    def sum_positive(self, weights: np.ndarray) -> np.ndarray:
         """Sum the weights of the positive samples whose score is at or above each threshold.
 
         Parameters
@@ -60,7 +60,7 @@ class ThresholdCounts:
         """
         return _accumulate(weights, *self._positive)
 
-    def negative(self, weights: np.ndarray) -> np.ndarray:
+    def sum_negative(self, weights: np.ndarray) -> np.ndarray:
         """Sum the weights of the negative samples whose score is at or above each threshold.
 
         Parameters
@@ -115,8 +115,8 @@ def precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     true, false
         Cumulative counts of true and false positives: float64 arrays (rows, thresholds + 1).
     """
-    both = true + false
-    return np.asarray(np.divide(true, both, out=np.ones_like(both), where=both > 0))
+    total = true + false
+    return np.asarray(np.divide(true, total, out=np.ones_like(total), where=total > 0))
 
 
 def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     -------
     float64 array (rows,)
     """
-    # Summed from recall 1 down, as scikit-learn does, so that rounding is the same.
+    # Sum in descending order of recall, as scikit-learn does, so that rounding errors are equal.
     recall = (true / true[:, -1:])[:, ::-1]
     return -area(recall, precision(true, false)[:, ::-1])
 

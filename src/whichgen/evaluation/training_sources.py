@@ -1,9 +1,9 @@
 """Training sources of a model, and their overlap with the sources of test images.
 
-Images of one source (a website, repository or person) share prompts, sizes and compression, so
-metrics are optimistic if images of the same sources were used for training. A model records a
-digest of the name of each source. With the digests, a source can be recognized, but the names of
-the sources are not disclosed.
+Images from one source (a website, repository or person) have similar prompts, sizes and
+compression. Metrics are therefore optimistic if test images come from sources of training images. A
+model records a digest of the name of each training source: a known name can be compared with the
+digests, but the names can't be read from the model.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Class balancing of the reference implementation (UniversalAttribution), by sample weights.
 
 The reference implementation repeats the training images of each class in order until the class is
-as large as the largest. In a class of n images, where the largest has N, the first N mod n images
-occur ⌊N/n⌋ + 1 times and the others ⌊N/n⌋ times. A head method with a field ``balanced`` gives each
-image the weight of its repeats, without copies.
+as large as the largest class. If a class has n images and the largest class has N, the first N mod
+n images of the class occur ⌊N/n⌋ + 1 times and the others ⌊N/n⌋ times. Instead of copying images, a
+head method with a field ``balanced`` weights each image by the number of its occurrences.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def count_repeats(labels: np.ndarray, n_origins: int) -> np.ndarray:
     order = np.argsort(labels, kind="stable")
     positions = np.empty(len(labels), dtype=np.int64)
     positions[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    full, rest = np.divmod(sizes.max(), sizes[labels])
-    return np.asarray(full + (positions < rest), dtype=np.int64)
+    quotients, remainders = np.divmod(sizes.max(), sizes[labels])
+    return np.asarray(quotients + (positions < remainders), dtype=np.int64)
 
 
 def balance_classes(head_method: M) -> M:

@@ -2,12 +2,12 @@
 
 Let μ be the weighted mean of the features x, and let the columns of V be their principal axes, the
 eigenvectors of Σᵢ ωᵢ (xᵢ − μ)ᵀ(xᵢ − μ) for sample weights ωᵢ. Row i of the design matrix z is
-(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and
-kept in memory. Large datasets are not copied, because they may be memory-mapped: each product reads
-the features in chunks and projects the weights instead.
+(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in memory
+(:class:`InMemoryDesign`). Large datasets are not copied, because they may be memory-mapped: each
+product reads the features in chunks and projects the weights instead (:class:`StreamedDesign`).
 
 Both classes have the same methods. For r axes and n images, weights and weighted sums have shape
-(origins, r + 1); logits and their coefficients have shape (origins, n).
+(origins, r + 1); logits and the coefficients of sums have shape (origins, n).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_MEMORY = 512 * 2**20
 # Eigenvalues below this fraction of the largest are rounding errors.
 _MIN_EIGENVALUE = 1e-14
 
-# Number of images read at a time.
+# Number of feature rows that are converted to float64 at a time.
 _CHUNK_ROWS = 8192
 
 #: Function from a slice of row numbers and the logits of these rows to an array of the same shape.

@@ -26,7 +26,7 @@ from whichgen.heads.base import Head, HeadOutput, check_training_features
 from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
 from whichgen.heads.softmax import log_softmax, logsumexp, softmax
 
-#: C and shrinkage of the gate's probes: perturbations are easy to tell apart.
+#: C and shrinkage of the gate's probes. They are fixed because perturbations are easy to classify.
 GATE_C, GATE_SHRINKAGE = 10.0, 0.1
 
 # Prefix of the gate's tensor names; the prefix of an expert is its number.
@@ -56,12 +56,13 @@ class ExpertsHead:
             "nk,kvn->vn", np.exp(log_gates), np.stack([output.view_weights for output in outputs])
         )
         log_probabilities = np.stack([output.log_probabilities for output in outputs])
-        mixed = np.minimum(logsumexp(log_gates.T[:, None, :, None] + log_probabilities, axis=0), 0)
-        logits = np.asarray(np.einsum("vn,vnj->nj", view_weights, mixed))
+        weighted = log_gates.T[:, None, :, None] + log_probabilities
+        mixture = np.minimum(logsumexp(weighted, axis=0), 0)
+        logits = np.asarray(np.einsum("vn,vnj->nj", view_weights, mixture))
         return HeadOutput(
             logits=logits,
             probabilities=np.asarray(softmax(logits, axis=1)),
-            log_probabilities=mixed,
+            log_probabilities=mixture,
             view_weights=view_weights,
             compute_embedding=outputs[0].compute_embedding,
         )
@@ -87,8 +88,8 @@ class ExpertsMethod:
     kinds
         Kind of each training image: int64 array (n,), 0 for an original image.
     views_per_vote
-        The ``views_per_vote`` of each expert (:class:`whichgen.heads.fusion.FusionMethod`). If
-        empty, all experts use ``fusion.views_per_vote``.
+        ``views_per_vote[k]`` replaces ``fusion.views_per_vote`` for expert k. If empty, all experts
+        use ``fusion.views_per_vote``.
     """
 
     fusion: FusionMethod = field(default_factory=FusionMethod)
@@ -116,8 +117,8 @@ class ExpertsMethod:
             )
         n_kinds = int(self.kinds.max()) + 1
         experts = []
-        votes = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
-        for kind, views_per_vote in enumerate(votes):
+        by_kind = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
+        for kind, views_per_vote in enumerate(by_kind):
             rows = self.kinds == kind
             views = self.fusion.fit_views(features[rows], labels[rows], n_origins, value)
             # Only expert 0 provides the embedding.

@@ -4,8 +4,8 @@
 to the exemplars. In each linear probe, the weights of the K old origins stay unchanged, and weights
 w and a bias b are added for the new origin. Let aᵢⱼ be the logit of old origin j for image i, let
 sᵢ = log Σ_j exp aᵢⱼ, and let zᵢ = w·xᵢ + b be the logit of the new origin. The cross-entropy over
-all K + 1 origins depends on w and b only through zᵢ − sᵢ, so they are fitted by logistic regression
-with offsets::
+all K + 1 origins depends on w and b only through zᵢ − sᵢ, so w and b are fitted by logistic
+regression with offsets::
 
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
@@ -35,7 +35,8 @@ from whichgen.heads.softmax import logsumexp
 SHRINKAGE = 0.1
 C = 300.0
 
-_MAX_STEPS = 2000
+# Maximum number of iterations of L-BFGS-B.
+_MAX_ITERATIONS = 2000
 
 
 def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int) -> Head:
@@ -68,15 +69,17 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
             np.append(head.repeats, np.ones(len(new), dtype=np.int64)),
         )
     if isinstance(head, LinearHead):
-        return _add_row(head, np.asarray(features, dtype=np.float32), labels)
+        return _add_origin(head, np.asarray(features, dtype=np.float32), labels)
     if isinstance(head, FusionHead):
         parts = zip(head.views, split_views(features, head.widths), strict=True)
-        return head.replace_probes(_add_row(v.probe, v.standardize(x), labels) for v, x in parts)
+        return head.replace_probes(
+            _add_origin(view.probe, view.standardize(x), labels) for view, x in parts
+        )
     if isinstance(head, ExpertsHead):
         experts = (extend(expert, features, labels, n_origins) for expert in head.experts)
         return replace(head, experts=tuple(experts))
     raise FitError(
-        f"{type(head).__name__} cannot be extended. Fit a new model that includes the new origin."
+        f"{type(head).__name__} can't be extended. Fit a new model that includes the new origin."
     )
 
 
@@ -99,28 +102,30 @@ def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
     return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
 
 
-def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
+def _add_origin(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
     """Fit the weights and the bias of a new origin, and return a probe that includes them.
 
     ``x``, float32 array (n, d), contains the inputs of the probe, and ``labels``, integer array
     (n,), contains the origin indices.
     """
     n_origins = len(probe.bias)
-    new = labels == n_origins
-    whiten = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)
+    is_new = labels == n_origins
+    whiten = fit_whitening(x[~is_new], labels[~is_new], n_origins, SHRINKAGE)
     rows = np.asarray(whiten(x), dtype=np.float64)
     offsets = logsumexp(probe.forward(x).logits, axis=1)
-    sign = np.where(new, 1.0, -1.0)
-    cost = C * np.where(new, (~new).sum() / n_origins / new.sum(), 1.0)
+    sign = np.where(is_new, 1.0, -1.0)
+    cost = C * np.where(is_new, (~is_new).sum() / n_origins / is_new.sum(), 1.0)
 
-    def loss(row: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, bias = row[:-1], row[-1]
+    def compute_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = parameters[:-1], parameters[-1]
         margins = sign * (rows @ weights + bias - offsets)
         gradient = -cost * sign * expit(-margins)
-        value = float(cost @ np.logaddexp(0, -margins) + weights @ weights / 2)
-        return value, np.append(rows.T @ gradient + weights, gradient.sum())
+        loss = float(cost @ np.logaddexp(0, -margins) + weights @ weights / 2)
+        return loss, np.append(rows.T @ gradient + weights, gradient.sum())
 
     start = np.append(np.zeros(rows.shape[1]), np.median(offsets))
-    solution = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
+    solution = minimize(
+        compute_loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITERATIONS}
+    )
     weights = whiten(solution.x[None, :-1])
     return LinearHead(np.vstack([probe.weights, weights]), np.append(probe.bias, solution.x[-1]))

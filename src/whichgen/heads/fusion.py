@@ -21,9 +21,9 @@ with weights a_v that sum to 1. Each *vote* has the same weight, which its views
 blocks of an encoder can share one vote, because their errors are correlated; together, they then
 have the same weight as one block of residual statistics.
 
-No view can rule out an origin alone: the probabilities of each view are mixed with a part ε of the
-uniform distribution over the n origins, (1 − ε) p_v,j + ε / n, before they are pooled. A view that
-has not seen the image's source may be certain and wrong.
+Before pooling, the probabilities of each view are mixed with a fraction ε of the uniform
+distribution over the n origins: (1 − ε) p_v,j + ε / n. No single view can therefore rule out an
+origin, because a view can be certain and wrong for an image from a source outside the training set.
 
 ``exp z_j`` is close to 1 only if every view predicts origin j with a probability close to 1. If the
 views disagree, as they often do about images of unknown generators, ``z_j`` is low for every
@@ -44,19 +44,20 @@ from whichgen.heads.design_matrix import decompose_gram
 from whichgen.heads.linear import LinearHead, LinearMethod, convergence_advice
 from whichgen.heads.softmax import softmax
 
-#: One value of C per decade, for standardized views.
+#: Values of C to try: one per decade, from 0.1 to 10,000.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
 
 #: Values of the shrinkage λ to try; 1 is the ridge penalty.
 SHRINKAGES = (1.0, 0.1)
 
-#: Number of principal components in which a fusion measures distances.
+#: Maximum number of dimensions of the embedding.
 EMBEDDING_DIMS = 128
 
-#: Part ε of the uniform distribution in the probabilities of each view.
+#: Fraction ε of the uniform distribution in the probabilities of each view.
 FLOOR = 1e-3
 
-# Standardized values are clipped here, so that one outlying pixel statistic cannot decide alone.
+# Standardized features are clipped to ± this number of standard deviations, so that a single
+# outlier can't determine the prediction.
 _CLIP = 10.0
 
 # Eigenvalues below this fraction of the largest are rounding errors.
@@ -74,7 +75,7 @@ class ViewProbe:
     probe
         The probe, whose inputs are the standardized features.
     floor
-        Part ε of the uniform distribution in the probabilities, in [0, 1).
+        Fraction ε of the uniform distribution in the probabilities, in [0, 1).
     """
 
     mean: np.ndarray
@@ -158,9 +159,9 @@ class FusionHead:
     def tensors(self) -> dict[str, np.ndarray]:
         """Return, by name, the arrays from which :meth:`FusionMethod.restore` rebuilds the head.
 
-        ``mean``, ``scale`` and ``weights`` are concatenated over the views; ``bias`` has a row per
-        view. The others are ``widths``, ``floor`` (one value per view), ``components`` and
-        ``votes``, which contains :attr:`views_per_vote`.
+        ``mean``, ``scale`` and ``weights`` are concatenated over the views; ``bias`` has one row
+        per view, and ``floor`` has one value per view. The other arrays are ``widths``,
+        ``components`` and ``votes``, which contains :attr:`views_per_vote`.
         """
         return {
             "widths": np.array(self.widths, dtype=np.int64),
@@ -202,9 +203,8 @@ class FusionMethod:
         Raises
         ------
         FitError
-            The numbers in ``widths`` do not add up to the number of features, those in
-            ``views_per_vote`` do not add up to the number of views, or a probe can't be fitted
-            (:func:`fit_view`).
+            The numbers in ``views_per_vote`` do not add up to the number of views, or see
+            :meth:`fit_views`.
         """
         views = self.fit_views(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
@@ -212,13 +212,20 @@ class FusionMethod:
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
-        """Fit the probe of each view with C = ``value``; return the probes in view order."""
+        """Fit the probe of each view with C = ``value``; return the probes in view order.
+
+        Raises
+        ------
+        FitError
+            The numbers in ``widths`` do not add up to the number of features, or a probe can't be
+            fitted (:func:`fit_view`) or does not converge.
+        """
         probes = []
         for number, x in enumerate(split_views(features, self.widths)):
             (probe,) = fit_view(x, labels, n_origins, (value,), self.shrinkage)
             if probe is None:
                 raise ConvergenceError(
-                    f"the linear probe of block {number} did not converge at C = {value:g}. "
+                    f"the linear probe of view {number} did not converge at C = {value:g}. "
                     f"{convergence_advice()}"
                 )
             probes.append(probe)
@@ -231,7 +238,8 @@ class FusionMethod:
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
-        floors = tensors.get("floor", np.zeros(len(widths)))  # added after version 0.2.0
+        # Models of version 0.2.0 have no floor.
+        floors = tensors.get("floor", np.zeros(len(widths)))
         parts = zip(mean, scale, weights, tensors["bias"], floors.tolist(), strict=True)
         return FusionHead(
             tuple(
@@ -274,21 +282,20 @@ def fit_view(
         raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
     check_training_features(features, labels, n_origins)
     exact = np.asarray(features, dtype=np.float64)
-    mean, spread = exact.mean(axis=0), exact.std(axis=0)
-    # Constant features carry no information; without scaling they stay 0.
-    scale = np.where(spread > 0, spread, 1) * np.sqrt(exact.shape[1])
+    mean, std = exact.mean(axis=0), exact.std(axis=0)
+    # Constant features carry no information. They are 0 after the mean is subtracted.
+    scale = np.where(std > 0, std, 1) * np.sqrt(exact.shape[1])
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x = _standardize(features, mean, scale)
     # Substituting w = Σ_λ^(−½) u turns the penalty on w into the usual ridge penalty on u.
     whiten = fit_whitening(x, labels, n_origins, shrinkage)
-    path = LinearMethod().fit_path(whiten(x), labels, n_origins, values)
     probes: list[ViewProbe | None] = []
-    for _, probe in path:
-        if probe is None:
+    for _, solution in LinearMethod().fit_path(whiten(x), labels, n_origins, values):
+        if solution is None:
             probes.append(None)
         else:
-            head = LinearHead(whiten(probe.weights), probe.bias)
-            probes.append(ViewProbe(mean, scale, head))
+            probe = LinearHead(whiten(solution.weights), solution.bias)
+            probes.append(ViewProbe(mean, scale, probe))
     return probes
 
 
@@ -353,7 +360,7 @@ def fit_whitening(
     means = np.stack([x[labels == origin].mean(axis=0) for origin in range(n_origins)])
     residuals = np.asarray(x - means[labels], dtype=np.float64)
     total = float(np.square(residuals).sum())
-    if total == 0:  # one image per origin: no within-class variation to learn from
+    if total == 0:  # for example with one image per origin
         return lambda rows: rows
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = residuals.shape[0] < residuals.shape[1]
@@ -364,8 +371,8 @@ def fit_whitening(
     correction = axes * (1 / np.sqrt(eigenvalues) - 1 / np.sqrt(shrinkage))
 
     def whiten(rows: np.ndarray) -> np.ndarray:
-        outside = rows / np.sqrt(shrinkage)
-        return np.asarray(outside + (rows @ axes) @ correction.T, dtype=rows.dtype)
+        scaled = rows / np.sqrt(shrinkage)
+        return np.asarray(scaled + (rows @ axes) @ correction.T, dtype=rows.dtype)
 
     return whiten
 

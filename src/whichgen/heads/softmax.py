@@ -24,10 +24,10 @@ def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 def logsumexp(values: np.ndarray, axis: int) -> np.ndarray:
     """Compute log Σ exp(values) along an axis, which is removed.
 
-    Values may be −∞; the result is −∞ where all values are.
+    The values may be −∞. If all values are −∞, the result is −∞.
     """
     largest = values.max(axis=axis, keepdims=True)
     powers = np.exp(values - np.where(np.isfinite(largest), largest, 0))
-    # Without the largest value, so that log1p does not round a much smaller sum of the others.
+    # Omit the largest value, so that log1p is exact for a small sum of the other values.
     np.put_along_axis(powers, values.argmax(axis=axis, keepdims=True), 0, axis=axis)
     return np.asarray(np.log1p(powers.sum(axis=axis)) + largest.squeeze(axis))

@@ -10,7 +10,7 @@ import numpy as np
 
 from whichgen.heads.base import HeadOutput
 
-#: A range of values below this fraction of the largest value counts as a rounding error.
+#: Differences below this fraction of the largest absolute value count as rounding errors.
 ROUNDING = 1e-12
 
 
@@ -45,9 +45,9 @@ class OpenSetScore:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the fields as arrays by name in a saved model; numbers have shape (1,).
+        """Return the fields as arrays, by their names in a saved model; numbers have shape (1,).
 
-        The name is that of the field, unless the field's metadata contains another ``key``.
+        If the metadata of a field contains a ``key``, this is its name in a saved model.
         """
         return {_get_key(f): np.atleast_1d(getattr(self, f.name)) for f in fields(self)}
 

@@ -6,16 +6,16 @@ The logit of a group G of origins is the weighted mean, over views, of the log-p
 
     z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
-It is close to 0 only if every view predicts the group with a probability close to 1; the views may
+z_G is close to 0 only if every view predicts the group with a probability close to 1; the views may
 disagree about the origin within the group.
 
 A rejected image is assigned to the most specific group whose threshold it reaches:
 
 - A family requires a logit z_G as high as that of most synthetic validation images, because the
   image may belong to an unknown family. It also requires the minimum difference for ``synthetic``.
-  An origin that is its own family is no coarser prediction.
+  An origin that is its own family is not predicted as a family.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
-  groups. Few validation images of the other group reach it.
+  groups. Few validation images of the wrong group reach this difference.
 
 The image stays ``unknown`` if it reaches no threshold.
 """
@@ -82,8 +82,8 @@ def fit_hierarchy(
 
     At most a fraction ``fpr`` of the real images reach the threshold for ``synthetic``, and at most
     a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. For a family,
-    either at least a fraction ``tpr`` of the synthetic images reach the threshold or, with
-    ``precision``, at least this fraction of the images that are predicted to be of a family are.
+    at least a fraction ``tpr`` of the synthetic images reach the threshold or, with ``precision``,
+    at least this fraction of the predicted families are correct.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def fit_hierarchy(
         Minimum fraction of the predicted families that are correct, in (0, 1]; ``None`` to choose
         the threshold by ``tpr``.
     true_families
-        Family of each image, empty for real images: str array (n,). By default, that of its known
-        origin, and no family is correct for an image of an unknown generator.
+        Family of each image, empty for real images: str array (n,). By default, the families of the
+        known origins are used, and no family is correct for an image of an unknown generator.
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
@@ -118,14 +118,16 @@ def fit_hierarchy(
         real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
     members = _list_members(origins, families)
     if is_synthetic.any() and members:
-        best, z = _best_family(output, members)
+        predicted, z = _predict_family(output, members)
         family = threshold_at_tpr(z[is_synthetic], tpr)
-        likely = margins >= (synthetic or 0)
-        if precision is not None and likely.any():
+        can_be_synthetic = margins >= (synthetic or 0)
+        if precision is not None and can_be_synthetic.any():
             if true_families is None:
                 true_families = np.array([families.get(o, "") for o in true_origins.tolist()])
-            correct = best == true_families
-            family = threshold_at_precision(z[likely], correct[likely], precision)
+            correct = predicted == true_families
+            family = threshold_at_precision(
+                z[can_be_synthetic], correct[can_be_synthetic], precision
+            )
     return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
 
 
@@ -154,11 +156,11 @@ def select_answers(
     if hierarchy.synthetic is not None and hierarchy.real is not None:
         margins = _synthetic_margins(output, origins)
         can_be_synthetic = margins >= hierarchy.synthetic
-        certain = [can_be_synthetic, -margins >= hierarchy.real]
-        answers = np.select(certain, [SYNTHETIC, REAL], UNKNOWN)
+        conditions = [can_be_synthetic, -margins >= hierarchy.real]
+        answers = np.select(conditions, [SYNTHETIC, REAL], UNKNOWN)
     members = _list_members(origins, hierarchy.families)
     if hierarchy.family is not None and members:
-        families, z = _best_family(output, members)
+        families, z = _predict_family(output, members)
         answers = np.where(can_be_synthetic & (z >= hierarchy.family), families, answers)
     return list(np.where(decisions < 0, answers, np.array(origins)[decisions]).tolist())
 
@@ -175,7 +177,7 @@ def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
     """Return the lowest threshold ≥ 0 that at most ``fraction`` (0 to 1) of the values reach.
 
-    ``values`` is a float array (m,). Returns ``None`` if it is empty.
+    ``values`` is a float array (m,). If it is empty, return ``None``.
     """
     return max(0.0, threshold_at_fpr(values, fraction)) if len(values) else None
 
@@ -189,9 +191,9 @@ def _list_members(origins: Sequence[str], families: Mapping[str, str]) -> dict[s
     return members
 
 
-def _best_family(
+def _predict_family(
     output: HeadOutput, members: Mapping[str, Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the highest-logit family of each image and its logit: str and float64 arrays (n,)."""
+    """Return the family with the highest logit, and this logit: str and float64 arrays (n,)."""
     z = np.stack([compute_group_logits(output, indices) for indices in members.values()])
     return np.array(list(members))[z.argmax(axis=0)], z.max(axis=0)

@@ -49,7 +49,7 @@ class Margin(OpenSetScore):
 class MaxLogit(OpenSetScore):
     """Maximum logit (Hendrycks et al., 2022): max_j z_j(x).
 
-    It still distinguishes images whose maximum probabilities are all rounded to 1.
+    Unlike the maximum probability, it distinguishes images whose probabilities round to 1.
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:

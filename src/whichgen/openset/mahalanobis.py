@@ -105,9 +105,9 @@ class RelativeMahalanobis(OpenSetScore):
 
         This is the squared distance to the background Gaussian minus that to the nearest origin.
         """
-        t = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
-        background = (t**2 / self.spread).sum(axis=1)
-        distances = ((t[:, None] - self.means) ** 2).sum(axis=2)
+        x = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
+        background = (x**2 / self.spread).sum(axis=1)
+        distances = ((x[:, None] - self.means) ** 2).sum(axis=2)
         return np.asarray(background - distances.min(axis=1))
 
 

@@ -35,7 +35,8 @@ from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, s
 # Maximum fraction of an origin's images in its tail. In the paper, it is 20 of about 1000 images.
 _TAIL_FRACTION = 0.1
 
-# Minimum number of distances and minimum relative range; otherwise, F_j would be a step function.
+# Minimum number of distances in a tail, and minimum range of the distances relative to the largest.
+# For smaller tails, F_j would be nearly a step function.
 _MIN_TAIL = 5
 _MIN_RANGE = 1e-3
 

@@ -38,7 +38,7 @@ def fit_and_predict(
     method: HeadMethod,
     features: np.ndarray,
     labels: np.ndarray,
-    choice: tuple[float, str],
+    settings: tuple[float, str],
     queries: Sequence[np.ndarray],
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fit a head and an open-set score, and call :func:`predict` for each query set.
@@ -52,7 +52,7 @@ def fit_and_predict(
         Method that fits the head.
     features, labels
         Training features, float array (n, d), and origin indices, integer array (n,).
-    choice
+    settings
         Value of the head's hyperparameter, and name of the open-set score.
     queries
         Features of each query set: float arrays (m, d).
@@ -62,7 +62,7 @@ def fit_and_predict(
     list of (probabilities, scores), one per query set
         float64 arrays (m, origins) and (m,).
     """
-    value, score_name = choice
+    value, score_name = settings
     n_origins = int(labels.max()) + 1
     head = method.fit(features, labels, n_origins, value)
     score = fit_score(score_name, head.forward(features), labels, n_origins)

@@ -20,9 +20,8 @@ from whichgen.openset.openmax import OpenMax
 from whichgen.openset.prototypes import Hopfield, NearestClassMean
 from whichgen.openset.vim import Vim
 
-#: The paper's score, which has nothing to fit.
+#: The paper's score, which does not need to be fitted.
 MAX_PROBABILITY = MaxProbability()
-
 
 #: Class of each score by name, in the order in which tables list them.
 SCORES: dict[str, type[OpenSetScore]] = {

@@ -1,4 +1,4 @@
-"""Thresholds of scores: true-positive rate, false-positive rate, or precision on held-out images.
+"""Choose thresholds of scores by true-positive rate, false-positive rate or precision.
 
 Images with an open-set score below the threshold are classified as ``unknown``.
 """
@@ -58,8 +58,8 @@ def threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
         Maximum false-positive rate, in [0, 1).
     """
     descending = np.sort(scores)[::-1]
-    allowed = min(int(fpr * len(descending) + 1e-9), len(descending) - 1)
-    return float(np.nextafter(descending[allowed], np.inf))
+    n_allowed = min(int(fpr * len(descending) + 1e-9), len(descending) - 1)
+    return float(np.nextafter(descending[n_allowed], np.inf))
 
 
 def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: float) -> float:
@@ -85,15 +85,15 @@ def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: f
     """
     if len(scores) == 0:
         raise FitError(
-            "no scores to select a threshold from: no held-out image is attributed to a generator. "
-            "Add images of each origin from more sources."
+            "the threshold can't be selected, because no held-out image is attributed to a "
+            "generator. Add images of each origin from more sources."
         )
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
-    reached = np.cumsum(correct[order]) >= precision * np.arange(1, len(order) + 1) - 1e-9
+    is_precise = np.cumsum(correct[order]) >= precision * np.arange(1, len(order) + 1) - 1e-9
     # A threshold can't separate equal scores.
-    reached &= np.append(descending[1:] < descending[:-1], True)
-    last = np.flatnonzero(reached).max(initial=0)
+    is_precise &= np.append(descending[1:] < descending[:-1], True)
+    last = np.flatnonzero(is_precise).max(initial=0)
     return float(descending[last] - _ROUNDING * abs(descending[last]))
 
 
@@ -127,7 +127,7 @@ def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, 
 
 
 def _count_accepted(n: int, tpr: float) -> int:
-    # The tolerance prevents 0.95 · 100 from being rounded up to 96.
+    # Without the tolerance, rounding could turn 0.95 · 100 into 96.
     return max(1, int(np.ceil(tpr * n - 1e-9)))
 
 

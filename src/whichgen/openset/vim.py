@@ -63,7 +63,7 @@ class Vim(OpenSetScore):
         size = float((z.max(axis=1) - z.mean(axis=1)).mean())
         residual = float(_residual_norms(x, center, basis).mean())
         if residual <= ROUNDING * np.abs(x).max():
-            residual = 1.0  # all images have equal features
+            residual = 1.0  # for example if all images have equal features
         return cls(center, basis, size / residual)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:

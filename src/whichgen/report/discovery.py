@@ -94,8 +94,8 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     agreement = ""
     if metrics:
         agreement = (
-            f"Agreement with the subfolders: {metrics}; {percent(metrics.grouped)} % of the images "
-            "belong to a group.\n\n"
+            f"Agreement with the subfolders: {metrics}; "
+            f"{percent(metrics.clustered_fraction)} % of the images belong to a group.\n\n"
         )
     write_text(
         folder / "report.md",

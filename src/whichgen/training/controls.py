@@ -24,7 +24,7 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.parallel_sweeps import run_in_processes
 
-#: Significance level of the warning.
+#: The control warns if the p-value is below this significance level.
 LEVEL = 0.001
 
 #: Maximum difference between balanced accuracies that are equal up to rounding.
@@ -55,7 +55,7 @@ class ShuffleRun:
 
 @dataclass(frozen=True)
 class ShuffleControl:
-    """The result of :func:`run_label_shuffle`.
+    """Result of :func:`run_label_shuffle`.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> Shuffle
     accuracies = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
     if len(accuracies) < 2:
         p_value = None
-    elif np.ptp(accuracies) < _ROUNDING:  # Student's t needs a spread
+    elif np.ptp(accuracies) < _ROUNDING:  # the t-test requires a positive variance
         p_value = float(accuracies.mean() <= chance + _ROUNDING)
     else:
         p_value = float(ttest_1samp(accuracies, chance, alternative="greater").pvalue)

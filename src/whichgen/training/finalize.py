@@ -46,8 +46,8 @@ from whichgen.training.split_features import SplitFeatures
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
 
-#: Maximum numbers of exemplars per origin: (training images, validation images). A model keeps
-#: their features.
+#: Maximum number of training images and of validation images per origin whose features are stored
+#: in a model.
 EXEMPLARS_PER_ORIGIN = (50, 100)
 
 
@@ -162,8 +162,8 @@ def finalize_model(
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
     Threshold, hierarchy and calibration are computed on held-out images. If the images have sources
-    or ``options.precision`` is set, threshold and hierarchy ensure a precision and a false-positive
-    rate; otherwise, a true-positive rate.
+    or ``options.precision`` is set, the threshold and the hierarchy are chosen by precision and
+    false-positive rate; otherwise, by true-positive rate.
 
     Parameters
     ----------
@@ -196,17 +196,17 @@ def finalize_model(
     threshold = threshold_at_tpr(known.scores, tpr)
     if precision is not None:
         fpr = options.fpr
-        threshold = held_out.threshold(origins, precision, fpr)
+        threshold = held_out.choose_threshold(origins, precision, fpr)
         tpr = max(float((known.scores >= threshold).mean()), 1 / len(known.scores))
-    fitted_on = known if precision is None else held_out
+    images = known if precision is None else held_out
     hierarchy = fit_hierarchy(
-        *(fitted_on.output, fitted_on.labels, origins, families, options.tpr),
+        *(images.output, images.labels, origins, families, options.tpr),
         fpr=fpr,
         precision=precision,
-        true_families=np.array([families.get(o, "") for o in fitted_on.origins.tolist()]),
+        true_families=np.array([families.get(o, "") for o in images.origins.tolist()]),
     )
-    every_source_is_known = bool((known.sources != "").all())
-    sources = np.unique(known.sources, return_inverse=True)[1] if every_source_is_known else None
+    all_have_sources = bool((known.sources != "").all())
+    sources = np.unique(known.sources, return_inverse=True)[1] if all_have_sources else None
     probabilities = softmax(known.output.logits / selected.temperature, axis=1)
     run_metadata = collect_run_metadata(
         {**(config or {}), "protocol": options.protocol, "metric": options.metric},
@@ -238,7 +238,7 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Evaluate a complete model on the test images of a protocol.
 
-    The model in the result is a copy of ``model`` with the test metrics.
+    The result contains a copy of ``model`` with the test metrics.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class FitOptions(SelectionOptions):
         if self.protocol == PAPER:
             object.__setattr__(self, "head_method", balance_classes(self.head_method))
 
-    def blocks_of(self, encoder: Encoder) -> tuple[int, ...]:
+    def list_blocks(self, encoder: Encoder) -> tuple[int, ...]:
         """Return the indices of the blocks to try, in ascending order and without duplicates.
 
         Raises
@@ -106,7 +106,7 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class FitResult(EvaluatedModel):
-    """The result of :func:`fit`.
+    """Result of :func:`fit`.
 
     Parameters
     ----------
@@ -164,11 +164,11 @@ def fit(
     Warns
     -----
     WhichgenWarning
-        Hyperparameter values did not converge. They are left out of the grid.
+        The solver did not converge for some hyperparameter values, which can't be selected.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
-    blocks = options.blocks_of(encoder)
+    blocks = options.list_blocks(encoder)
     folds = [fold_tables(features, fold) for fold in protocol.folds]
     sweeps = [Sweep(block, fold, options.head_method) for fold in folds for block in blocks]
     sweep_results = progress(
@@ -177,38 +177,41 @@ def fit(
         total=len(sweeps),
     )
     results = []
-    failed: dict[float, set[int]] = defaultdict(set)
-    for sweep, values in zip(sweeps, sweep_results, strict=True):
-        results += [((sweep.block, value), metrics) for value, metrics in values]
-        tried = options.head_method.candidate_values(len(sweep.tables.train))
-        for value in {*tried} - {value for value, _ in values}:
-            failed[value].add(sweep.block)
+    failures: dict[float, set[int]] = defaultdict(set)
+    for sweep, metrics_by_value in zip(sweeps, sweep_results, strict=True):
+        results += [((sweep.block, value), metrics) for value, metrics in metrics_by_value]
+        values = options.head_method.candidate_values(len(sweep.tables.train))
+        for value in {*values} - {value for value, _ in metrics_by_value}:
+            failures[value].add(sweep.block)
     averages = average_by_key(results, len(folds))
     grid = [Candidate(block, value, *metrics) for (block, value), metrics in averages.items()]
 
     train = features.tables["train"]
     labels = label_indices(train.origins, known)
-    ranked = [rank_candidates([c for c in grid if c.block == b], options.metric) for b in blocks]
+    by_block = (
+        rank_candidates([c for c in grid if c.block == block], options.metric) for block in blocks
+    )
+    rankings = [ranking for ranking in by_block if ranking]
+    method = options.head_method
     calls = (
-        (options.head_method, train.block(row[0].block), labels, len(known), [c.value for c in row])
-        for row in ranked
-        if row
+        (method, train.block(ranking[0].block), labels, len(known), [c.value for c in ranking])
+        for ranking in rankings
     )
     fits = progress(
         run_in_processes(fit_first, calls, jobs=options.jobs),
         description="Evaluating blocks",
-        total=sum(map(bool, ranked)),
+        total=len(rankings),
     )
     test = features.test_tables(protocol)
     test_labels = label_indices(test[0].origins, known)
     block_results: list[BlockResult] = []
     best, selected = None, None
-    for row, (place, head) in zip(filter(None, ranked), fits, strict=True):
-        for candidate in row[:place]:
-            failed[candidate.value].add(candidate.block)
+    for ranking, (rank, head) in zip(rankings, fits, strict=True):
+        for candidate in ranking[:rank]:
+            failures[candidate.value].add(candidate.block)
         if head is None:
             continue
-        candidate = row[place]
+        candidate = ranking[rank]
         outputs = (predict(head.forward(table.block(candidate.block))) for table in test)
         (probabilities, scores), (_, unknown_scores) = outputs
         correct = probabilities.argmax(axis=1) == test_labels
@@ -219,12 +222,16 @@ def fit(
             selected = SelectedHead(
                 head, options.head_method.name, candidate.value, (candidate.block,)
             )
-    note = _convergence_note(options.head_method.parameter, failed)
+    values_and_blocks = _format_failures(options.head_method.parameter, failures)
     if selected is None:
-        if not note:
+        if not failures:
             raise FitError(NO_CANDIDATE)
-        raise ConvergenceError(f"no candidate converged: {note}. {convergence_advice()}")
-    if note:
+        raise ConvergenceError(
+            f"the solver did not converge at {values_and_blocks}. {convergence_advice()}"
+        )
+    note = ""
+    if failures:
+        note = f"{values_and_blocks} did not converge and can't be selected"
         warnings.warn(note, WhichgenWarning, stacklevel=2)
     model = finalize_model(selected, features, encoder, options, config=config)
     model_results = evaluate_model(model, features, protocol, options)
@@ -233,8 +240,7 @@ def fit(
     )
 
 
-def _convergence_note(parameter: str, failed: Mapping[float, set[int]]) -> str:
-    """Name the values of a hyperparameter that did not converge, and the blocks of each value."""
-    blocks = {value: ", ".join(map(str, sorted(failed[value]))) for value in sorted(failed)}
-    text = ", ".join(f"{value:g} (block {names})" for value, names in blocks.items())
-    return f"{parameter} = {text} did not converge and can't be selected" if text else ""
+def _format_failures(parameter: str, failures: Mapping[float, set[int]]) -> str:
+    """List hyperparameter values and their blocks, for example ``C = 0.1 (block 0, 1), 10 …``."""
+    blocks = {value: ", ".join(map(str, sorted(failures[value]))) for value in sorted(failures)}
+    return f"{parameter} = " + ", ".join(f"{v:g} (block {names})" for v, names in blocks.items())

@@ -62,7 +62,7 @@ class HeldOutImages:
         arrays = (self.scores, self.labels, self.origins, self.sources)
         return HeldOutImages(self.output.take(rows), *(array[rows] for array in arrays))
 
-    def threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
+    def choose_threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
         """Choose the lowest open-set threshold with a required precision and false-positive rate.
 
         An image is attributed to a generator if a generator is its most probable origin and its

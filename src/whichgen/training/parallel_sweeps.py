@@ -57,7 +57,7 @@ class Sweep:
             for number, table in enumerate(self.tables[1:])
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
-        # The method's repr holds its grid and its solver's settings.
+        # The method's repr contains its grid and the settings of its solver.
         settings = (__version__, encoder_key, str(self.block), repr(self.head_method))
         return cache / f"{hash_parts([*settings, *rows])}.json"
 
@@ -93,16 +93,21 @@ def run_sweeps(
         Each hyperparameter value with its metrics; one list per sweep, in the order of ``sweeps``.
     """
     files = [sweep.cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
-    cached = [_read_metrics(file) for file in files]
-    # A generator: features are read when a worker is free, not all at once.
-    missing = (s.read_arguments() for s, metrics in zip(sweeps, cached, strict=True) if not metrics)
-    new = run_in_processes(sweep_block, missing, jobs=jobs)
-    for file, metrics in zip(files, cached, strict=True):
-        result = metrics or next(new)
+    cached_metrics = [_read_metrics(file) for file in files]
+    # A generator reads the features of a sweep only when a worker is free.
+    calls = (
+        sweep.read_arguments()
+        for sweep, metrics in zip(sweeps, cached_metrics, strict=True)
+        if not metrics
+    )
+    results = run_in_processes(sweep_block, calls, jobs=jobs)
+    for file, metrics in zip(files, cached_metrics, strict=True):
+        result = metrics or next(results)
         if file and not metrics:
             _write_metrics(file, result)
         yield result
-    next(new, None)  # joblib's generator must be exhausted
+    # joblib aborts and warns if its generator is closed before the end.
+    next(results, None)
 
 
 def run_in_processes(
@@ -121,7 +126,7 @@ def _write_metrics(file: Path, metrics: Sequence[tuple[float, SelectionMetrics]]
     try:
         write_text(file, json.dumps(metrics))
     except OSError as error:
-        # A read-only cache is fine; a full disk is not.
+        # Ignore a read-only cache, but report a full disk.
         if not is_permission_error(error):
             raise
 

@@ -104,13 +104,13 @@ class SelectionOptions:
             )
         if self.precision is not None and not 0 < self.precision <= 1:
             raise FitError(
-                f"precision {self.precision:g}: the fraction of correct answers must be greater "
-                "than 0 and at most 1, such as 0.95."
+                f"precision {self.precision:g}: the required fraction of correct answers must be "
+                "greater than 0 and at most 1, such as 0.95."
             )
         if not 0 <= self.fpr < 1:
             raise FitError(
-                f"fpr {self.fpr:g}: the fraction of real images must be at least 0 and less than "
-                "1, such as 0.02."
+                f"fpr {self.fpr:g}: the fraction of real images that may be called synthetic must "
+                "be at least 0 and less than 1, such as 0.02."
             )
 
 
@@ -280,12 +280,13 @@ def fit_first(
 
     Returns
     -------
-    place, head
-        Index of this value, and the head; the number of values and ``None`` if none converges.
+    index, head
+        Index of this value, and the head; the number of values and ``None`` if the solver converges
+        for none of them.
     """
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         with suppress(ConvergenceError):
-            return place, head_method.fit(features, labels, n_origins, value)
+            return index, head_method.fit(features, labels, n_origins, value)
     return len(values), None
 
 

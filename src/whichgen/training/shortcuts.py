@@ -48,25 +48,27 @@ from whichgen.training.selection import selection_metrics
 #: Minimum excess over chance of the lower bound of balanced accuracy for a warning.
 WARNING_MARGIN = 0.10
 
-#: Maximum number of files of a split that are read. Forests for a million files would take hours
-#: and tens of gigabytes.
+#: Maximum number of files that are read per split. Forests for a million files would take hours and
+#: tens of gigabytes.
 MAX_FILES = 10_000
 
+#: 97.5 % quantile of the standard normal distribution, for a two-sided 95 % interval.
 _Z95 = 1.959963984540054
 
+#: Number of trees in a forest.
 _TREES = 300
 
 #: What to do about each set of properties.
 _ADVICE = {
-    "file": "File properties predict the origin. Re-encode the images of all origins alike, from "
-    "their originals (one format and quality, one size, no metadata), then check again. Saving "
-    "JPEG files in another format is not enough: the model sees their past, which `whichgen "
-    "dataset check` finds.",
+    "file": "File properties predict the origin. Re-encode the original images of all origins "
+    "alike (one format and quality, one size, no metadata), then check again. Saving JPEG files in "
+    "another format is not enough, because traces of JPEG compression remain, which `whichgen "
+    "dataset check` detects.",
     "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
     "the same processing for every origin, or report these metrics with all results.",
-    "all": "File properties and color predict the origin only together. Re-encode all images "
-    "alike, from their originals, and collect images of the same subjects, or report these metrics "
-    "with all results.",
+    "all": "File properties and color predict the origin only together. Re-encode all original "
+    "images alike and collect images of the same subjects, or report these metrics with all "
+    "results.",
 }
 
 
@@ -102,7 +104,7 @@ class ShortcutMetrics:
 
 @dataclass(frozen=True)
 class ShortcutReport:
-    """The result of :func:`check_shortcuts`.
+    """Result of :func:`check_shortcuts`.
 
     Parameters
     ----------
@@ -198,7 +200,7 @@ def check_shortcuts(
         chance=float(counts.max() / counts.sum()),
         balanced_chance=chance,
         warning_level=chance + WARNING_MARGIN,
-        message=_message(sets, chance),
+        message=_summarize(sets, chance),
         train_images=len(train.properties),
         test_images=len(test.properties),
         unknown_images=len(unknown.properties),
@@ -207,7 +209,7 @@ def check_shortcuts(
 
 
 def _draw_samples(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
-    """Draw samples, equally many of each origin if there are too many; keep their order."""
+    """Return at most :data:`MAX_FILES` samples in their order, with the same limit per origin."""
     if len(samples) <= MAX_FILES:
         return samples
     origins = np.unique([s.origin for s in samples], return_inverse=True)[1]
@@ -219,7 +221,7 @@ def _draw_samples(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
 
 
 class _Files(NamedTuple):
-    """File properties and origins of readable files, and the errors of the others."""
+    """File properties and origins of readable files, and error messages of unreadable files."""
 
     properties: np.ndarray
     origins: np.ndarray
@@ -237,6 +239,7 @@ def _read_files(samples: Sequence[Sample], reader: ImageReader, progress: Progre
 
 
 def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
+    """Return the origin index of each readable file; require a file of each known origin."""
     if missing := [origin for origin in dataset.known if origin not in files.origins.tolist()]:
         first = f" (first unreadable file: {files.errors[0]})" if files.errors else ""
         raise DataError(
@@ -257,17 +260,17 @@ def _wilson_low(share: float, n: float) -> float:
     return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))
 
 
-def _message(sets: Sequence[ShortcutMetrics], chance: float) -> str:
+def _summarize(sets: Sequence[ShortcutMetrics], chance: float) -> str:
     accuracies = ", ".join(f"{s.properties} {100 * s.balanced_accuracy:.0f} %" for s in sets)
     figures = f"balanced accuracy by {accuracies}; chance {100 * chance:.0f} %"
     detected = [s.properties for s in sets if s.detected]
     if not detected:
         return (
-            f"No shortcut detected in file properties and mean color ({figures}). Other shortcuts "
-            "are possible, such as JPEG files of one origin that were saved as PNG: run `whichgen "
+            f"No shortcut detected in file properties and mean color ({figures}). To detect other "
+            "shortcuts, such as JPEG files of one origin that were saved as PNG, run `whichgen "
             "dataset check`."
         )
-    # The combination can exceed the warning level if neither set does.
+    # "all" can exceed the warning level even if neither "file" nor "color" does.
     names = [name for name in detected if name != "all"] or detected
     advice = " ".join(_ADVICE[name] for name in names)
     return f"Shortcut warning: {figures}. {advice}"

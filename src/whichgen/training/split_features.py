@@ -106,7 +106,7 @@ class SplitFeatures:
     def select_perturbation(self, kind: str) -> SplitFeatures:
         """Return the features of the training and validation images with one kind of perturbation.
 
-        ``kind`` is ``""`` for unchanged images. The result has no test images.
+        If ``kind`` is ``""``, return those of the unchanged images. The result has no test images.
         """
         tables = {}
         for split in FITTING_SPLITS:
@@ -129,9 +129,7 @@ def extract_splits(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> SplitFeatures:
-    """Extract the features of a dataset, and add them to the store.
-
-    Features that the store already contains are not extracted again.
+    """Return the features of a dataset's splits, and add missing features to the store.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ Setting = tuple[float, float]
 #: Blocks of each vote; each block has its own probe.
 Votes = tuple[tuple[int, ...], ...]
 
-#: Suffix of the name of a set in which each member has one vote.
+#: End of the name of a set in which each member has one vote.
 EVEN = "one vote each"
 
 #: Open-set score for selecting members, C and shrinkage: agreement of the views.
@@ -91,8 +91,8 @@ def fit_views(
 ) -> tuple[list[FittedViews], list[Setting]]:
     """Fit one probe per block and setting on each fold.
 
-    Folds with the same training images share their probes. A warning names the settings at which a
-    probe does not converge, and these settings are left out.
+    Folds with the same training images share their probes. Settings at which a probe does not
+    converge are left out.
 
     Parameters
     ----------
@@ -115,7 +115,12 @@ def fit_views(
     Raises
     ------
     ConvergenceError
-        There is no such setting.
+        There is no setting at which all probes converge.
+
+    Warns
+    -----
+    WhichgenWarning
+        A probe does not converge at some settings.
     """
     by_images = {(fold.origins, fold.train.keys): fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
