@@ -127,11 +127,11 @@ def test_properties_that_predict_only_together_have_their_own_advice() -> None:
         name: ShortcutMetrics(name, 0.5, 0.5, 0.4, leaking, None, None)
         for name, leaking in (("file", False), ("color", False), ("all", True))
     }
-    message = module._message(tuple(figures.values()), 0.2)
+    message = module._summarize(tuple(figures.values()), 0.2)
     assert "only together" in message
     figures["file"] = replace(figures["file"], detected=True)
-    message = module._message(tuple(figures.values()), 0.2)
-    assert "though neither does alone" not in message
+    message = module._summarize(tuple(figures.values()), 0.2)
+    assert "only together" not in message
     assert "one format" in message
 
 
