@@ -18,7 +18,7 @@ from typing import Any
 
 import reference_implementation as reference
 
-from whichgen.encoders.dinov2 import load_vision_transformer
+from whichgen.encoders.dinov2 import load_dinov2_network
 from whichgen.heads.knn import PAPER_K
 from whichgen.heads.linear import PAPER_C
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Return the results of each method (see :func:`run_method`)."""
-    network = load_vision_transformer().eval()
+    network = load_dinov2_network().eval()
     splits = Path(request["splits"])
     loaders = reference.make_loaders(
         {part: reference.read_annotations(splits / name) for part, name in FILES.items()}

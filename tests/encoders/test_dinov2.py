@@ -18,7 +18,7 @@ from PIL import Image
 import whichgen.encoders.dinov2 as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.dinov2 import load_dinov2_small, load_vision_transformer
+from whichgen.encoders.dinov2 import load_dinov2_network, load_dinov2_small
 from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 
@@ -85,7 +85,7 @@ def load_transformers_model() -> Any:
 
 def test_blocks_equal_the_onnx_model(cache: Path, noise: Callable[..., Image.Image]) -> None:
     # onnx's reference implementation in NumPy runs the graph of the package.
-    module = load_vision_transformer()
+    module = load_dinov2_network()
     pixels = load_dinov2_small().preprocess(noise(0, (300, 240)))[None]
     with torch.inference_mode():
         outputs = [block.numpy() for block in module(torch.from_numpy(pixels))]
@@ -140,7 +140,7 @@ def test_blocks_equal_those_of_transformers_at_any_size(
 ) -> None:
     pixels = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = load_vision_transformer().eval()(pixels)
+        ours = load_dinov2_network().eval()(pixels)
         theirs = load_transformers_model()(pixel_values=pixels, output_hidden_states=True)
     for one, other in zip(ours, theirs.hidden_states[1:], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -171,7 +171,7 @@ def test_the_constant_in_the_key_is_the_hash_of_the_weights(cache: Path) -> None
         "num_attention_heads": 6,
         "patch_size": 14,
     }
-    weights_hash = hash_weights(load_vision_transformer(), architecture)
+    weights_hash = hash_weights(load_dinov2_network(), architecture)
     assert load_dinov2_small().weights_hash == weights_hash
 
 
@@ -237,7 +237,7 @@ def test_weights_that_do_not_fit_are_refused(cache: Path, monkeypatch: pytest.Mo
     del weights["layernorm.bias"]
     monkeypatch.setattr(dinov2_module, "_read_weights", lambda: weights)
     with pytest.raises(EncoderError, match=r"incomplete .*layernorm\.bias"):
-        load_vision_transformer()
+        load_dinov2_network()
 
 
 def test_a_folder_of_this_name_is_a_checkpoint(

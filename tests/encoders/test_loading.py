@@ -17,7 +17,8 @@ from whichgen.defaults import BACKBONE
 from whichgen.encoders import load_encoder
 from whichgen.encoders.base import Encoder, Network, build_encoder
 from whichgen.encoders.names import TIMM_TO_HUB
-from whichgen.encoders.torch_networks import hash_weights, pool_tokens
+from whichgen.encoders.pooling import pool_tokens
+from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 
 

@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import IFDRational
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_fields import interpret
 from whichgen.evidence.text_limits import clean, parse_json
 from whichgen.evidence.xmp import parse_xmp
 

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from whichgen.errors import FitError
 from whichgen.openset.threshold import (
+    choose_threshold,
     decide,
     threshold_at_fpr,
     threshold_at_precision,
@@ -126,3 +127,20 @@ def test_precision_holds_above_the_threshold(data: st.DataObject, n: int, precis
 def test_no_answers_have_no_precision() -> None:
     with pytest.raises(FitError, match="Add images"):
         threshold_at_precision(np.empty(0), np.empty(0, bool), 0.95)
+
+
+def test_threshold_reaches_precision_and_spares_real_images() -> None:
+    # Most probable origin, true origin and score of seven images; -1 is an unknown generator.
+    predicted = np.array([1, 2, 1, 1, 2, 0, 1])
+    labels = np.array([1, 2, 1, 0, -1, 0, 1])
+    scores = np.array([9.0, 8.0, 7.0, 6.0, 5.0, 9.5, 4.0])
+    images = (scores, predicted, labels, ("real", "gan", "vae"))
+    assert choose_threshold(*images, precision=1.0, fpr=0.5) == pytest.approx(7, rel=1e-5)
+    assert choose_threshold(*images, precision=0.75, fpr=0.5) == pytest.approx(6, rel=1e-5)
+    # One of the two real images would be attributed to a generator, but none may be.
+    assert 6 < choose_threshold(*images, precision=0.75, fpr=0.0) < 7
+    # Without a precision, the image of the unknown generator does not count.
+    assert choose_threshold(*images, tpr=1.0) == pytest.approx(4, rel=1e-5)
+    assert choose_threshold(*images, tpr=0.5) == pytest.approx(8, rel=1e-5)
+    no_generator = (scores[:2], np.array([0, 0]), labels[:2], ("real", "gan", "vae"))
+    assert choose_threshold(*no_generator, precision=0.95) > 9

@@ -19,7 +19,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import PAPER_CAVEAT
-from whichgen.evaluation.source_results import count_by_source
+from whichgen.evaluation.source_counts import count_by_source
 from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.io.result_files import percent
 from whichgen.models.saved_model import load_model

@@ -24,8 +24,9 @@ from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.service.app import create_app
+from whichgen.service.limits import Limits
 from whichgen.service.request_advice import PlainHttpProtocol
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.settings import Settings
 
 ORIGINS = ("real", "gan", "stable_diffusion_1.4")
 BLOCK = 1

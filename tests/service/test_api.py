@@ -22,7 +22,8 @@ from whichgen.inference.stability import COPIES
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.saved_model import load_model
 from whichgen.service.batcher import Batcher
-from whichgen.service.settings import MIB, Limits, Settings
+from whichgen.service.limits import MIB, Limits
+from whichgen.service.settings import Settings
 
 from .conftest import EACH, ORIGINS, encode_png, upload
 

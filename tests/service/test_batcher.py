@@ -11,8 +11,9 @@ import pytest
 
 from whichgen.inference.answers import Attribution
 from whichgen.service.batcher import Batcher
-from whichgen.service.request_limits import ServiceBusy
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.limits import Limits
+from whichgen.service.request_guard import ServiceBusy
+from whichgen.service.settings import Settings
 
 
 class Echo:

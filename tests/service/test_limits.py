@@ -18,8 +18,9 @@ from whichgen.errors import DataError
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service import app as app_module
-from whichgen.service.request_limits import Guard
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.limits import Limits
+from whichgen.service.request_guard import Guard
+from whichgen.service.settings import Settings
 
 from .conftest import encode_png, serve, upload
 

@@ -21,7 +21,6 @@ from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarni
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
-from whichgen.training import finalize
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.parallel_sweeps import Sweep
 from whichgen.training.split_features import SplitFeatures, extract_splits
@@ -456,7 +455,7 @@ def test_run_metadata_describes_the_fit(world: Make) -> None:
 def test_model_holds_exemplars_of_training_and_validation_images(
     world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finalize, "EXEMPLARS_PER_ORIGIN", (4, 2))
+    monkeypatch.setattr("whichgen.training.exemplars.EXEMPLARS_PER_ORIGIN", (4, 2))
     w = world(unknown=("ddpm", "flow"))
     result = w.fit()
     exemplars = result.model.exemplars

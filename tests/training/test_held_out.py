@@ -95,29 +95,14 @@ def test_an_origin_of_one_source_is_refused() -> None:
         source_fold_tables(features, [Fold(KNOWN, (), "val")], seed=0)
 
 
-def test_threshold_keeps_precision_and_spares_photographs() -> None:
-    # Most probable origin, true origin and score of seven images; -1 is an unknown generator.
-    predicted = np.array([1, 2, 1, 1, 2, 0, 1])
+def test_images_of_known_origins() -> None:
     labels = np.array([1, 2, 1, 0, -1, 0, 1])
-    scores = np.array([9.0, 8.0, 7.0, 6.0, 5.0, 9.5, 4.0])
-    logits = np.eye(3)[predicted]
-    output = HeadOutput.from_logits(logits, np.empty((7, 0)))
+    output = HeadOutput.from_logits(np.eye(3)[labels], np.empty((7, 0)))
     origins = np.array([*KNOWN, "new"])[labels]
-    held_out = HeldOutImages(output, scores, labels, origins, np.array([*"aabbccd"]))
-    assert held_out.choose_threshold(KNOWN, 1.0, 0.5) == pytest.approx(7, rel=1e-5)
-    assert held_out.choose_threshold(KNOWN, 0.75, 0.5) == pytest.approx(6, rel=1e-5)
-    # One of the two photographs would be named: at most none may be.
-    assert 6 < held_out.choose_threshold(KNOWN, 0.75, 0.0) < 7
-    assert held_out.known.labels.tolist() == [1, 2, 1, 0, 0, 1]
-    assert "".join(held_out.known.sources) == "".join(np.array([*"aabbccd"])[labels >= 0])
-    only_real = HeldOutImages(
-        HeadOutput.from_logits(np.eye(3)[[0, 0]], np.empty((2, 0))),
-        scores[:2],
-        labels[:2],
-        origins[:2],
-        np.array(["a", "a"]),
-    )
-    assert only_real.choose_threshold(KNOWN, 0.95, 0.02) > 9
+    known = HeldOutImages(output, np.arange(7.0), labels, origins, np.array([*"aabbccd"])).known
+    assert known.labels.tolist() == [1, 2, 1, 0, 0, 1]
+    assert known.scores.tolist() == [0, 1, 2, 3, 5, 6]
+    assert "".join(known.sources) == "aabbcd"
 
 
 def test_outputs_are_concatenated_and_taken_by_row() -> None:

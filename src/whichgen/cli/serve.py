@@ -18,7 +18,8 @@ from whichgen.cli.console import needs_extra, say, warn
 from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Stability
 from whichgen.errors import DataError
-from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
+from whichgen.service.limits import MIB, Limits
+from whichgen.service.settings import LOCAL_HOSTS
 
 #: Environment variable of the API key; other users could read a command-line option.
 _KEY_VARIABLE = "WHICHGEN_API_KEY"

@@ -115,7 +115,7 @@ class Network:
         network and sets it to evaluation mode.
     prefix
         Number of tokens before the patch tokens
-        (:func:`~whichgen.encoders.torch_networks.pool_tokens`).
+        (:func:`~whichgen.encoders.pooling.pool_tokens`).
     """
 
     name: str
@@ -143,7 +143,7 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     patches
         Append the mean and the standard deviation over patch tokens to the CLS token
-        (:func:`~whichgen.encoders.torch_networks.pool_tokens`).
+        (:func:`~whichgen.encoders.pooling.pool_tokens`).
 
     Raises
     ------
@@ -157,7 +157,7 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     blank = network.preprocess(Image.new("RGB", (256, 256)))[None]
 
     def load_blocks() -> torch.nn.Module:
-        from whichgen.encoders.torch_networks import PooledBlocks
+        from whichgen.encoders.pooling import PooledBlocks
 
         module, forward = network.load()
         return PooledBlocks(module, forward, prefix=network.prefix, patches=patches)

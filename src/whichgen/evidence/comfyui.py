@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whichgen.evidence.comfyui_graph import Link, Node, parse_nodes
-from whichgen.evidence.generation import WEIGHTS, Parameters, shorten_model
+from whichgen.evidence.parameters import WEIGHTS, Parameters, shorten_model
 
 #: Inputs of any node that contain the file name of a generator.
 _MODEL_INPUTS = re.compile(

@@ -12,8 +12,8 @@ from PIL.ExifTags import IFD, Base
 
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_generator
-from whichgen.evidence.parameters import interpret
-from whichgen.evidence.text_formats import UUID
+from whichgen.evidence.plain_text_formats import UUID
+from whichgen.evidence.text_fields import interpret
 from whichgen.evidence.text_limits import clean
 
 #: Camera settings and their format.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from whichgen.evidence.blocks import decode_text
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_fields import interpret
 
 #: Fields of record 2. "Program" is the originating program.
 _FIELDS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whichgen.evidence.comfyui import read_graph
-from whichgen.evidence.generation import Parameters, count_keys, is_plain
+from whichgen.evidence.parameters import Parameters, count_keys, is_plain
 from whichgen.evidence.text_limits import as_dict
 
 # Keys that identify the JSON of a program, in lower case; the first match counts.

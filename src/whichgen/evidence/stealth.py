@@ -15,7 +15,7 @@ from PIL import Image
 
 from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_fields import interpret
 from whichgen.evidence.text_limits import MAX_TEXT
 
 if TYPE_CHECKING:

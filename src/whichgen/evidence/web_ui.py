@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from whichgen.evidence.generation import Parameters
 from whichgen.evidence.generators import find_generator
+from whichgen.evidence.parameters import Parameters
 from whichgen.evidence.text_limits import clean
 
 #: Keys that do not occur in captions, with the pattern of their values. Two are required.

@@ -16,8 +16,8 @@ from whichgen.evidence.blocks import MAX_BLOCK
 from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.generators import find_generator, is_editor
-from whichgen.evidence.parameters import interpret
-from whichgen.evidence.text_formats import UUID
+from whichgen.evidence.plain_text_formats import UUID
+from whichgen.evidence.text_fields import interpret
 from whichgen.evidence.text_limits import clean
 
 #: Maximum number of properties, and of characters per property.

@@ -26,7 +26,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import calibration_metrics
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.source_results import SourceResult, count_by_source
+from whichgen.evaluation.source_counts import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import NEVER_SEEN
 from whichgen.features.table import FeatureTable
 from whichgen.option_names import name_option

@@ -5,14 +5,73 @@ Images with an open-set score below the threshold are classified as ``unknown``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from whichgen.defaults import TPR
+from whichgen.constants import REAL
+from whichgen.defaults import FPR, TPR
 from whichgen.errors import FitError
 
 # Relative margin between the threshold and the lowest accepted score. It prevents rounding errors,
 # which depend on the batch, from changing the prediction.
 _ROUNDING = 1e-6
+
+
+def choose_threshold(
+    scores: np.ndarray,
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    origins: Sequence[str],
+    *,
+    tpr: float = TPR,
+    precision: float | None = None,
+    fpr: float = FPR,
+) -> float:
+    """Choose the open-set threshold on held-out images.
+
+    Without ``precision``, the threshold accepts a fraction ``tpr`` of the images of known origins.
+    With ``precision``, it is the lowest threshold at which attributions to a generator have this
+    precision, and at most a fraction ``fpr`` of the real images is attributed to a generator. An
+    image is attributed to a generator if its most probable origin is a generator and its score is
+    at or above the threshold. If no threshold has the precision, only images with the highest score
+    are attributed. If no image has a generator as its most probable origin, the threshold is above
+    all scores.
+
+    Parameters
+    ----------
+    scores
+        Open-set scores: float array (n,).
+    predicted
+        Index of the most probable origin: int array (n,).
+    labels
+        Index of the true origin, or -1 for an unknown generator: int array (n,).
+    origins
+        The known origins.
+    tpr
+        Minimum true-positive rate, in (0, 1].
+    precision
+        Minimum precision of attributions to a generator, in (0, 1].
+    fpr
+        Maximum fraction of real images that are attributed to a generator, in [0, 1).
+
+    Raises
+    ------
+    FitError
+        ``tpr`` is out of range, or there are no images of known origins.
+    """
+    if precision is None:
+        return threshold_at_tpr(scores[labels >= 0], tpr)
+    is_generator = np.array(origins)[predicted] != REAL
+    if not is_generator.any():
+        return float(np.nextafter(scores.max(), np.inf))
+    correct = predicted == labels
+    threshold = threshold_at_precision(scores[is_generator], correct[is_generator], precision)
+    is_real = np.append(origins, "")[labels] == REAL
+    if (is_real & is_generator).any():
+        false = np.where(is_generator, scores, -np.inf)[is_real]
+        threshold = max(threshold, threshold_at_fpr(false, fpr))
+    return threshold
 
 
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:

@@ -15,7 +15,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.protocols import PAPER
-from whichgen.evaluation.source_results import SourceResult
+from whichgen.evaluation.source_counts import SourceResult
 from whichgen.io.result_files import Row, percent
 from whichgen.option_names import name_option
 from whichgen.report.run_reader import Run

@@ -18,7 +18,7 @@ from whichgen.evaluation.conformal import CoverageMetrics
 from whichgen.evaluation.hierarchical_accuracy import LevelResult
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
-from whichgen.evaluation.source_results import SourceResult, count_by_source
+from whichgen.evaluation.source_counts import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.experiments.comparison import (
     RunPredictions,

@@ -39,7 +39,7 @@ from whichgen.service.request_advice import (
     explain_missing_form,
     explain_path,
 )
-from whichgen.service.request_limits import Guard
+from whichgen.service.request_guard import Guard
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
     AttributeResponse,

@@ -19,7 +19,7 @@ from whichgen.data.images.reading import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.service.request_limits import ServiceBusy
+from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings
 
 #: Number of cached answers. The cache speeds up reports, because the web page sends images again.

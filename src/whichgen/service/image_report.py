@@ -22,9 +22,10 @@ from whichgen.inference.verdict import display_name, format_percentage
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import OriginModel
+from whichgen.service.limits import Limits
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import ImageAnswer, ModelDescription
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.settings import Settings
 from whichgen.service.uploads import inspect_upload
 
 #: Local files are limited only by the image decoder.

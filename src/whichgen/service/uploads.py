@@ -12,7 +12,7 @@ from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.io.file_names import escape_name
-from whichgen.service.settings import MIB, Limits
+from whichgen.service.limits import MIB, Limits
 
 #: Maximum length of a displayed file name; names are never used as paths.
 _NAME_LENGTH = 200

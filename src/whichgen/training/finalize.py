@@ -22,17 +22,18 @@ from whichgen.evaluation.conformal import (
     prediction_sets,
 )
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
-from whichgen.evaluation.predictions import Predictions, label_indices
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head
 from whichgen.heads.softmax import softmax
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
-from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
+from whichgen.openset.threshold import choose_threshold, decide, tpr_interval
+from whichgen.training.exemplars import select_exemplars
 from whichgen.training.held_out import (
     HeldOutImages,
     has_sources,
@@ -45,10 +46,6 @@ from whichgen.training.split_features import SplitFeatures
 
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
-
-#: Maximum number of training images and of validation images per origin whose features are stored
-#: in a model.
-EXEMPLARS_PER_ORIGIN = (50, 100)
 
 
 @dataclass(frozen=True)
@@ -192,16 +189,22 @@ def finalize_model(
         )
     families = assign_families((*origins, *dataset.unknown), dataset.families)
     precision = options.precision or (PRECISION if has_sources(features) else None)
-    known, tpr, fpr = held_out.known, options.tpr, None
-    threshold = threshold_at_tpr(known.scores, tpr)
+    known, tpr = held_out.known, options.tpr
+    threshold = choose_threshold(
+        held_out.scores,
+        held_out.output.logits.argmax(axis=1),
+        held_out.labels,
+        origins,
+        tpr=tpr,
+        precision=precision,
+        fpr=options.fpr,
+    )
     if precision is not None:
-        fpr = options.fpr
-        threshold = held_out.choose_threshold(origins, precision, fpr)
         tpr = max(float((known.scores >= threshold).mean()), 1 / len(known.scores))
     images = known if precision is None else held_out
     hierarchy = fit_hierarchy(
         *(images.output, images.labels, origins, families, options.tpr),
-        fpr=fpr,
+        fpr=None if precision is None else options.fpr,
         precision=precision,
         true_families=np.array([families.get(o, "") for o in images.origins.tolist()]),
     )
@@ -292,50 +295,4 @@ def evaluate_model(
             {"known": known_answers, "unknown": unknown_answers},
             assign_families((*origins, *dataset.unknown), dataset.families),
         ),
-    )
-
-
-def select_exemplars(
-    features: SplitFeatures, blocks: tuple[int, ...], *, thumbnails: bool
-) -> Exemplars:
-    """Draw training and validation images of each known origin, and return their features.
-
-    The images are drawn at random with a fixed seed. The features are float16, or float32 if a
-    value is too large for float16.
-
-    Parameters
-    ----------
-    features
-        Features of the training and validation images.
-    blocks
-        Indices of the blocks whose features are returned, concatenated.
-    thumbnails
-        Whether to include thumbnails of the images.
-
-    Returns
-    -------
-    Exemplars
-        At most :data:`EXEMPLARS_PER_ORIGIN` training and validation images per origin.
-    """
-    rng = np.random.default_rng(0)
-    origins = features.dataset.known
-    tables = []
-    for split, limit in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
-        table = features.tables[split]
-        # The table "train" also contains the validation images if they are pooled.
-        members = set(features.dataset.split(split))
-        in_split = np.array([sample in members for sample in table.samples])
-        rows = [
-            rng.permutation(np.flatnonzero(in_split & (table.origins == o)))[:limit]
-            for o in origins
-        ]
-        tables.append(table.take(np.sort(np.concatenate(rows))))
-    x = np.concatenate([table.blocks(blocks) for table in tables])
-    fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
-    samples = [sample for table in tables for sample in table.samples]
-    return Exemplars(
-        x.astype(np.float16) if fits_float16 else x,
-        np.concatenate([label_indices(table.origins, origins) for table in tables]),
-        np.repeat([False, True], [len(table) for table in tables]),
-        tuple(features.reader.read_thumbnails(samples)) if thumbnails else (),
     )

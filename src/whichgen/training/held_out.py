@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whichgen.constants import REAL
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
@@ -22,7 +21,6 @@ from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
-from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision
 from whichgen.option_names import name_option
 from whichgen.training.split_features import FITTING_SPLITS, FoldTables, SplitFeatures
 
@@ -61,37 +59,6 @@ class HeldOutImages:
         rows = np.flatnonzero(self.labels >= 0)
         arrays = (self.scores, self.labels, self.origins, self.sources)
         return HeldOutImages(self.output.take(rows), *(array[rows] for array in arrays))
-
-    def choose_threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
-        """Choose the lowest open-set threshold with a required precision and false-positive rate.
-
-        An image is attributed to a generator if a generator is its most probable origin and its
-        score is at or above the threshold. If no threshold has the precision, at most the images
-        with the highest score are attributed. If no generator is the most probable origin of any
-        image, the threshold is above all scores.
-
-        Parameters
-        ----------
-        origins
-            The known origins, in the order of the logits' columns.
-        precision
-            Minimum fraction of correct attributions among the held-out images that are attributed
-            to a generator, in (0, 1].
-        fpr
-            Maximum fraction of the held-out real images that are attributed to a generator, in
-            [0, 1).
-        """
-        predicted = self.output.logits.argmax(axis=1)
-        named = np.array(origins)[predicted] != REAL
-        if not named.any():
-            return float(np.nextafter(self.scores.max(), np.inf))
-        correct = predicted == self.labels
-        threshold = threshold_at_precision(self.scores[named], correct[named], precision)
-        real = np.append(origins, "")[self.labels] == REAL
-        if (real & named).any():
-            false = np.where(named, self.scores, -np.inf)[real]
-            threshold = max(threshold, threshold_at_fpr(false, fpr))
-        return threshold
 
 
 def has_sources(features: SplitFeatures) -> bool:

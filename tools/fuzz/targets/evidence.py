@@ -19,8 +19,8 @@ from whichgen.errors import ImageError
 from whichgen.evidence.agreement import compare_with_prediction
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.manifest_process import start_process
-from whichgen.evidence.parameters import interpret
 from whichgen.evidence.summary import summarize_evidence
+from whichgen.evidence.text_fields import interpret
 from whichgen.evidence.xmp import read_xmp
 
 #: A picture with a signed manifest, which takes a key to make.

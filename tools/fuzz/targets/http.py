@@ -16,7 +16,8 @@ from tools.fuzz.tiny import ENCODER, encode_image, models, picture
 from tools.fuzz.watch import enforce_limits, require
 from whichgen.inference.attributor import Attributor
 from whichgen.service.app import create_app
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.limits import Limits
+from whichgen.service.settings import Settings
 
 # Starlette's form parser tells of every odd boundary; types of files are looked up once.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.source_results import SourceResult, count_by_source
+from whichgen.evaluation.source_counts import SourceResult, count_by_source
 
 
 def test_answers_are_counted_by_origin_and_source() -> None:

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.settings import MIB, Limits, Settings
+from whichgen.service.limits import MIB, Limits
+from whichgen.service.settings import Settings
 
 #: Paths without API key and rate limit; their responses do not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")

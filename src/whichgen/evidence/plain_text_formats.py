@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from whichgen.evidence.generation import Parameters
+from whichgen.evidence.parameters import Parameters
 from whichgen.evidence.web_ui import parse_web_ui
 
 #: Identifier of an image or a job.
