@@ -17,7 +17,7 @@ from PIL import Image
 from random_clip import clip_b16
 
 from whichgen.data.dataset import Sample
-from whichgen.data.images.reading import decode_image
+from whichgen.data.images.decoding import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import extract

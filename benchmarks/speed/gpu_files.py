@@ -15,7 +15,7 @@ from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.images.reading import decode_image
+from whichgen.data.images.decoding import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore

@@ -24,7 +24,7 @@ from threading import Event, Thread
 import numpy as np
 from random_clip import clip_b16
 
-from whichgen.data.images.reading import hash_image
+from whichgen.data.images.decoding import hash_image
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import FLUSH_ROWS
 from whichgen.features.store import FeatureStore, feature_key

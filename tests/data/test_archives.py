@@ -216,7 +216,7 @@ def test_rows_keep_their_numbers_and_unusable_rows_are_errors(
     items = read_items(Archive(Memory(parquet(table)), "a", 4, column, (1, 2), 2))
     assert [name for name, _ in items] == ["a/2", "a/3", "a/4", "a/5"]
     assert [str(error) for _, error in items[:2]] == [
-        f"a/{row}: the row has no image data" for row in (2, 3)
+        f"a/{row}: the row has no image" for row in (2, 3)
     ]
     assert "the image has 10 bytes; the limit" in str(items[2][1])
     assert items[3][1] == b"5"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from whichgen.data.images.color import MAX_PROFILE_BYTES
-from whichgen.data.images.reading import decode_image, hash_image
+from whichgen.data.images.decoding import decode_image, hash_image
 from whichgen.features.image_encoding import make_image_loaders
 
 P3 = rgb_profile(DISPLAY_P3, 2.2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from whichgen.cli.image_arguments import find_images
-from whichgen.data.images.reading import decode_image, read_image
+from whichgen.data.images.decoding import decode_image, read_image
 from whichgen.data.tables.groups import read_groups
 from whichgen.errors import ImageError
 

@@ -120,7 +120,7 @@ def test_sources_take_precedence_over_folder_splits(tree: MakeTree) -> None:
     for part in ("train", "val", "test"):
         assert len({sample.source for sample in dataset.split(part)}) == 1
         assert len(dataset.split(part)) == 12
-    assert any("Folders of splits are ignored" in note for note in dataset.notes)
+    assert any("folders of splits are ignored" in note for note in dataset.notes)
 
 
 def test_photographs_are_named_by_an_option(tree: MakeTree) -> None:

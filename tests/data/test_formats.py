@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import list_images
+from whichgen.data.images.decoding import decode_image, read_image
 from whichgen.data.images.formats import HEIF, IMAGE_SUFFIXES, JPEG_XL, OPTIONAL_FORMATS, SUFFIXES
 from whichgen.data.images.formats import OptionalFormat as Optional
 from whichgen.data.images.optional_formats import read_jxl_size
-from whichgen.data.images.reading import decode_image, read_image
 from whichgen.data.images.skipped_files import describe_skipped
 from whichgen.data.shards.archives import read_tar
 from whichgen.errors import ImageError, WhichgenWarning
@@ -84,7 +84,7 @@ def test_message_without_the_package(
 def test_optional_formats_obey_the_pixel_limit(
     optional_files: dict[Optional, bytes], monkeypatch: pytest.MonkeyPatch, kind: Optional
 ) -> None:
-    for module in ("reading", "optional_formats"):
+    for module in ("decoding", "optional_formats"):
         monkeypatch.setattr(f"whichgen.data.images.{module}.MAX_PIXELS", 96 * 64 - 1)
     with pytest.raises(ImageError, match="limit"):
         decode_image(optional_files[kind])

@@ -15,10 +15,10 @@ import pytest
 import whichgen.data.images.fact_store as store_module
 import whichgen.data.images.image_reader as reader_module
 from whichgen.data.dataset import Sample, list_images
+from whichgen.data.images.decoding import read_image
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.jpeg_history import JpegHistory
-from whichgen.data.images.reading import read_image
 from whichgen.errors import ImageError, StoreError, WhichgenWarning
 
 

@@ -12,8 +12,13 @@ from scipy.ndimage import gaussian_filter
 
 from whichgen.data.checks.check_dataset import check_samples
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.images.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
-from whichgen.data.images.reading import decode_file
+from whichgen.data.images.decoding import decode_file
+from whichgen.data.images.jpeg_history import (
+    THRESHOLD,
+    JpegHistory,
+    compute_jpeg_score,
+    find_jpeg_history,
+)
 
 
 def picture(seed: int, side: int = 256) -> Image.Image:
@@ -32,7 +37,7 @@ def compress(image: Image.Image, quality: int) -> Image.Image:
 
 
 def score(image: Image.Image) -> float:
-    return jpeg_score(np.asarray(image.convert("L"), dtype=np.float64))
+    return compute_jpeg_score(np.asarray(image.convert("L"), dtype=np.float64))
 
 
 @pytest.mark.parametrize("quality", [60, 75, 90])

@@ -70,7 +70,7 @@ def test_near_duplicates_across_sources_are_a_warning(image_folder: Callable[...
     shutil.copy(folder / "real" / "a" / "001.png", folder / "real" / "b" / "001.png")
     shutil.copy(folder / "gan" / "b" / "001.png", folder / "gan" / "b" / "002.png")
     (warning,) = _source_warnings(_samples(folder))
-    assert "near-duplicates in different sources: 2 images, e.g." in warning
+    assert "2 images are near-duplicates of images of another source, such as" in warning
     assert "real/a/001.png and" in warning
     assert "real/b/001.png" in warning
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from whichgen.data.dataset import list_images
+from whichgen.data.images.decoding import read_image
 from whichgen.data.images.perturbations import Perturbation
-from whichgen.data.images.reading import read_image
 from whichgen.encoders import load_encoder
 from whichgen.encoders.base import Encoder
 

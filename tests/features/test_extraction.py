@@ -17,8 +17,8 @@ from PIL import Image
 import whichgen.features.extraction as extract_module
 import whichgen.features.store as store_module
 from whichgen.data.dataset import Sample, list_images
+from whichgen.data.images.decoding import DecodedFile
 from whichgen.data.images.perturbations import Perturbation
-from whichgen.data.images.reading import DecodedFile
 from whichgen.errors import EncoderError, StoreError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore

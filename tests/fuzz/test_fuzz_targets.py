@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.data.images import reading as images
+from whichgen.data.images import decoding as images
 from whichgen.errors import ImageError
 
 # The targets are no part of the package.

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import list_images
-from whichgen.data.images.reading import (
+from whichgen.data.images.decoding import (
     FORMATS,
     MAX_RATIO,
     MAX_SCANS,
@@ -62,7 +62,7 @@ def cheap() -> Callable[..., None]:
     def check(file: Path, *, says: str, most: int = 100) -> None:
         script = (
             "import resource, sys; from pathlib import Path\n"
-            "from whichgen.data.images.reading import decode_image\n"
+            "from whichgen.data.images.decoding import decode_image\n"
             "from whichgen.errors import ImageError\n"
             "data = Path(sys.argv[1]).read_bytes()\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import Sample
+from whichgen.data.images.decoding import decode_image
 from whichgen.data.images.image_reader import ImageReader, measure_sizes
 from whichgen.data.images.image_traits import (
     ImageTraits,
     TrainingSizes,
     read_traits,
 )
-from whichgen.data.images.reading import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.answers import Attribution

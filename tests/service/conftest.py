@@ -14,7 +14,7 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from whichgen.data.images.reading import make_thumbnail
+from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.data.images.reading import make_thumbnail
+from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod

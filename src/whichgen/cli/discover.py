@@ -35,7 +35,7 @@ def discover(
     import numpy as np
 
     from whichgen.data.dataset import list_images
-    from whichgen.data.images.reading import hash_image, read_bytes
+    from whichgen.data.images.decoding import hash_image, read_bytes
     from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
     from whichgen.io.file_names import escape_name

@@ -28,7 +28,7 @@ def enroll(
     force: Force = False,
 ) -> None:
     """Add a new origin to a model from 1 to 50 images, without retraining."""
-    from whichgen.data.images.reading import read_bytes
+    from whichgen.data.images.decoding import read_bytes
     from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
     from whichgen.io.result_files import percent

@@ -34,7 +34,7 @@ def show_evidence_of_files(
     SystemExit
         A file can't be read. The evidence in the readable files is printed first.
     """
-    from whichgen.data.images.reading import read_bytes
+    from whichgen.data.images.decoding import read_bytes
     from whichgen.evidence.collect import CAVEAT, Evidence, collect
     from whichgen.evidence.summary import summarize_evidence
 

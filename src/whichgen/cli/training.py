@@ -120,7 +120,7 @@ def prepare_training(
     reader = EncodingReader(
         options.cache_dir,
         partial(start, Path(options.data).resolve().name),
-        data_options.uses_most,
+        data_options.uses_most_images,
         batch_size=options.encoder.batch_size,
     )
     dataset = data_options.open(options.cache_dir, reader=reader, progress=progress)

@@ -1,1 +1,1 @@
-"""Image datasets: benchmarks, folders, splits, checks, decoding and perturbations."""
+"""Image datasets: folders, tables, benchmarks, splits, checks, decoding and perturbations."""

@@ -91,7 +91,7 @@ class Dataset:
         return samples
 
     def validate(self) -> Dataset:
-        """Validate the origins and check that each known origin has images; return the dataset.
+        """Validate the origins, check that each known origin has images, and return the dataset.
 
         Raises
         ------
@@ -133,7 +133,7 @@ def check_known_origins(name: str, known: Sequence[str]) -> None:
     Raises
     ------
     DataError
-        It has fewer.
+        The dataset has fewer than two known origins.
     """
     if len(known) < 2:
         raise DataError(
@@ -143,9 +143,9 @@ def check_known_origins(name: str, known: Sequence[str]) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders in natural order.
+    """Return the image files in a folder and its subfolders, in natural order.
 
-    Other files are skipped with a warning (:func:`~whichgen.io.folder_listing.list_files`).
+    A warning lists the other files (:func:`~whichgen.io.folder_listing.list_files`).
     """
     return list_files(folder, IMAGE_SUFFIXES, describe_skipped)
 

@@ -1,4 +1,4 @@
-"""Dataset options, saved with each run so that the dataset can be reopened."""
+"""Dataset options, which are saved with each run so that the dataset can be opened again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from whichgen.errors import DataError
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Share of the images that counts as most of them.
-_MOST = 0.9
+#: Minimum fraction of the images that counts as most images.
+_MOST_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class DatasetOptions(SplitOptions):
         TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`). Only
         for image folders.
     group_column
-        Name of the group column in the file ``groups``; if empty, it is chosen by
-        :func:`~whichgen.data.tables.groups.read_groups`.
+        Name of the group column in the file ``groups``; if empty,
+        :func:`~whichgen.data.tables.groups.read_groups` chooses the column.
     sources
         ``folders`` if each source is a subfolder of its origin's folder, or a TSV or CSV file with
         the source of each image (see :mod:`whichgen.data.tables.groups`); if empty, the sources are
         not known. Only for image folders.
     families
-        File of ``origin<TAB>family`` lines; optional. The family of an origin that is not in the
-        file is looked up by name (see :mod:`whichgen.data.origins.families`).
+        File of ``origin<TAB>family`` lines; may be empty. For an origin that is not in the file,
+        :mod:`whichgen.data.origins.families` determines the family by the name.
     samples_per_class
         Maximum number of images per origin in each split; 0 for no limit.
     """
@@ -73,7 +73,9 @@ class DatasetOptions(SplitOptions):
         cache
             Cache folder in which the splits of an image folder are stored.
         reader
-            See :func:`~whichgen.data.open_dataset.open_dataset`.
+            Reads the images to split a folder; by default, a reader with the same cache.
+        progress
+            Progress bar (:data:`whichgen.progress.Progress`).
 
         Raises
         ------
@@ -95,12 +97,15 @@ class DatasetOptions(SplitOptions):
             dataset = replace(dataset, families=read_families(Path(self.families)))
         return dataset
 
-    def uses_most(self, samples: Sequence[Sample]) -> bool:
-        """Return whether ``samples_per_class`` leaves at least 90 % of the images in the splits."""
+    def uses_most_images(self, samples: Sequence[Sample]) -> bool:
+        """Return whether the splits contain at least 90 % of the images.
+
+        The number is estimated from ``fractions`` and ``samples_per_class``.
+        """
         counts = Counter(sample.origin for sample in samples).values()
         limit = self.samples_per_class or len(samples)
-        used = sum(min(share * n, limit) for n in counts for share in self.fractions)
-        return used >= _MOST * len(samples)
+        n_in_splits = sum(min(share * n, limit) for n in counts for share in self.fractions)
+        return n_in_splits >= _MOST_SHARE * len(samples)
 
     def list_samples(self) -> list[Sample]:
         """Return the images of an image folder, with their groups and sources, without splits.
@@ -164,7 +169,7 @@ class DatasetOptions(SplitOptions):
 
 
 def resolve_spec(data: str) -> str:
-    """Make the path of a folder, or the ``root`` of a dataset string, absolute.
+    """Return a folder, or a dataset string, with an absolute path.
 
     If a dataset string has no ``root``, the absolute path of
     :data:`~whichgen.data.benchmarks.benchmark_files.DEFAULT_ROOT` is added.

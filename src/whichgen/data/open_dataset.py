@@ -50,7 +50,7 @@ def open_dataset(
     cache
         Cache folder. If it is read-only, new splits are not cached.
     reader
-        Reads the images to split a folder; by default, a reader with this cache.
+        Reads the images to split a folder; by default, a reader with the same cache.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
@@ -82,10 +82,10 @@ def open_dataset(
         folder, options, groups=groups, sources=sources, reader=reader, progress=progress
     )
     try:
-        # write_benchmark writes origins.json last, so if it exists, all other files exist, too.
+        # write_benchmark writes origins.json last: if this file exists, all other files exist.
         write_benchmark(dataset, root, name)
     except OSError as error:
-        # A read-only cache is allowed: it may contain the features of all images.
+        # A read-only cache is not an error, because it may contain the features of all images.
         if not is_permission_error(error):
             raise
     return dataset
@@ -99,15 +99,14 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     spec
         Path of a folder, or dataset string. Images directly in the folder have an empty origin.
     real
-        Names of folders of photographs (see
-        :func:`~whichgen.data.layouts.folder_layout.read_layout`).
+        Names of folders of photographs
+        (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
 
     Raises
     ------
     DataError
-        The folder does not exist, it is not clear which of its subfolders are origins, or the
-        dataset string is invalid (see
-        :func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`).
+        The folder does not exist, it is not clear which subfolders are origins, or the dataset
+        string is invalid (:func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`).
 
     Warns
     -----
@@ -134,6 +133,7 @@ def _hash_folder(
     groups: Mapping[str, str] | None,
     sources: Mapping[str, str] | None,
 ) -> str:
+    """Return a digest of a folder's images (paths, sizes, times) and of the split options."""
     parts = [str(folder), repr(options), repr(groups)]
     if sources is not None:
         parts.append(repr(sources))

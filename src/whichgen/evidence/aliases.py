@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from whichgen.data.origins.generator_names import load_name_table, look_up_name, read_name_table
+from whichgen.data.origins.generator_names import (
+    load_generator_table,
+    look_up_name,
+    read_generator_table,
+)
 
 _COLUMNS = ("name", "origin")
 
@@ -22,7 +26,7 @@ def read_aliases(file: Path) -> dict[str, str]:
     file
         File of names and origins. Names match in any spelling; a name that ends with an asterisk
         matches all names that begin with it (see
-        :func:`whichgen.data.origins.generator_names.parse_name_table`).
+        :func:`whichgen.data.origins.generator_names.parse_generator_table`).
 
     Returns
     -------
@@ -34,7 +38,7 @@ def read_aliases(file: Path) -> dict[str, str]:
     DataError
         The file is unreadable or empty, a line is invalid, or a name has two origins.
     """
-    return read_name_table(file, "aliases", _COLUMNS)
+    return read_generator_table(file, "aliases", _COLUMNS)
 
 
 def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
@@ -47,5 +51,5 @@ def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
     aliases
         Additional names from :func:`read_aliases`. They take precedence over the built-in table.
     """
-    table = load_name_table("whichgen.evidence", "aliases.tsv", _COLUMNS)
+    table = load_generator_table("whichgen.evidence", "aliases.tsv", _COLUMNS)
     return look_up_name(name, aliases or {}) or look_up_name(name, table)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from whichgen.data.images.reading import open_image
+from whichgen.data.images.decoding import open_image
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
@@ -53,13 +53,13 @@ def collect(
     trust_anchors, aliases
         See :class:`~whichgen.evidence.options.EvidenceOptions`.
     decoded
-        The decoded image (:attr:`whichgen.data.images.reading.DecodedFile.stored`); ``None`` to
+        The decoded image (:attr:`whichgen.data.images.decoding.DecodedFile.stored`); ``None`` to
         decode the pixels here if a reader needs them.
 
     Raises
     ------
     ImageError
-        The file is not a valid image (see :func:`whichgen.data.images.reading.open_image`), and no
+        The file is not a valid image (see :func:`whichgen.data.images.decoding.open_image`), and no
         metadata can be read from it.
     """
     prepare_reading(data)

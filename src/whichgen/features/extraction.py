@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.data.dataset import Sample
+from whichgen.data.images.decoding import decode_file
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import Perturbation
-from whichgen.data.images.reading import decode_file
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError

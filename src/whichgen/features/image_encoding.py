@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from whichgen.data.images.color import to_rgb
+from whichgen.data.images.decoding import decode_file, read_bytes
 from whichgen.data.images.image_traits import ImageTraits, read_traits
-from whichgen.data.images.reading import decode_file, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.devices import count_cores

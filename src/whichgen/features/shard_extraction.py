@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from whichgen.data.images.reading import decode_image, hash_image
+from whichgen.data.images.decoding import decode_image, hash_image
 from whichgen.data.shards.find_shards import Item, Shard
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError

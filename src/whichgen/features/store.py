@@ -44,7 +44,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
     Parameters
     ----------
     image_digest
-        Digest of the file's content (:func:`whichgen.data.images.reading.hash_image`).
+        Digest of the file's content (:func:`whichgen.data.images.decoding.hash_image`).
     perturbation
         Kind and value of the perturbation, for example ``jpeg:75``; empty for the original image.
     """

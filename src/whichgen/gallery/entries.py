@@ -22,7 +22,7 @@ from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
 #: Columns of ``entries.parquet``; ``digest`` is the result of
-#: :func:`whichgen.data.images.reading.hash_image`.
+#: :func:`whichgen.data.images.decoding.hash_image`.
 ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.images.reading import decode_image, hash_image, make_thumbnail
+from whichgen.data.images.decoding import decode_image, hash_image, make_thumbnail
 from whichgen.data.origins.families import assign_families
 from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.defaults import BATCH_SIZE

@@ -16,7 +16,7 @@ from functools import partial
 from PIL import Image, ImageOps
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.data.images.reading import make_thumbnail
+from whichgen.data.images.decoding import make_thumbnail
 from whichgen.inference.answers import Attribution
 
 #: Maximum width and height of a WebP image in pixels.

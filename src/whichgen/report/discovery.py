@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.data.images.reading import read_image
+from whichgen.data.images.decoding import read_image
 from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whichgen.data.images.reading import make_thumbnail, read_image
+from whichgen.data.images.decoding import make_thumbnail, read_image
 from whichgen.errors import ImageError
 from whichgen.io.file_names import unescape_name
 

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from whichgen.data.images.reading import decode_image
+from whichgen.data.images.decoding import decode_image
 from whichgen.errors import WhichgenError
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.inference.attributor import Attributor

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from whichgen.data.images.reading import hash_image
+from whichgen.data.images.decoding import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor

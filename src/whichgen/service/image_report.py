@@ -14,8 +14,8 @@ from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from whichgen.data.images.decoding import decode_image, make_thumbnail, read_bytes
 from whichgen.data.images.formats import MAX_PIXELS
-from whichgen.data.images.reading import decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.inference.answers import Attribution
 from whichgen.inference.verdict import display_name, format_percentage

@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 from dataclasses import dataclass
 
-from whichgen.data.images.reading import ImageHeader, read_header
+from whichgen.data.images.decoding import ImageHeader, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.finding import Evidence

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tools.fuzz.tiny import encode_image, picture
 from tools.fuzz.watch import enforce_limits, require
-from whichgen.data.images import reading as images
+from whichgen.data.images import decoding as images
 from whichgen.errors import ImageError
 
 _PIXELS = 1_000_000

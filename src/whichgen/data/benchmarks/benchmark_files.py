@@ -1,4 +1,4 @@
-"""Load a benchmark from a dataset string such as ``OSMA:split=split3:root=/data``, or write one.
+"""Read the benchmark of a dataset string (``OSMA:split=split3:root=/data``), and write benchmarks.
 
 The origins of each public benchmark are listed in a JSON file bundled with whichgen
 (:mod:`whichgen.data.benchmarks.origin_lists`). A dataset that ``whichgen dataset split`` or
@@ -64,10 +64,10 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Load the benchmark that a dataset string specifies (see :func:`read_benchmark`).
+    """Return the dataset that a dataset string specifies (see :func:`read_benchmark`).
 
-    The default of ``root`` is :data:`DEFAULT_ROOT`; the default of ``split`` is the first benchmark
-    split.
+    The default of ``root`` is :data:`DEFAULT_ROOT`. The default of ``split`` is the first split of
+    the benchmark.
 
     Raises
     ------
@@ -83,15 +83,14 @@ def load_benchmark(spec: str) -> Dataset:
 
 
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
-    """Read the list of origins, the annotation files and the groups of a benchmark.
+    """Return the dataset of a benchmark split, with the groups and sources of the images.
 
     The annotation file of the training set is
-    ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. The annotation files of the
-    validation and test sets are named likewise, with ``val`` and ``test``. Images of unknown
-    origins are
-    listed in ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders. If
-    these files do not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read (likewise for
-    ``test``).
+    ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. In the paths of the validation
+    and test sets, ``val`` and ``test`` replace ``train``. Images of unknown origins are listed in
+    ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders. If the first
+    file does not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read. The same applies
+    to the second file, with ``test`` instead of ``val``.
 
     Parameters
     ----------
@@ -109,18 +108,18 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         origins is missing; or the dataset is invalid (:meth:`Dataset.validate`). If an annotation
         file of unknown origins is missing, ``Dataset.notes`` reports it and no error is raised.
     """
-    lists = load_origins(name, root)
-    split = split or next(iter(lists.splits))
-    if split not in lists.splits:
+    benchmark = load_origins(name, root)
+    split = split or next(iter(benchmark.splits))
+    if split not in benchmark.splits:
         raise DataError(
-            f"{lists.name} has no split {split!r}. Choose from {', '.join(lists.splits)}."
+            f"{benchmark.name} has no split {split!r}. Choose from {', '.join(benchmark.splits)}."
         )
-    origins = lists.splits[split]
+    origins = benchmark.splits[split]
     unknown = tuple(dict.fromkeys(o for group in origins.unknown.values() for o in group))
-    folder = root / lists.folder
+    folder = root / benchmark.folder
     if not (folder / f"{split}_train").is_dir() and (root / f"{split}_train").is_dir():
         folder = root
-    notes = list(lists.notes)
+    notes = list(benchmark.notes)
 
     def read_part(name: str) -> tuple[Sample, ...]:
         part = name.removesuffix("_unknown")
@@ -136,7 +135,7 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
             return ()
         bases = (Path(), folder, root, root.parent, annotations)
         return read_annotations(
-            file, labels, bases=bases, first_index=first_index, indices=lists.indices
+            file, labels, bases=bases, first_index=first_index, indices=benchmark.indices
         )
 
     splits = {name: read_part(name) for name in SPLITS}
@@ -144,15 +143,18 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     for column, table in (("group", folder / _GROUPS_FILE), ("source", folder / _SOURCES_FILE)):
         if not table.is_file():
             continue
-        names = read_name_table(table, column, images)
-        if names.unmatched:
-            notes.append(f"{table}: {len(names.unmatched)} rows match no image")
+        name_table = read_name_table(table, column, images)
+        if name_table.unmatched_rows:
+            notes.append(f"{table}: {len(name_table.unmatched_rows)} rows match no image")
         splits = {
-            name: tuple(_set_name(s, column, names.names.get(str(s.path), "")) for s in samples)
-            for name, samples in splits.items()
+            split_name: tuple(
+                _set_name(sample, column, name_table.names.get(str(sample.path), ""))
+                for sample in samples
+            )
+            for split_name, samples in splits.items()
         }
     return Dataset(
-        name=f"{lists.name}:split={split}",
+        name=f"{benchmark.name}:split={split}",
         known=origins.known,
         unknown=unknown,
         unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
@@ -162,13 +164,14 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 
 
 def _set_name(sample: Sample, field: str, name: str) -> Sample:
+    """Return a sample with another ``group`` or ``source``, as ``field`` specifies."""
     return replace(sample, group=name) if field == "group" else replace(sample, source=name)
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
     """Write a dataset as annotation files and ``origins.json`` (see :func:`write_splits`).
 
-    ``split`` is the name of the benchmark split.
+    ``split`` is the name of the benchmark split. Return the folder of the benchmark.
     """
     return write_splits({split: dataset}, root, name)
 
@@ -182,10 +185,10 @@ def write_splits(
 ) -> Path:
     """Write the splits of a benchmark as annotation files and ``origins.json``.
 
-    The reference implementation can read the annotation files: labels are indices, known origins
-    first. Each subset of unknown origins also has a separate annotation file. Groups and sources
-    are written to ``groups.tsv`` and ``sources.tsv``; if no image has a group or source, the file
-    is deleted.
+    The reference implementation can read the annotation files. Their labels are indices; the
+    indices of the known origins come first. Each subset of unknown origins also has an annotation
+    file of its own. Groups and sources are written to ``groups.tsv`` and ``sources.tsv``. If no
+    image has a group, an existing file ``groups.tsv`` is deleted; the same applies to sources.
 
     Parameters
     ----------
@@ -209,7 +212,7 @@ def write_splits(
         ``name`` or the name of a split is not a valid folder name.
     """
     try:
-        lists = BenchmarkOrigins(
+        benchmark = BenchmarkOrigins(
             name=name,
             folder=name,
             notes=tuple(dict.fromkeys(n for dataset in datasets.values() for n in dataset.notes)),
@@ -223,7 +226,7 @@ def write_splits(
         )
     except ValidationError as error:
         raise DataError(
-            f"invalid dataset name: {summarize_errors(error)}. Choose another."
+            f"invalid dataset name: {summarize_errors(error)}. Choose another name."
         ) from None
     folder = root / name
     samples = [s for dataset in datasets.values() for part in SPLITS for s in dataset.split(part)]
@@ -236,7 +239,7 @@ def write_splits(
     for split, dataset in datasets.items():
         _write_split(folder, split, dataset, unknown_file)
     write_text(
-        folder / "origins.json", lists.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+        folder / "origins.json", benchmark.model_dump_json(indent=1, exclude_defaults=True) + "\n"
     )
     return folder
 

@@ -16,12 +16,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from whichgen.errors import DataError
 from whichgen.io.untrusted_files import read_text_file
 
-#: Names of annotation files of unknown images, in the order in which they are looked up.
+#: Possible names of the annotation file of all unknown images of a split, in the order in which the
+#: files are looked up.
 UnknownFile = Literal["{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt"]
 UNKNOWN_FILES: tuple[UnknownFile, ...] = get_args(UnknownFile)
 
 
-def _check_folder_name(name: str) -> str:
+def _validate_folder_name(name: str) -> str:
     """Return ``name`` unchanged if it is a valid folder name of at most 200 bytes.
 
     Lists of origins are untrusted, and a name such as ``..`` would escape the root folder.
@@ -31,13 +32,13 @@ def _check_folder_name(name: str) -> str:
     ValueError
         ``name`` is not valid.
     """
-    # File systems allow 255 bytes, and file names are longer than the name of the split.
+    # File systems allow 255 bytes, and the names of annotation files begin with the split's name.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
         raise ValueError(f"{name[:80]!r} is not a valid folder name")
     return name
 
 
-_FolderName = Annotated[str, AfterValidator(_check_folder_name)]
+_FolderName = Annotated[str, AfterValidator(_validate_folder_name)]
 
 
 class SplitOrigins(BaseModel):
@@ -58,7 +59,7 @@ class SplitOrigins(BaseModel):
 
 
 class BenchmarkOrigins(BaseModel):
-    """List of origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
+    """Origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ class BenchmarkOrigins(BaseModel):
         Whether all labels in the annotation files are indices. If not, a label may also be the name
         of an origin.
     unknown_file
-        Name of the annotation file of all unknown images in the reference implementation.
+        Name, in the reference implementation, of the annotation files of all unknown images.
     image_folders
         Maps each origin to the folders that contain its images in the published archives. A folder
         is specified by consecutive parts of the path of an image, such as ``fake/ProGAN/bus``.
@@ -94,7 +95,7 @@ class BenchmarkOrigins(BaseModel):
 
 
 def list_benchmarks() -> list[str]:
-    """Return the sorted names of the benchmarks whose origins are bundled with whichgen."""
+    """Return the names, in alphabetical order, of the benchmarks that whichgen lists origins of."""
     paths = (files("whichgen.data.benchmarks") / "origins").iterdir()
     return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
 
@@ -107,7 +108,7 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     Raises
     ------
     DataError
-        Neither list exists, or the list is not valid.
+        There is neither a file nor a bundled list, or the file is invalid.
     """
     file = root / name / "origins.json"
     if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
@@ -126,27 +127,27 @@ def load_bundled_origins(name: str) -> BenchmarkOrigins:
     Raises
     ------
     DataError
-        There is no such list.
+        No bundled list has this name.
     """
     file = next((n for n in list_benchmarks() if n.lower() == name.lower()), "")
     if not file:
         raise DataError(
             f"{name!r} is not a published benchmark. Choose from {', '.join(list_benchmarks())}."
         )
-    where = f"origins/{file}.json"
-    return _parse((files("whichgen.data.benchmarks") / where).read_text(encoding="utf-8"), where)
+    path = f"origins/{file}.json"
+    return _parse((files("whichgen.data.benchmarks") / path).read_text(encoding="utf-8"), path)
 
 
-def _parse(content: str, where: str) -> BenchmarkOrigins:
+def _parse(content: str, file: str) -> BenchmarkOrigins:
     try:
         return BenchmarkOrigins.model_validate_json(content)
     except ValidationError as error:
         raise DataError(
-            f"{where} is not a valid list of origins: {summarize_errors(error)}. Fix it."
+            f"{file} is not a valid list of origins: {summarize_errors(error)}. Correct the file."
         ) from None
 
 
 def summarize_errors(error: ValidationError) -> str:
-    """Format the first three validation errors on one line."""
+    """Return the first three validation errors as one line of text."""
     lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
     return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")

@@ -1,15 +1,15 @@
 """Divide the images of a published benchmark that has no annotation files into splits.
 
 The origin of an image is determined by the folder names of the published archives, which may be at
-any depth. The images of each origin are divided once, for all splits of the benchmark:
+any depth. The images of each origin are divided in the same way for all splits of the benchmark:
 
-- If there are folders train and val (GenImage), training images are from train. Half of val is the
-  validation set, and the other half is the test set.
-- If there is also a folder test (DiffusionForensics), the folders are the splits.
-- Otherwise (OSMA), 80 % are for training, 10 % for validation and 10 % for testing.
+- If there are folders ``train`` and ``val`` (GenImage), the images in ``train`` are the training
+  set. One half of the images in ``val`` is the validation set, and the other half is the test set.
+- If there is also a folder ``test`` (DiffusionForensics), the folders are the splits.
+- Otherwise (OSMA), 80 % of the images are for training, 10 % for validation and 10 % for testing.
 
-Images are selected at random with a fixed seed. The selection does not depend on the other origins
-or on the location of the folder.
+Images are selected at random with a fixed seed. The images that are selected for an origin do not
+depend on the other origins or on the location of the folder.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
 
+#: Parts into which the images of each origin are divided.
 _PARTS = ("train", "val", "test")
 
 #: Fraction of training images if an origin has no folders of splits.
 _TRAIN_FRACTION = 0.8
 
-#: Names of ImageNet's images. Copies of one photograph may be in the folders of many generators.
+#: File names of ImageNet's images. The folders of several generators can contain copies of one
+#: photograph.
 _IMAGENET_NAME = re.compile(r"(n\d{8}_\d+|ILSVRC2012_\w+)", re.IGNORECASE)
 
 
@@ -55,7 +57,7 @@ class PreparedBenchmark:
     splits
         Maps the name of each benchmark split to its dataset.
     notes
-        Notes about missing origins, omitted splits and images, and small splits.
+        Sentences about missing origins, omitted splits, omitted images and small splits.
     """
 
     origins: BenchmarkOrigins
@@ -82,37 +84,39 @@ def prepare_benchmark(
     Raises
     ------
     DataError
-        ``name`` is not a published benchmark, the folder does not exist, or it lacks a known origin
-        of every benchmark split.
+        ``name`` is not a published benchmark, the folder does not exist, or every benchmark split
+        has a known origin with too few images in the folder.
     """
-    lists = load_bundled_origins(name)
+    benchmark = load_bundled_origins(name)
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder. Specify the folder of {lists.name}'s images.")
-    images, unmatched_folders = _find_images(folder, lists)
+        raise DataError(
+            f"{folder} is not a folder. Specify the folder of the images of {benchmark.name}."
+        )
+    images, unmatched_folders = _find_images(folder, benchmark)
     parts = {
-        origin: _divide(groups, samples_per_class, (seed, zlib.crc32(origin.encode())))
-        for origin, groups in images.items()
+        origin: _divide(images_by_split, samples_per_class, (seed, zlib.crc32(origin.encode())))
+        for origin, images_by_split in images.items()
     }
     size = f"at most {samples_per_class}" if samples_per_class else "all"
     notice = (
-        f"These splits were made by `whichgen dataset prepare {lists.name}` (seed {seed}, {size} "
-        "images per class), not by the authors of the benchmark"
+        f"These splits were made by `whichgen dataset prepare {benchmark.name}` (seed {seed}, "
+        f"{size} images per class), not by the authors of the benchmark"
     )
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
-    for split, origins in lists.splits.items():
+    for split, origins in benchmark.splits.items():
         missing = [o for o in origins.known if not all(parts.get(o, {}).get(p) for p in _PARTS)]
         if missing:
             notes.append(f"{split} omitted: too few or no images of {join_names(missing)}")
         else:
-            splits[split] = _make_dataset(f"{lists.name}:split={split}", origins, parts, notice)
+            splits[split] = _make_dataset(f"{benchmark.name}:split={split}", origins, parts, notice)
     if not splits:
         counts = ", ".join(
             f"{origin} ({sum(map(len, images[origin].values()))})" for origin in sorted(images)
         )
-        examples = [names[-1] for o, names in lists.image_folders.items() if o != REAL]
+        examples = [names[-1] for o, names in benchmark.image_folders.items() if o != REAL]
         raise DataError(
-            f"{folder} does not contain all known origins of any split of {lists.name}. Images "
+            f"{folder} does not contain all known origins of any split of {benchmark.name}. Images "
             f"found: {counts or 'none'}. {notes[0]}. Specify the folder that contains the "
             f"extracted archives, with their folder names ({join_names(examples, 3)}), or use the "
             f"images without these splits: {name_option(f'--data {folder}')}"
@@ -123,20 +127,23 @@ def prepare_benchmark(
     notes += _list_shortfalls(parts, samples_per_class)
     if unmatched_folders:
         notes.append(
-            f"{unmatched_folders.total()} images omitted, because {lists.name} does not have "
+            f"{unmatched_folders.total()} images omitted, because {benchmark.name} does not have "
             f"their folders: {join_names(sorted(unmatched_folders))}"
         )
-    return PreparedBenchmark(lists, splits, tuple(notes))
+    return PreparedBenchmark(benchmark, splits, tuple(notes))
 
 
 def _find_images(
-    folder: Path, lists: BenchmarkOrigins
+    folder: Path, benchmark: BenchmarkOrigins
 ) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
-    """Return the images of each origin and split, and counts of other images by folder."""
+    """Return ``images[origin][split]``, and the number of other images in each folder.
+
+    ``split`` is the split that a folder name means, or an empty string.
+    """
     patterns = [
         (origin, tuple(map(_normalize, name.split("/"))))
-        for origin in sorted(lists.image_folders, key=lambda origin: origin != REAL)
-        for name in lists.image_folders[origin]
+        for origin in sorted(benchmark.image_folders, key=lambda origin: origin != REAL)
+        for name in benchmark.image_folders[origin]
     ]
     images: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     unmatched_folders: Counter[str] = Counter()
@@ -174,18 +181,19 @@ def _find_origin(parts: Sequence[str], patterns: Iterable[tuple[str, tuple[str, 
 
 
 def _divide(
-    groups: Mapping[str, Sequence[Path]], limit: int, seed: Sequence[int]
+    images_by_split: Mapping[str, Sequence[Path]], limit: int, seed: Sequence[int]
 ) -> dict[str, list[Path]]:
     """Return the images of an origin for train, val and test, in random order.
 
-    ``groups[split]`` are the images in the folder of a split, and ``groups[""]`` are the images in
-    no such folder.
+    ``images_by_split[split]`` are the images in the folder of a split, and ``images_by_split[""]``
+    are the images that are not in the folder of a split. ``limit`` is the maximum number of images
+    in each of train, val and test; 0 for no limit.
     """
     rng = np.random.default_rng(seed)
     shuffled = {
-        split: [groups[split][i] for i in rng.permutation(len(groups[split]))]
+        split: [images_by_split[split][i] for i in rng.permutation(len(images_by_split[split]))]
         for split in ("", *_PARTS)
-        if split in groups
+        if split in images_by_split
     }
     parts = {part: shuffled.get(part, []) for part in _PARTS}
     if not any(parts.values()):
@@ -226,8 +234,8 @@ def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: i
     """Return a note for each split in which some origins have fewer than ``limit`` images."""
     notes = []
     for part in _PARTS:
-        few = {o: len(p[part]) for o, p in sorted(parts.items()) if 0 < len(p[part]) < limit}
-        if few:
-            counts = join_names(f"{origin} {n}" for origin, n in few.items())
-            notes.append(f"fewer than {limit} {part} images: {counts}")
+        counts = {o: len(p[part]) for o, p in sorted(parts.items()) if 0 < len(p[part]) < limit}
+        if counts:
+            listing = join_names(f"{origin} {n}" for origin, n in counts.items())
+            notes.append(f"fewer than {limit} {part} images: {listing}")
     return notes

@@ -1,1 +1,1 @@
-"""Check a dataset before training: duplicates, file properties, sources."""
+"""Check a dataset before training: duplicates, file properties and sources."""

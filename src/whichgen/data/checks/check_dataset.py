@@ -1,7 +1,7 @@
 """Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
 
-A shortcut is a property of the files, not of the image content, that separates origins: for
-example, all images of one origin are PNG files and all images of another origin are JPEG files. If
+A shortcut is a property of the files, not of the image content, that separates origins. For
+example, all images of one origin are PNG files, and all images of another origin are JPEG files. If
 a classifier learns the shortcut instead of the artifacts of the generators, its accuracy is
 meaningless.
 """
@@ -23,8 +23,8 @@ from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
 
-#: A property is a shortcut if at least this fraction of one origin's images has it, and at most
-#: one minus this fraction of another origin's images.
+#: A property is a shortcut if at least this fraction of the images of one origin have it, and at
+#: most one minus this fraction of the images of another origin.
 _SHORTCUT_SHARE = 0.9
 
 #: Minimum fraction of images with a near-duplicate for a warning.
@@ -78,12 +78,12 @@ class CheckReport:
     exact_duplicates
         Number of readable files that are identical to an earlier file.
     near_duplicates
-        Number of readable files that are near-duplicates of an earlier file, but not identical to
-        one (see :func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+        Number of readable files that are near-duplicates of an earlier file but not identical to an
+        earlier file (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
     sources
         Numbers of sources and images of each origin; empty if the sources are not known.
     warnings
-        One message per label conflict and per shortcut, and messages about the names of the origins
+        Messages about label conflicts, shortcuts, near-duplicates, the names of the origins
         (:mod:`whichgen.data.origins.origin_names`) and the sources
         (:func:`~whichgen.data.checks.source_checks.check_sources`). A label conflict means that
         identical files have different origins.
@@ -107,8 +107,16 @@ def check_samples(
 ) -> CheckReport:
     """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates.
 
-    If all samples have a source, also check the sources. ``reader`` reads the images; by default,
-    nothing is cached.
+    If all samples have a source, the sources are checked, too.
+
+    Parameters
+    ----------
+    samples
+        The samples.
+    reader
+        Reads the images and caches facts about them; by default, nothing is cached.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
     """
     reader = reader or ImageReader()
     images = list(reader.read(samples, with_history=True, progress=progress))
@@ -201,6 +209,7 @@ def _count_files(
     images: Sequence[ImageFacts | ImageError],
     histories: Sequence[JpegHistory],
 ) -> OriginCheck:
+    """Return the file counts of an origin; ``histories`` are those of its readable files."""
     readable = [f for f in images if isinstance(f, ImageFacts)]
     missing = sum(str(f).endswith("no such file") for f in images if isinstance(f, ImageError))
     return OriginCheck(
@@ -217,7 +226,7 @@ def _count_files(
 
 
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Return one warning for each origin that a property separates from another origin.
+    """Return a warning for each origin that a property separates from another origin.
 
     A property separates two origins if at least 90 % of the readable files of one origin have a
     value that at most 10 % of the readable files of the other origin have.
@@ -225,7 +234,7 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
     Parameters
     ----------
     name
-        Name of the property: ``format``, ``size`` or ``mode``.
+        Name of the property: ``format``, ``size``, ``mode`` or ``JPEG quality``.
     counts
         ``counts[origin][value]`` is the number of readable files of the origin with this value. The
         values of each origin are in descending order of count.

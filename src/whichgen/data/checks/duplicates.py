@@ -1,4 +1,4 @@
-"""Find near-duplicates of images by their perceptual hashes, and connected components."""
+"""Find near-duplicate images by perceptual hashes, and the connected components of graphs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from whichgen.data.dataset import Sample
 #: Maximum Hamming distance between the 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
 
-# Maximum number of pairs of near-duplicates in memory; their clusters are then joined.
+#: Number of pairs of near-duplicates in memory above which their clusters are joined.
 _MAX_PAIRS = 10**6
 
-# Number of comparisons per hash before the first clusters are joined.
+#: Number of comparisons per hash before clusters are joined for the first time.
 _FIRST_STEPS = 16
 
 
@@ -34,8 +34,8 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), int64
-        Component number of each node. Components are numbered from 0 in ascending order of the
-        largest node in each; seeded splits depend on this order.
+        Number of the component of each node. Components are numbered from 0 in ascending order of
+        their largest nodes. The random splits of a seed depend on this order.
     """
     pairs = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
@@ -51,12 +51,13 @@ def link_near_duplicates(
     """Link each image to the first image of its cluster of near-duplicates.
 
     A cluster is a connected component of the graph whose edges connect near-duplicates, including
-    identical images. Thousands of frames of one video have millions of such pairs; at most about
-    :data:`_MAX_PAIRS` of them are in memory at a time, and pairs within a cluster are not compared
-    again.
+    identical images. Thousands of frames of one video have millions of pairs of near-duplicates. At
+    most about :data:`_MAX_PAIRS` pairs are in memory at a time, and the hashes of a cluster are not
+    compared with each other again.
 
-    If the bits are divided into ``distance + 1`` parts, near hashes are equal in at least one part.
-    Therefore, only hashes that are equal in a part are compared (Manku et al., 2007).
+    If the bits of the hashes are divided into ``distance + 1`` parts, the hashes of near-duplicates
+    are equal in at least one part. Therefore, only hashes that are equal in a part are compared
+    (Manku et al., 2007).
 
     Parameters
     ----------
@@ -64,14 +65,14 @@ def link_near_duplicates(
         Perceptual hash of each image: 8 bytes
         (:attr:`~whichgen.data.images.image_facts.ImageFacts.perceptual`).
     distance
-        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates;
-        nothing is linked if it is negative.
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates. If it
+        is negative, no images are linked.
 
     Returns
     -------
     list of (int, int)
-        Pairs (first, i) of indices, first < i: one pair for each image except the first of each
-        cluster.
+        Pairs of indices (first, i) with first < i: one pair for each image i, except the first
+        image of each cluster.
     """
     if not perceptual_hashes or distance < 0:
         return []
@@ -110,8 +111,8 @@ def find_mixed_clusters(
     Returns
     -------
     tuple or None
-        Number of samples in these clusters, and two samples of the first one that have different
-        labels; ``None`` if there is no such cluster.
+        Number of samples in these clusters, and two samples with different labels from the first of
+        these clusters; ``None`` if there is no such cluster.
     """
     mixed = [c for c in clusters if len({label(samples[i]) for i in c}) > 1]
     if not mixed:
@@ -124,10 +125,10 @@ def find_mixed_clusters(
 def _find_near_pairs(
     hashes: np.ndarray, parts: np.ndarray, clusters: np.ndarray, distance: int, max_steps: int
 ) -> Iterator[np.ndarray]:
-    """Yield pairs of near hashes of different clusters that are equal in a part of their bits.
+    """Yield pairs of near hashes in different clusters that are equal in a part of their bits.
 
-    The hashes are sorted by part and cluster. Step s compares each hash with the hash that is s
-    places after the end of its cluster.
+    The hashes are sorted by this part and by cluster. Step s compares each hash with the hash that
+    is s places after the end of its cluster.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def _find_near_pairs(
     distance
         Maximum Hamming distance of near hashes, in bits.
     max_steps
-        Maximum number of steps; with n steps, all pairs are found.
+        Maximum number of steps; n steps find all pairs.
 
     Yields
     ------

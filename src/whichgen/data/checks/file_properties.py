@@ -1,7 +1,7 @@
-"""Low-level properties of image files: size, format, quantization tables, color statistics.
+"""Low-level properties of image files: size, format, quantization tables and color statistics.
 
 A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcuts`
-measures how well they alone predict the origin.
+measures how well the properties alone predict the origin.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import numpy as np
 
 from whichgen.data.images.image_facts import ImageFacts
 
-#: Pillow names of the formats and color modes that are distinguished; all others are ``other``.
+#: Pillow names of the formats and color modes that are distinguished; any other format or mode is
+#: ``other``.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK", "I;16", "1")
 
+#: Names of the color statistics.
 _COLOR = tuple(f"{s}_{channel}" for s in ("mean", "std") for channel in ("red", "green", "blue"))
 
+#: Names of the file properties.
 _FILE = (
     *("bytes", "bytes_per_pixel", "width", "height", "aspect"),
     *(f"format_{name}" for name in (*_FORMATS, "other")),
@@ -36,16 +39,18 @@ PROPERTY_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "al
 
 
 def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
-    """List all :data:`PROPERTIES` of n image files: finite float64 array (n, n_properties).
+    """Return all :data:`PROPERTIES` of n image files: finite float64 array (n, n_properties).
 
     - ``bytes``: file size in bytes. ``bytes_per_pixel``: file size divided by the number of pixels.
-    - ``width``, ``height``: in pixels, before EXIF rotation. ``aspect``: width divided by height.
-    - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file, 0 for all others.
+    - ``width``, ``height``: size in pixels, before EXIF rotation. ``aspect``: width divided by
+      height.
+    - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file, 0 for all other
+      formats and modes.
     - ``exif``, ``icc``: 1 if the file has EXIF metadata or an ICC profile, otherwise 0.
     - ``quantization_…``: entries of the first two quantization tables of a JPEG (luminance and
       chrominance); 0 for a missing table and for other formats.
     - ``mean_…``, ``std_…``: mean and standard deviation of each channel over all pixels, in
-      [0, 255], after :func:`~whichgen.data.images.reading.decode_image`.
+      [0, 255], after :func:`~whichgen.data.images.decoding.decode_image`.
     """
     rows = np.zeros((len(images), len(PROPERTIES)))
     for row, image in zip(rows, images, strict=True):

@@ -1,4 +1,4 @@
-"""Check the sources of a dataset: whether they reveal the origin, and whether they overlap."""
+"""Check whether the sources of a dataset reveal the origin, and whether their images overlap."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import ImageError
 
-#: A source differs from the origin's other sources if at least this fraction of its images has a
-#: value that at most one minus this fraction of the other sources' images has.
+#: A source differs from the other sources of an origin if at least this fraction of its images have
+#: a value that at most one minus this fraction of the images of the other sources have.
 _DIFFERENCE_SHARE = 0.9
 
-#: Minimum number of images of a source that is compared. Single images often have unusual sizes.
+#: Minimum number of images of a source to compare it. Single images often have unusual sizes.
 _MIN_IMAGES = 3
 
 #: Maximum number of sources listed in a warning.
@@ -49,7 +49,7 @@ class SourceCount:
 
 
 def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
-    """Count the sources of each origin, in the order in which the origins first occur."""
+    """Return the source counts of each origin, in the order in which the origins first occur."""
     counts = _count_by_origin(samples)
     n_origins = Counter(source for sources in counts.values() for source in sources)
     return [
@@ -70,22 +70,22 @@ def check_sources(
 ) -> list[str]:
     """Return warnings about the sources of a dataset.
 
-    There is a warning if
+    The following conditions cause a warning:
 
-    - an origin has a single source;
-    - none of the sources of an origin has images of another origin;
-    - sources differ from the other sources of the same origin in format, size or JPEG quality
-      (quantization table);
-    - near-duplicates have different sources.
+    - An origin has a single source.
+    - No source of an origin has images of another origin.
+    - Some sources of an origin differ from its other sources in format, size or JPEG quality
+      (quantization table).
+    - Near-duplicates have different sources.
 
     Parameters
     ----------
     samples
-        Sequence of n samples with sources.
+        Samples, all of which have a source.
     images
         Facts about the file of each sample, or the error of an unreadable file.
     clusters
-        Indices of the samples in each cluster of near-duplicates or identical images.
+        Indices of the samples in each cluster of near-duplicates, including identical images.
     """
     counts = count_sources(samples)
     warnings = []
@@ -115,7 +115,7 @@ def check_sources(
     if mixed := find_mixed_clusters(samples, clusters, lambda sample: sample.source):
         n_images, first, other = mixed
         warnings.append(
-            f"SOURCES: near-duplicates in different sources: {n_images} images, e.g. "
+            f"SOURCES: {n_images} images are near-duplicates of images of another source, such as "
             f"{first.path} and {other.path}. These sources are assigned to the same split."
         )
     return warnings
@@ -130,7 +130,7 @@ def _count_by_origin(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
 
 
 def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict[str, list[str]]:
-    """Return the sources of each origin that differ from its other sources.
+    """Return the sources of each origin that differ from the other sources of the origin.
 
     The rows of ``properties`` (:func:`~whichgen.data.checks.file_properties.list_properties`)
     correspond to ``samples``. Origins whose sources do not differ are omitted.

@@ -8,18 +8,18 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-#: Maximum size of a color profile in bytes. Larger profiles are ignored; printer profiles have at
-#: most about 3 MB.
+#: Maximum size of a color profile in bytes; larger profiles are ignored. The largest profiles in
+#: use, those of printers, have about 3 MB.
 MAX_PROFILE_BYTES = 4 * 2**20
 
-#: Maximum change of an 8-bit color value by a profile that counts as sRGB, on a coarse color grid.
-#: Most profiles are variants of sRGB that differ by rounding.
-_SAME_COLOR = 2
+#: A profile counts as sRGB if it changes the 8-bit color values of a coarse grid by at most this
+#: number. Most profiles are variants of sRGB that differ by rounding.
+_MAX_SRGB_DEVIATION = 2
 
-#: Color space of a profile by the color mode of the image.
+#: Maps each color mode of an image to the color space of a suitable profile.
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
-#: Classes of profiles that describe the colors of an image: input, display, output, color space.
+#: ICC device classes of profiles for images: input, display, output and color space.
 _CLASSES = ("scnr", "mntr", "prtr", "spac")
 
 _SRGB = ImageCms.createProfile("sRGB")
@@ -31,14 +31,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     An ICC profile is applied with perceptual intent, unless it is damaged, does not match the mode,
     or equals sRGB up to rounding. Profiles of gray images with more than 8 bits and the PNG chunks
-    ``gAMA`` and ``cICP`` are ignored. The color profile is removed from the result. An RGB image
-    without another profile is returned itself, not a copy.
+    ``gAMA`` and ``cICP`` are ignored. The result has no color profile. If no conversion is
+    necessary, the input image is returned instead of a copy.
 
     Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
-    white becomes 255. White is 65535 for the modes ``I;16…``. For the modes ``I`` and ``F``, it is
-    the smallest of 1, 255 and 65535 that no pixel exceeds. In a floating-point image whose values
-    are mostly below 1, white is 1, and highlights above 1 become white. Negative values become
-    black.
+    white becomes 255. White is 65535 for the modes ``I;16…``. For the modes ``I`` and ``F``, white
+    is the smallest of 1, 255 and 65535 that no pixel exceeds. In a floating-point image whose
+    values are mostly below 1, white is 1, and highlights above 1 become white. Negative values
+    become black.
 
     Raises
     ------
@@ -58,19 +58,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(background, rgba).convert("RGB")
     if image.mode == "LAB":
         transform = ImageCms.buildTransform(_LAB, _SRGB, "LAB", "RGB")
-        return _strip(ImageCms.applyTransform(image, transform) or image)
+        return _remove_profile(ImageCms.applyTransform(image, transform) or image)
     pixels = image if image.mode in _SPACES else image.convert("RGB")
-    return _strip(_apply_profile(pixels, image).convert("RGB"))
+    return _remove_profile(_apply_profile(pixels, image).convert("RGB"))
 
 
-def _strip(image: Image.Image) -> Image.Image:
-    # Otherwise, saving as JPEG would embed the profile, and reading would apply it again.
+def _remove_profile(image: Image.Image) -> Image.Image:
+    # Pillow would embed the profile in a JPEG copy, and reading the copy would apply it again.
     image.info.pop("icc_profile", None)
     return image
 
 
 def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
-    """Convert pixels to sRGB with the profile of ``image``, if it has a valid one."""
+    """Convert pixels to sRGB with the profile of ``image``, if it has a valid profile."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not profile or len(profile) > MAX_PROFILE_BYTES:
         return pixels
@@ -84,7 +84,10 @@ def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
 
 
 def _read_space(profile: bytes) -> str:
-    """Return the color space of a profile, or an empty string if the profile is not usable."""
+    """Return the color space of a profile.
+
+    The string is empty if the profile is damaged or is not a profile for images.
+    """
     try:
         header = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
         return header.xcolor_space.strip() if header.device_class in _CLASSES else ""
@@ -94,22 +97,22 @@ def _read_space(profile: bytes) -> str:
 
 @lru_cache(maxsize=16)
 def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the transform of a profile to sRGB, or ``None`` if it is sRGB or damaged."""
+    """Return the transform of a profile to sRGB, or ``None`` if the profile is sRGB or damaged."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
-        grid = _color_grid(mode)
+        grid = _make_color_grid(mode)
         converted = ImageCms.applyTransform(grid, transform)
     except Exception:  # Pillow raises several types on damaged profiles
         return None
     if mode == "CMYK":
         return transform
     change = np.asarray(converted).astype(np.int16) - np.asarray(grid.convert("RGB"), np.int16)
-    return transform if np.abs(change).max() > _SAME_COLOR else None
+    return transform if np.abs(change).max() > _MAX_SRGB_DEVIATION else None
 
 
-def _color_grid(mode: str) -> Image.Image:
-    """Return an image of one row with a grid of colors that covers a color space."""
+def _make_color_grid(mode: str) -> Image.Image:
+    """Return an image of one row with evenly spaced colors of a color mode."""
     levels = np.linspace(0, 255, 9 if mode == "RGB" else 3).round().astype(np.uint8)
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -124,19 +127,22 @@ def _find_white(image: Image.Image) -> float:
     brightest = float(values.max(initial=0.0))
     white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
     if white is None:  # also for NaN
-        raise ValueError("gray values exceed 16 bits or are not numbers")
+        raise ValueError("gray values are above 65535 or NaN")
     if image.mode == "F" and _has_unit_range(values):
         return 1.0
     return white
 
 
 def _has_unit_range(values: np.ndarray) -> bool:
-    """Return whether the range is [0, 1] with possible highlights above 1 (high dynamic range)."""
+    """Return whether most values are in [0, 1] and some are not integers.
+
+    Highlights can be above 1 (high dynamic range).
+    """
     return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
 
 
 def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
-    # Pillow would clip values above 255, which makes a 16-bit image white.
+    # Pillow would clip values above 255, and almost all pixels of a 16-bit image would be white.
     values = np.array(image, dtype=np.float64)
     values *= 255.0 / white  # in place, because the largest image takes more than a gigabyte
     np.clip(np.rint(values, out=values), 0, 255, out=values)

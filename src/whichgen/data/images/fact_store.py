@@ -1,4 +1,4 @@
-"""Keep facts about image files, and thumbnails, on disk by the content of the files."""
+"""Store facts about image files and thumbnails on disk, keyed by the digest of the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from whichgen.errors import StoreError, WhichgenWarning
 from whichgen.io.atomic import is_permission_error
 from whichgen.option_names import name_option
 
-#: Name of the database; it has another number if facts are computed in another way.
+#: Name of the database. Its number increases if facts are computed in a different way.
 _FILE = "facts-1.sqlite"
 
 _TABLE = """
@@ -29,14 +29,16 @@ CREATE TABLE IF NOT EXISTS images (
 #: Number of images that are collected in memory before they are written.
 _FLUSH_IMAGES = 512
 
-#: Maximum number of digests in a query, below the limit of SQLite.
+#: Maximum number of digests in a query. Old versions of SQLite allow 999 parameters.
 _MAX_DIGESTS = 500
 
-#: Seconds to wait while another process writes.
+#: Time limit in seconds for waiting until another process has written to the database.
 _TIMEOUT = 60.0
 
+#: Error codes of a read-only database.
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-#: SQLITE_ERROR: the database has other tables.
+
+#: Error codes of a damaged database. SQLite reports a table with the wrong columns as SQLITE_ERROR.
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
 _FACTS = TypeAdapter(ImageFacts)
@@ -45,17 +47,25 @@ T = TypeVar("T")
 
 
 class FactStore:
-    """Facts and thumbnails in a SQLite database; in a read-only folder, new ones stay in memory.
+    """Facts about image files and thumbnails of the images in a SQLite database.
+
+    If the folder is read-only, new facts and thumbnails are kept in memory.
 
     Parameters
     ----------
     folder
-        Folder of the database; ``None`` to keep everything in memory.
+        Folder of the database; ``None`` to keep all facts and thumbnails in memory.
+
+    Raises
+    ------
+    StoreError
+        The database can't be read or created.
 
     Warns
     -----
     WhichgenWarning
-        The database is damaged. It is replaced by an empty one; all facts can be computed again.
+        The database is damaged. It is replaced by an empty database, because facts can be collected
+        again.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -63,25 +73,32 @@ class FactStore:
         self._new: dict[bytes, tuple[ImageFacts, bytes]] = {}
         self._lock = threading.Lock()
         query = "SELECT digest, has_history FROM images"
-        #: Whether the facts about each file include its JPEG history, by digest.
-        self._known: dict[bytes, int] = {}
+        #: Maps the digest of each file in the store to whether its facts include the JPEG history.
+        self._has_history: dict[bytes, int] = {}
         try:
-            self._known = self._run(lambda database: dict(database.execute(query).fetchall())) or {}
+            self._has_history = (
+                self._run(lambda database: dict(database.execute(query).fetchall())) or {}
+            )
         except StoreError:
             if self._file is None or self._file.exists():
                 raise
             warnings.warn(
-                f"{self._file} was damaged; the facts about images are collected again",
+                f"{self._file} was damaged and is replaced; facts about images are collected again",
                 WhichgenWarning,
                 stacklevel=2,
             )
 
     def has_facts(self, digest: bytes, *, with_history: bool = False) -> bool:
-        """Return whether the store has facts about a file (``with_history``: all facts)."""
-        return bool(self._known.get(digest)) if with_history else digest in self._known
+        """Return whether the store has the facts about a file.
+
+        If ``with_history`` is true, these facts must include the JPEG history.
+        """
+        if with_history:
+            return bool(self._has_history.get(digest))
+        return digest in self._has_history
 
     def add(self, facts: ImageFacts, thumbnail: bytes) -> None:
-        """Add or replace the facts about a file and its thumbnail; threads may call this.
+        """Add or replace the facts about a file and its thumbnail; can be called by any thread.
 
         Raises
         ------
@@ -90,13 +107,13 @@ class FactStore:
         """
         with self._lock:
             self._new[facts.digest] = facts, thumbnail
-            self._known[facts.digest] = facts.history is not None
+            self._has_history[facts.digest] = facts.history is not None
             is_due = len(self._new) % _FLUSH_IMAGES == 0
         if is_due:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet.
+        """Write the facts and thumbnails that are only in memory to the database.
 
         Raises
         ------
@@ -118,7 +135,7 @@ class FactStore:
                 self._new.clear()
 
     def read_facts(self, digests: Sequence[bytes]) -> dict[bytes, ImageFacts]:
-        """Return the facts about files by digest, without those that are not in the store."""
+        """Return a dictionary from digests to facts; digests that the store lacks are omitted."""
         texts: dict[bytes, str] = self._select(
             "SELECT digest, facts FROM images WHERE digest IN (%s)", digests
         )
@@ -126,13 +143,13 @@ class FactStore:
         return facts | {d: self._new[d][0] for d in digests if d in self._new}
 
     def read_thumbnails(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the thumbnails of images by digest, without those that are not in the store."""
+        """Return a dictionary from digests to thumbnails; missing thumbnails are omitted."""
         query = "SELECT digest, thumbnail FROM images WHERE digest IN (%s)"
         thumbnails: dict[bytes, bytes] = self._select(query, digests)
         return thumbnails | {d: self._new[d][1] for d in digests if d in self._new}
 
     def _select(self, query: str, digests: Sequence[bytes]) -> dict[bytes, T]:
-        """Run a query with a list of digests in place of ``%s``."""
+        """Return the rows of a query of two columns, in which ``%s`` is replaced by the digests."""
         rows: dict[bytes, T] = {}
 
         def select(database: sqlite3.Connection) -> None:
@@ -144,9 +161,10 @@ class FactStore:
         return rows
 
     def _run(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run an action on the database; return ``None`` if the folder does not allow it.
+        """Call a function with a connection to the database, and return its result.
 
-        A connection is open only meanwhile: it belongs to one thread.
+        Return ``None`` if there is no database, or it is read-only. Each call opens a connection of
+        its own, because a connection can be used by a single thread only.
         """
         if self._file is None:
             return None
@@ -162,7 +180,8 @@ class FactStore:
             if code in _DAMAGED and self._file.is_file():
                 self._file.unlink()
                 raise StoreError(
-                    f"{self._file} was damaged ({error}), and is deleted. Run the command again."
+                    f"{self._file} was damaged ({error}) and has been deleted. Run the command "
+                    "again."
                 ) from error
             full = "No space left on device. " if code == sqlite3.SQLITE_FULL else ""
             raise StoreError(

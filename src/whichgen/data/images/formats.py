@@ -1,11 +1,11 @@
-"""Accepted image formats and file suffixes, and limits on untrusted images."""
+"""Supported image formats and file suffixes, and limits on untrusted images."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-#: Maps the Pillow name of each accepted format to its file suffixes. Other formats of Pillow are
-#: rare or run an external program (EPS). Common formats are first, because Pillow imports all of
-#: its plugins to open any other format.
+#: Maps the Pillow name of each supported format to its file suffixes. The other formats of Pillow
+#: are rare, or need an external program (EPS). Common formats come first, because Pillow imports
+#: all of its plugins before it tries a rare format.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -29,7 +29,7 @@ FORMATS = tuple(SUFFIXES)
 
 @dataclass(frozen=True)
 class OptionalFormat:
-    """Format that is decoded by an optional package (extra ``formats``).
+    """Image format that an optional package decodes (extra ``formats``).
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class OptionalFormat:
 
     @property
     def advice(self) -> str:
-        """Advice for users who have not installed the package."""
+        """Advice for error messages if the package is not installed."""
         return "install it with pip install 'whichgen[formats]', or convert the file to PNG"
 
 
@@ -76,16 +76,18 @@ IMAGE_SUFFIXES = frozenset(
 #: Suffixes of archives.
 TAR, PARQUET = ".tar", ".parquet"
 
-#: Maximum number of pixels of an image, checked before decoding; the same as Pillow's limit.
+#: Maximum number of pixels of an image, checked before decoding: the limit at which Pillow raises
+#: an error, twice ``Image.MAX_IMAGE_PIXELS``.
 MAX_PIXELS = 178_956_970
 
 #: Maximum size of an image file in bytes: about MAX_PIXELS uncompressed pixels of 48 bits.
 MAX_IMAGE_BYTES = 2**30
 
-#: Maximum ratio of the longer to the shorter side. An encoder that scales the shorter side to its
-#: input size would need gigabytes for an image that is one pixel high.
+#: Maximum ratio of the longer side of an image to the shorter side. An encoder that scales the
+#: shorter side to its input size would need gigabytes for an image that is one pixel high.
 MAX_RATIO = 200
 
-#: Maximum number of scans of a JPEG. A progressive JPEG has about ten. Decoding a scan takes a pass
-#: over the whole image, but a scan can have only 75 bytes, so a file of 32 MiB could take hours.
+#: Maximum number of scans of a JPEG file. A progressive JPEG file has about ten. A scan may have
+#: only 75 bytes but takes as long to decode as a complete image, so the decoding of a file of 32
+#: MiB could take hours.
 MAX_SCANS = 100

@@ -1,4 +1,4 @@
-"""Facts about an image file that training and the checks of a dataset need, besides features."""
+"""Facts about image files, such as format, size and hashes, for dataset checks and training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from PIL import ImageStat
 from pydantic import AfterValidator, ConfigDict
 
+from whichgen.data.images.decoding import DecodedFile
 from whichgen.data.images.image_traits import ImageTraits, read_traits
 from whichgen.data.images.jpeg_history import JpegHistory, find_jpeg_history
-from whichgen.data.images.reading import DecodedFile
 
 #: Quantization tables of a JPEG file.
 Tables = tuple[tuple[int, ...], ...]
@@ -21,7 +21,7 @@ Tables = tuple[tuple[int, ...], ...]
 
 @lru_cache(maxsize=1000)
 def _share_tables(tables: Tables) -> Tables:
-    """Return the same object for equal tables, which most files of a dataset have."""
+    """Return the same object for equal tables, to save memory: most files have the same tables."""
     return tables
 
 
@@ -32,27 +32,28 @@ class ImageFacts:
     Parameters
     ----------
     digest
-        20-byte digest of the file (:func:`whichgen.data.images.reading.hash_image`).
+        20-byte digest of the file (:func:`whichgen.data.images.decoding.hash_image`).
     perceptual
         64-bit perceptual hash (pHash; Zauner, 2010) as 8 bytes.
     file_size
-        In bytes.
+        Size of the file in bytes.
     format, mode
-        Format and color mode in the file, as named by Pillow.
+        Format and color mode of the file, as named by Pillow.
     width, height
-        In pixels, before EXIF rotation.
+        Size in pixels, before EXIF rotation.
     has_exif, has_profile
-        Whether the file has EXIF metadata and an ICC profile.
+        Whether the file has EXIF metadata, and whether it has an ICC profile.
     quantization
-        Quantization tables 0 and 1 of a JPEG file (luminance and chrominance), 64 values each; a
-        missing table and those of other formats are empty.
+        Quantization tables 0 (luminance) and 1 (chrominance) of a JPEG file, 64 values each. A
+        missing table is empty, and so are both tables of a file in another format.
     mean, std
-        Mean and standard deviation of the red, green and blue values that a viewer shows, in
-        [0, 255].
+        Mean and standard deviation, in [0, 255], of the red, green and blue values of the decoded
+        image (:func:`whichgen.data.images.decoding.decode_image`).
     traits
-        Size, contrast and damage of the image that a viewer shows.
+        Size, contrast and damage of the decoded image.
     history
-        JPEG compression; ``None`` if it was not examined, because it takes longer than decoding.
+        JPEG compression of the image; ``None`` if it was not examined, because this takes longer
+        than decoding.
     """
 
     digest: bytes
@@ -74,7 +75,7 @@ class ImageFacts:
 
 
 def collect_facts(file: DecodedFile, digest: bytes, *, with_history: bool = False) -> ImageFacts:
-    """Collect the facts about a decoded file; ``with_history`` includes its JPEG history."""
+    """Return the facts about a decoded file; ``with_history`` includes its JPEG history."""
     stored, pixels = file.stored, file.pixels
     tables = getattr(stored, "quantization", {})
     colors = ImageStat.Stat(pixels)

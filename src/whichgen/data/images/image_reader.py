@@ -1,4 +1,4 @@
-"""Read image files: each file is read once, and each content is decoded once."""
+"""Read image files and collect facts about them; decode files with the same content once."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.data.dataset import Sample
-from whichgen.data.images.fact_store import FactStore
-from whichgen.data.images.image_facts import ImageFacts, collect_facts
-from whichgen.data.images.image_traits import TrainingSizes
-from whichgen.data.images.reading import (
+from whichgen.data.images.decoding import (
     DecodedFile,
     decode_file,
     hash_image,
     make_thumbnail,
     read_bytes,
 )
+from whichgen.data.images.fact_store import FactStore
+from whichgen.data.images.image_facts import ImageFacts, collect_facts
+from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.errors import ImageError
 from whichgen.io.prefetch import prefetch
 from whichgen.progress import Progress, no_progress
 
-#: Maximum number of training images whose size is read.
+#: Maximum number of training images whose size is measured.
 _MAX_SAMPLES = 1000
 
 #: Number of images whose facts are read from the store at a time.
 _CHUNK = 1000
 
-#: Percentiles of the sides of the training images that count as the smallest and the largest.
+#: Percentiles of the shorter and of the longer sides in
+#: :class:`~whichgen.data.images.image_traits.TrainingSizes`.
 _PERCENTILES = (1, 99)
 
 
 class ImageReader:
-    """Read facts about image files.
+    """Read image files and collect facts about them.
 
-    Facts are kept by content in the cache. As long as the size and the modification time of a file
-    stay the same, it is read only once by one reader.
+    The facts are stored by the content of the files. A reader does not read a file again unless its
+    size or modification time changes.
 
     Parameters
     ----------
     cache
-        Cache folder, which keeps the facts beside the features; ``None`` to keep them in memory.
+        Cache folder, in which the facts are stored; ``None`` to keep them in memory.
 
     Raises
     ------
     StoreError
-        The facts in the cache are damaged.
+        The stored facts can't be read.
     """
 
     def __init__(self, cache: Path | None = None) -> None:
         self.store = FactStore(cache / "features" if cache else None)
-        self._digests: dict[Path, bytes] = {}  # state and digest of each file: compact
+        #: State (:func:`_get_state`) and digest of each file, joined to save memory.
+        self._digests: dict[Path, bytes] = {}
 
     def read(
         self,
@@ -62,9 +64,10 @@ class ImageReader:
         with_history: bool = False,
         progress: Progress = no_progress,
     ) -> Iterator[ImageFacts | ImageError]:
-        """Yield the facts about each file or why it can't be read or decoded, in input order.
+        """Yield the facts about each file, or the error if it is unreadable, in input order.
 
-        All files are read first. Facts take about 1 KB per image in memory: keep what you need.
+        All files are read before the first facts are yielded. The facts about an image take about
+        1 KB of memory.
 
         Parameters
         ----------
@@ -91,19 +94,19 @@ class ImageReader:
             yield from (d if isinstance(d, ImageError) else facts[d] for d in chunk)
 
     def read_thumbnails(self, samples: Sequence[Sample]) -> list[bytes]:
-        """Return the JPEG thumbnail of each image; empty if the file can no longer be read."""
+        """Return the JPEG thumbnail of each image; empty bytes for an unreadable image."""
         digests = [f.digest if isinstance(f, ImageFacts) else b"" for f in self.read(samples)]
         thumbnails = self.store.read_thumbnails(digests)
         return [thumbnails.get(digest, b"") for digest in digests]
 
     def find_digest(self, path: Path) -> bytes | None:
-        """Return the digest of a file that was read and has not changed since."""
+        """Return the digest of a file, or ``None`` if it was not read yet or has changed."""
         entry = self._digests.get(path)
         state = _get_state(path) if entry else b""
         return entry[len(state) :] if entry and state and entry.startswith(state) else None
 
     def read_file(self, path: Path) -> tuple[bytes, bytes]:
-        """Read a file; return its content and its digest.
+        """Return the content and the digest of a file.
 
         Raises
         ------
@@ -118,7 +121,7 @@ class ImageReader:
         return data, digest
 
     def add(self, file: DecodedFile, digest: bytes, *, with_history: bool = False) -> None:
-        """Collect the facts about a decoded file that the store lacks; threads may call this."""
+        """Store the facts about a decoded file if they are missing; can be called by any thread."""
         if not self.store.has_facts(digest, with_history=with_history):
             facts = collect_facts(file, digest, with_history=with_history)
             self.store.add(facts, make_thumbnail(file.pixels))
@@ -126,7 +129,7 @@ class ImageReader:
     def _examine(
         self, samples: Sequence[Sample], with_history: bool, progress: Progress
     ) -> list[bytes | ImageError]:
-        """Add the facts that the store lacks; return the digest or the error of each file."""
+        """Collect missing facts about the files; return the digest or the error of each file."""
         examine = partial(self._examine_file, with_history=with_history)
         digests: Iterator[bytes | ImageError] = prefetch(
             examine, (sample.path for sample in samples), threads=4, depth=64
@@ -146,12 +149,9 @@ class ImageReader:
 
 
 def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSizes | None:
-    """Measure the sizes of training images; of more than 1,000 images, at most 1,000 are read.
+    """Return the sizes of training images, or ``None`` if no image can be read.
 
-    Returns
-    -------
-    TrainingSizes or None
-        ``None`` if no image can be read.
+    At most 1000 images, evenly spaced in ``samples``, are measured.
     """
     step = -(-len(samples) // _MAX_SAMPLES) or 1
     images = [f.traits for f in reader.read(samples[::step]) if isinstance(f, ImageFacts)]
@@ -163,7 +163,7 @@ def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSiz
 
 
 def _get_state(path: Path) -> bytes:
-    """Return the size and the modification time of a file; empty if it can't be found."""
+    """Return the size and modification time of a file as bytes; empty if it does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 (Path.stat is slower)
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
-from whichgen.data.images.reading import REPAIR_NOTE
+from whichgen.data.images.decoding import REPAIR_NOTE
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class ImageTraits:
     contrast
         Standard deviation of the gray values, in [0, 127.5].
     repair_note
-        Damage that was repaired (:func:`~whichgen.data.images.reading.decode_image`); empty for
-        none.
+        Description of the damage that was repaired
+        (:func:`~whichgen.data.images.decoding.decode_image`); empty if the file is undamaged.
     """
 
     width: int

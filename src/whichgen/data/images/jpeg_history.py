@@ -1,12 +1,12 @@
-"""Detect JPEG compression: the quality of JPEG files, and earlier compression of other files.
+"""Estimate the quality of JPEG files, and detect earlier JPEG compression of other files.
 
-JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Therefore,
-decompressed pixels have discontinuities on a grid, and DCT coefficients close to multiples of a
-step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG detection and
-quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is located by the
-most frequent positions of large discontinuities. For a frequency with coefficients cᵢ, the
-statistic is the maximum over q of the mean of cos(2π cᵢ / q), which is near 1 for multiples of q
-and near 0 otherwise. The score is the mean statistic over frequencies.
+JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Therefore, the
+decompressed pixels have discontinuities on a grid of 8 pixels, and the DCT coefficients are close
+to multiples of a step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG
+detection and quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is
+where large discontinuities are most frequent. For a frequency with coefficients cᵢ, the statistic
+is the maximum over q of the mean of cos(2π cᵢ / q). This mean is near 1 for multiples of q and near
+0 otherwise. The score is the mean of the statistic over some low frequencies.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import dctn
 
-from whichgen.data.images.reading import DecodedFile
+from whichgen.data.images.decoding import DecodedFile
 
 #: Score above which an image counts as a former JPEG file.
 THRESHOLD = 0.25
 
-# Side of the central crop that is analyzed, and minimum side of an image, in pixels.
+#: Side of the central crop that is analyzed, and minimum side of an image, in pixels.
 _CROP, _MIN_SIDE = 512, 64
 
+#: Candidates for the quantization step q, and the examined DCT frequencies (vertical, horizontal).
 _STEPS = np.arange(2, 17)
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+
+#: Minimum number of coefficients that are not rounded to 0 for a mean over coefficients.
 _MIN_COEFFICIENTS = 40
 
 #: Minimum difference between the fractions of former JPEG files in two origins for a warning.
 _SHARE_DIFFERENCE = 0.4
 
-# Sum of the luma quantization table of the JPEG standard (ITU-T T.81, table K.1).
+#: Sum of the luma quantization table of the JPEG standard (ITU-T T.81, table K.1).
 _STANDARD_SUM = 3688
 
 
@@ -53,17 +56,18 @@ class JpegHistory:
 
 
 def find_jpeg_history(file: DecodedFile) -> JpegHistory:
-    """Find the JPEG compression of a decoded file."""
+    """Return the quality of a decoded JPEG file, or whether another file is a former JPEG file."""
     if tables := getattr(file.stored, "quantization", None):
         return JpegHistory(estimate_quality(sum(tables[min(tables)])), is_former=False)
     luma = np.asarray(file.pixels.convert("L"), dtype=np.float64)
-    return JpegHistory(0, jpeg_score(luma) > THRESHOLD)
+    return JpegHistory(0, compute_jpeg_score(luma) > THRESHOLD)
 
 
 def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[str]:
     """Return a warning if former JPEG files are more frequent in some origins than in others.
 
-    ``histories[origin]`` are the histories of the origin's images. JPEG files are not counted.
+    The list is empty if they are not. ``histories[origin]`` are the histories of the origin's
+    images. The fractions of former JPEG files are fractions of the files that are not JPEG files.
     """
     shares = {}
     for origin, group in histories.items():
@@ -83,16 +87,19 @@ def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[st
 
 
 def estimate_quality(table_sum: int) -> int:
-    """Estimate the libjpeg quality, 1 to 100, from the sum of a luma quantization table."""
-    if table_sum <= 64:  # steps of 1
+    """Estimate the libjpeg quality, from 1 to 100, from the sum of a luma quantization table."""
+    if table_sum <= 64:  # all 64 steps are 1
         return 100
     scale = 100 * table_sum / _STANDARD_SUM
     quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
     return max(1, min(100, round(quality)))
 
 
-def jpeg_score(luma: np.ndarray) -> float:
-    """Compute the score for traces of JPEG compression; 0 if a side has less than 64 pixels.
+def compute_jpeg_score(luma: np.ndarray) -> float:
+    """Compute the score for traces of JPEG compression, from 0 to 1.
+
+    The score is 0 if a side of the image has fewer than 64 pixels. See the module docstring for the
+    formula.
 
     Parameters
     ----------
@@ -122,7 +129,8 @@ def jpeg_score(luma: np.ndarray) -> float:
 def _find_grid(luma: np.ndarray) -> int:
     """Return the column, from 0 to 7, at which the 8-pixel blocks of an image (h, w) begin."""
     step = np.abs(np.diff(luma, axis=1))
-    excess = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2  # column k: between k + 1 and k + 2
+    # Column k of the excess belongs to the step between columns k + 1 and k + 2 of the image.
+    excess = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2
     # Use only the sign, so that edges of objects do not dominate.
     profile = np.sign(excess).mean(axis=0)
     phases = [profile[phase::8].mean() for phase in range(8)]

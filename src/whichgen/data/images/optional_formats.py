@@ -9,24 +9,26 @@ from PIL import Image
 from whichgen.data.images.formats import HEIF, JPEG_XL, MAX_PIXELS, OptionalFormat
 from whichgen.errors import ImageError
 
-#: Brands of HEIC files, in the box `ftyp` at the start of the file.
+#: Brands of HEIC files: the four bytes after ``ftyp`` at the start of the file.
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
 )
 
+#: First bytes of a JPEG XL codestream, and of a JPEG XL file with a container.
 _JXL_CODESTREAM = b"\xff\x0a"
 _JXL_CONTAINER = b"\0\0\0\x0cJXL "
 
-#: Number of bits of a side of a JPEG XL image, by the selector of two bits before it.
+#: Number of bits of the height or width of a JPEG XL image for each value of the two bits before
+#: it.
 _SIDE_BITS = (9, 13, 18, 30)
 
-#: Aspect ratio (width, height) by the three bits after the height. For the first one, the width
-#: follows explicitly.
+#: Aspect ratio (width, height) for each value of the three bits after the height. After the value
+#: 0, the file states the width.
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def find_optional_format(data: bytes) -> OptionalFormat | None:
-    """Return the optional format of a file, or ``None`` if it is in another format."""
+    """Return the optional format of a file, or ``None`` if the file has another format."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return HEIF
     if data.startswith((_JXL_CODESTREAM, _JXL_CONTAINER)):
@@ -35,10 +37,10 @@ def find_optional_format(data: bytes) -> OptionalFormat | None:
 
 
 def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Image:
-    """Open a file in an optional format.
+    """Open an image file in an optional format with Pillow.
 
-    For HEIC, only the header is read. For JPEG XL, the pixels are decoded, too, because its package
-    can't read the header alone; the size is checked first.
+    For HEIC, only the header is read. For JPEG XL, the pixels are decoded, too, because the package
+    for JPEG XL can't read the header alone. The number of pixels is checked before.
 
     Parameters
     ----------
@@ -52,8 +54,9 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
     Raises
     ------
     ImageError
-        The package is not installed, the file is damaged, or a JPEG XL image has more than
-        :data:`~whichgen.data.images.formats.MAX_PIXELS` pixels.
+        The package is not installed, or the file is damaged.
+    Image.DecompressionBombError
+        A JPEG XL image has more than :data:`~whichgen.data.images.formats.MAX_PIXELS` pixels.
     """
     if not optional.is_installed:
         raise ImageError(f"{name}: {optional.name} needs another package; {optional.advice}")
@@ -79,9 +82,9 @@ def _open(data: bytes, optional: OptionalFormat) -> Image.Image:
 
 
 def read_jxl_size(data: bytes) -> tuple[int, int]:
-    """Read width and height, in pixels, from the header of a JPEG XL file.
+    """Return the width and height, in pixels, in the header of a JPEG XL file.
 
-    Source: ISO/IEC 18181-1, SizeHeader; 18181-2 for the boxes of the container.
+    Source: the standard ISO/IEC 18181, part 1 (SizeHeader) and part 2 (container).
 
     Raises
     ------
@@ -91,25 +94,31 @@ def read_jxl_size(data: bytes) -> tuple[int, int]:
     position = _find_codestream(data)
     bits = int.from_bytes(data[position + 2 : position + 16], "little")
 
-    def take(count: int) -> int:
+    def take_bits(count: int) -> int:
         nonlocal bits
         value = bits & ((1 << count) - 1)
         bits >>= count
         return value
 
-    is_small = take(1)
+    is_small = take_bits(1)
 
     def take_side() -> int:
-        return (take(5) + 1) * 8 if is_small else take(_SIDE_BITS[take(2)]) + 1
+        return (take_bits(5) + 1) * 8 if is_small else take_bits(_SIDE_BITS[take_bits(2)]) + 1
 
     height = take_side()
-    ratio = take(3)
+    ratio = take_bits(3)
     numerator, denominator = _RATIOS[ratio]
     return (height * numerator // denominator if ratio else take_side()), height
 
 
 def _find_codestream(data: bytes) -> int:
-    """Return the position of the codestream in a JPEG XL file."""
+    """Return the position, in bytes, of the codestream in a JPEG XL file.
+
+    Raises
+    ------
+    ValueError
+        The file contains no codestream.
+    """
     if data.startswith(_JXL_CODESTREAM):
         return 0
     position = 0
@@ -118,11 +127,11 @@ def _find_codestream(data: bytes) -> int:
         if size == 1:
             size, start = int.from_bytes(header[8:16]), position + 16
         if kind in (b"jxlc", b"jxlp"):
-            start += 4 if kind == b"jxlp" else 0  # number of the part
+            start += 4 if kind == b"jxlp" else 0  # skip the number of the part
             if data.startswith(_JXL_CODESTREAM, start):
                 return start
             break
-        if size < 8:  # 0: up to the end of the file
+        if size < 8:  # the size is invalid, or 0 for the last box of the file
             break
         position += size
     raise ValueError("no JPEG XL codestream")

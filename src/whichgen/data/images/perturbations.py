@@ -1,13 +1,16 @@
-"""Perturb images for robustness tests: JPEG, blur, crop, resize and a combination (``social``).
+"""Perturb images for robustness tests.
 
-Kinds and ranges follow the robustness study of the paper (UniversalAttribution, section 4; after Yu
-et al., 2019): JPEG quality 75 to 10; Gaussian blur with a kernel of 3 to 15 pixels and a sigma of
-3 pixels; center crop that removes 5 to 20 % of the width and of the height, then scales back to the
-original size; and resizing so that the shorter side has 128 to 1024 pixels. Each kind has five
-intensities (:data:`INTENSITIES`).
+The kinds of perturbation and their ranges follow the robustness study of the paper
+(UniversalAttribution, section 4; after Yu et al., 2019):
 
-``social`` simulates an upload to a social network: crop, downscaling and JPEG compression. Its five
-intensities (:data:`SOCIAL`), from mild to strong, are not from the paper.
+- ``jpeg``: JPEG compression with quality 75 to 10.
+- ``blur``: Gaussian blur with a kernel of 3 to 15 pixels and a sigma of 3 pixels.
+- ``crop``: Center crop that removes 5 to 20 % of the width and of the height. The result is scaled
+  to the original size.
+- ``resize``: Scaling so that the shorter side has 128 to 1024 pixels.
+
+``social``, which is not from the paper, simulates an upload to a social network: crop, downscaling
+and JPEG compression (:data:`SOCIAL`). Each kind has five intensities (:data:`INTENSITIES`).
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ from scipy.ndimage import gaussian_filter
 
 from whichgen.errors import DataError
 
+#: Standard deviation of the Gaussian blur in pixels.
 BLUR_SIGMA = 3.0
 
-#: Five intensities per kind, from mild to strong (resize: from small to large).
+#: Five intensities per kind, from mild to strong. Those of ``resize`` are from small to large.
 INTENSITIES: dict[str, tuple[float, ...]] = {
     "jpeg": (75, 58, 42, 26, 10),
     "blur": (3, 5, 9, 11, 15),
@@ -50,17 +54,19 @@ class _Kind(NamedTuple):
     Parameters
     ----------
     apply
-        Function of an RGB image and an intensity that returns the perturbed RGB image.
-    unit, low, high
-        Unit, smallest value and largest value of the intensity.
+        Function that returns the perturbed RGB image for an RGB image and an intensity.
+    unit
+        Unit of the intensity, for axis labels.
+    minimum, maximum
+        Smallest and largest intensity.
     step
         2 if the intensity must be an odd integer, 1 for any integer, 0 for any number.
     """
 
     apply: Callable[[Image.Image, float], Image.Image]
     unit: str
-    low: int
-    high: int
+    minimum: int
+    maximum: int
     step: int = 1
 
 
@@ -74,14 +80,15 @@ class Perturbation:
         One of the keys of :data:`INTENSITIES`.
     value
         Intensity: JPEG quality (``jpeg``, 1 to 100), kernel size in pixels (``blur``, odd, 1 to
-        99), percentage of each side that is cropped (``crop``, 0 to 90), length of the shorter side
-        in pixels (``resize``, 8 to 8192) or step (``social``, 1 to 5). Only ``crop`` accepts
-        fractions.
+        99), percentage of the width and of the height that is cropped (``crop``, 0 to 90), length
+        of the shorter side in pixels (``resize``, 8 to 8192) or intensity level (``social``, 1 to
+        5). Only ``crop`` accepts numbers that are not integers.
 
     Raises
     ------
     DataError
-        The kind does not exist, or the value is out of range or not an integer.
+        The kind does not exist, or the value is out of range or not an integer, or the value of
+        ``blur`` is even.
     """
 
     kind: str
@@ -92,10 +99,10 @@ class Perturbation:
             raise DataError(
                 f"unknown perturbation {self.kind!r}. Choose from {', '.join(INTENSITIES)}."
             )
-        _, _, low, high, step = _KINDS[self.kind]
-        if not low <= self.value <= high or (step and (self.value - low) % step):
+        _, _, minimum, maximum, step = _KINDS[self.kind]
+        if not minimum <= self.value <= maximum or (step and (self.value - minimum) % step):
             number = ("a number", "an integer", "an odd number")[step]
-            raise DataError(f"{self}: the value must be {number} from {low} to {high}.")
+            raise DataError(f"{self}: the value must be {number} from {minimum} to {maximum}.")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.value:.12g}"
@@ -113,12 +120,12 @@ class Perturbation:
 def parse_perturbation(text: str) -> Perturbation:
     """Parse a perturbation in the form ``kind:value`` or ``kind``, such as ``jpeg:30``.
 
-    Without a value, the third of the five :data:`INTENSITIES` of the kind is used.
+    Without a value, the third of the five :data:`INTENSITIES` is used.
 
     Raises
     ------
     DataError
-        The text has a different form, the kind does not exist, or the value is not allowed.
+        The text has another form, the kind does not exist, or the value is not allowed.
     """
     kind, colon, value = text.partition(":")
     try:
@@ -161,8 +168,8 @@ def _resize(image: Image.Image, side: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _social(image: Image.Image, step: float) -> Image.Image:
-    percent, scale, quality = SOCIAL[int(step)]
+def _social(image: Image.Image, level: float) -> Image.Image:
+    percent, scale, quality = SOCIAL[int(level)]
     total_scale = (1 - percent / 100) * scale
     size = (max(1, round(image.width * total_scale)), max(1, round(image.height * total_scale)))
     return _jpeg(_crop(image, percent, size), quality)

@@ -1,4 +1,4 @@
-"""Iterate over the chunks of a PNG file, which may be damaged."""
+"""Read the chunks of a PNG file that may be damaged."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+#: First bytes of a PNG file.
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-#: Maximum number of chunks read. A file of 100 MB has about 12,000 chunks.
+#: Maximum number of chunks that are read. A file of 100 MB has about 12,000 chunks.
 MAX_CHUNKS = 200_000
 
-#: Chunks that are required to decode the image.
+#: Types of the chunks that are required to decode the image.
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
-#: Optional chunks that affect the displayed image: transparency, EXIF rotation and color profile.
+#: Types of the optional chunks that affect the displayed image: transparency, EXIF rotation and
+#: color profile.
 _VISIBLE = frozenset({b"tRNS", b"eXIf", b"iCCP"})
 
 
@@ -27,9 +29,9 @@ class Chunk:
     kind
         Type of four letters, such as ``tEXt``.
     start, end
-        Positions of the content in the file. A truncated chunk ends with the file.
+        Positions, in bytes, of the content in the file. A truncated chunk ends with the file.
     is_complete
-        Whether the content and the checksum are in the file.
+        Whether the file contains the complete content and checksum.
     """
 
     kind: bytes
@@ -41,8 +43,8 @@ class Chunk:
 def iterate_chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file in order, up to and including ``IEND``.
 
-    Iteration stops at data that is not a chunk, after a truncated chunk, and after
-    :data:`MAX_CHUNKS` chunks.
+    It stops at data that is not a chunk, after a truncated chunk, and after :data:`MAX_CHUNKS`
+    chunks.
     """
     position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
@@ -66,14 +68,14 @@ def has_valid_checksum(data: bytes, chunk: Chunk) -> bool:
 
 
 def remove_optional_chunks(data: bytes) -> bytes:
-    """Remove the chunks of a PNG file that do not affect the displayed image.
+    """Return a PNG file without the chunks that do not affect the displayed image.
 
-    If one of these chunks is damaged or too large, viewers ignore it, but Pillow can't open the
-    file. The transparency, EXIF and color profile are also removed if they are damaged.
+    If such a chunk is damaged or too large, viewers ignore it, but Pillow can't open the file.
+    Damaged chunks with the transparency, EXIF metadata or color profile are removed, too.
     """
     parts = [SIGNATURE]
     for chunk in iterate_chunks(data):
-        is_kept = chunk.kind in _VISIBLE and has_valid_checksum(data, chunk)
-        if is_kept or chunk.kind in _CRITICAL:
+        is_visible = chunk.kind in _VISIBLE and has_valid_checksum(data, chunk)
+        if is_visible or chunk.kind in _CRITICAL:
             parts.append(data[chunk.start - 8 : chunk.end + 4])
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Repair damaged image files that viewers can display."""
+"""Repair damaged image files that viewers can display but Pillow can't decode."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from PIL import Image
 
 from whichgen.data.images.png import SIGNATURE, remove_optional_chunks
 
+#: First bytes of a JPEG file, and its end marker.
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
-#: Test data that a decoder reads only if pixels are missing.
+#: Bytes to append to a JPEG file; a decoder reads these bytes only if pixels are missing.
 _FILLER = bytes(range(1, 200)) * 2
 
 
 def repair_png(data: bytes) -> bytes | None:
-    """Remove optional chunks of a PNG file, which can prevent Pillow from opening it.
+    """Return a PNG file without the optional chunks that can prevent Pillow from opening it.
 
-    Examples are chunks with a wrong checksum or length, or with a very long text. Returns ``None``
-    if the file is not a PNG or has no optional chunks.
+    Examples are chunks with a wrong checksum or length, or with a very long text. Return ``None``
+    if the file is not a PNG file, or if there is no chunk to remove.
     """
     if not data.startswith(SIGNATURE):
         return None
@@ -28,11 +29,11 @@ def repair_png(data: bytes) -> bytes | None:
 
 
 def repair_jpeg(data: bytes) -> bytes | None:
-    """Append the end marker to a JPEG file that is otherwise complete.
+    """Return a JPEG file with an end marker appended, if the file is otherwise complete.
 
-    Returns ``None`` if the file is not a JPEG or pixels are missing. Pixels are missing if
-    appending different data results in different pixels, because a decoder ignores data after the
-    last pixel.
+    Return ``None`` if the file is not a JPEG file, has other damage, or lacks pixels. A decoder
+    ignores data after the last pixel. Therefore, pixels are missing if the decoded image depends on
+    the data that is appended.
     """
     if not data.startswith(_JPEG_START):
         return None

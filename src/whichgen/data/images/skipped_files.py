@@ -1,4 +1,4 @@
-"""Describe files that are skipped because of their suffix."""
+"""Describe files that are skipped because their suffix is not the suffix of a supported format."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path, PurePath
 
 from whichgen.data.images.unsupported import describe_suffix
 
-#: Maximum number of suffixes that are listed. All other suffixes are counted together.
+#: Maximum number of suffixes that are listed. The files with other suffixes are counted together.
 _MAX_SUFFIXES = 8
 
-#: First bytes of common image formats, to recognize images with a wrong suffix or without one.
+#: First bytes of files in common image formats, to recognize images with a wrong or missing suffix.
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
 
 _IMAGE_CONTENT = "image content; rename to the suffix of the format, such as .jpg"
@@ -19,15 +19,16 @@ _UNKNOWN = "not an image format"
 
 
 def describe_skipped(paths: Sequence[PurePath]) -> str:
-    """Describe skipped files by suffix, with the reason.
+    """Describe skipped files: their number, and the number and the reason for each suffix.
 
-    Local files (:class:`~pathlib.Path`) with an unknown suffix or without one are opened to
-    recognize images.
+    Local files (:class:`~pathlib.Path`) with an unknown or missing suffix are opened, to recognize
+    images.
 
     Returns
     -------
     str
-        Such as ``6 files: 4 .psd (Photoshop document; export it as PNG), 2 .txt (text file)``.
+        Description such as ``6 files: 4 .psd (Photoshop document; export it as PNG), 2 .txt (text
+        file)``.
     """
     counts = Counter((path.suffix.lower(), _explain(path)) for path in paths)
     ranked = counts.most_common()

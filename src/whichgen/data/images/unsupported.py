@@ -1,4 +1,4 @@
-"""Describe files that are not images in a supported format, with advice."""
+"""Recognize files that are not images in a supported format, and give advice about them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from whichgen.data.images.formats import OPTIONAL_FORMATS
 
 @dataclass(frozen=True)
 class FileKind:
-    """Kind of file that is not decoded.
+    """Kind of files that whichgen does not decode.
 
     Parameters
     ----------
     name
         Name of the kind in messages, with its article, such as ``a video``.
     advice
-        What the user can do to get an image.
+        Advice for messages: how to get an image in a supported format.
     suffixes
         Suffixes of files of this kind.
     starts
-        First bytes of files of this kind; empty if they are recognized in another way.
+        Possible first bytes of files of this kind; empty if they are recognized in another way.
     is_image
         Whether the files are images in an unsupported format.
     is_sidecar
-        Whether the files commonly accompany images, such as captions.
+        Whether files of this kind often accompany images, for example as captions.
     """
 
     name: str
@@ -36,13 +36,13 @@ class FileKind:
 
     @property
     def description(self) -> str:
-        """Name and advice, as the end of an error message."""
+        """Name, problem and advice: the end of an error message."""
         problem = "not in a supported format" if self.is_image else "not an image"
         return f"{self.name}, {problem}; {self.advice}"
 
     @property
     def short_description(self) -> str:
-        """Name without its article; followed by the advice unless the file is a sidecar."""
+        """Name without its article, followed by the advice if the file is not a sidecar."""
         name = self.name.removeprefix("a ").removeprefix("an ")
         return name if self.is_sidecar else f"{name}; {self.advice}"
 
@@ -102,10 +102,10 @@ _TEXT = FileKind(
 )
 _ZEROS = FileKind("only zeros", "replace it")
 
-#: Description of a file that is not recognized.
+#: Description of a file of unknown kind.
 _OTHER = "not an image in a supported format; convert it to PNG"
 
-#: Kinds that are recognized by the first bytes of a file.
+#: Kinds that are recognized by the suffix or the first bytes of a file.
 _KINDS = (
     _LFS,
     CAMERA_RAW,
@@ -207,14 +207,15 @@ _KINDS = (
     FileKind("a macOS metadata file", "delete it", starts=(b"\0\x05\x16\x07",)),
 )
 
-#: Number of bytes that are examined.
-_MAX_HEAD = 1024
+#: Number of bytes at the start of a file that are examined to recognize text.
+_HEAD_BYTES = 1024
 
+#: Tags that occur near the start of an HTML page, in lower case.
 _HTML_TAGS = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def describe_unsupported(data: bytes) -> str:
-    """Return the end of an error message: what the file is and what to do.
+    """Return the end of an error message: the kind of the file and advice.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ def describe_unsupported(data: bytes) -> str:
 
 
 def describe_suffix(suffix: str) -> str:
-    """Describe files with a suffix and give advice; return an empty string if it is unknown.
+    """Return the kind of files with a suffix and advice, or an empty string for an unknown suffix.
 
     Parameters
     ----------
@@ -239,15 +240,16 @@ def describe_suffix(suffix: str) -> str:
     return next((kind.short_description for kind in _KINDS if suffix in kind.suffixes), "")
 
 
-def is_unread_image(suffix: str) -> bool:
-    """Return whether files with this lowercase suffix are images that whichgen can't decode."""
+def is_unsupported_image(suffix: str) -> bool:
+    """Return whether a lowercase suffix is that of images in an optional or unsupported format."""
     return any(suffix in optional.suffixes for optional in OPTIONAL_FORMATS) or any(
         kind.is_image and suffix in kind.suffixes for kind in _KINDS
     )
 
 
 def _find_kind(data: bytes) -> FileKind | None:
-    head = data[:_MAX_HEAD]
+    """Return the kind of a file that is not an image in a supported format, or ``None``."""
+    head = data[:_HEAD_BYTES]
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if data and not any(head):
         return _ZEROS
@@ -270,9 +272,9 @@ def _find_kind(data: bytes) -> FileKind | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Return whether bytes are printable text in UTF-8 or UTF-16."""
+    """Return whether the first bytes of a file are printable text in UTF-8 or UTF-16."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
-    # The last character may be truncated.
+    # Ignore the last character, which may be truncated.
     text = head.decode(encoding, errors="replace").rstrip("\ufffd")
     return (
         bool(text)

@@ -1,1 +1,1 @@
-"""Read origins and splits from folder names."""
+"""Determine origins and splits from folder names."""

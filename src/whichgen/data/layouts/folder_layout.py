@@ -1,7 +1,7 @@
 """Determine the origin and the split of each image from the folders that contain it.
 
-Usually, each direct subfolder of a dataset folder is an origin. The layouts of published datasets
-differ and are recognized by folder names:
+Usually, each direct subfolder of a dataset folder is an origin. Published datasets have other
+layouts, which are recognized by folder names:
 
 - **Splits**: If all subfolders of a folder are named ``train``, ``val`` or ``test`` (or
   ``training``, ``validation`` and so on), they are splits, not origins.
@@ -13,7 +13,7 @@ differ and are recognized by folder names:
 - **Origins in domains** (DiffusionForensics): A folder ``real`` and its sibling folders are the
   origins. The names of their parent folders are ignored.
 
-An ambiguous layout raises an error.
+If the layout is ambiguous, :func:`read_layout` raises an error.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class FolderLayout:
     origins
         Maps each origin, in alphabetical order, to the paths of its images in natural order.
     splits
-        Maps each path to ``train``, ``val`` or ``test``, or to an empty string if it is not in the
-        folder of a split. The dictionary is empty unless there are folders for train and for val or
-        test.
+        Maps the path of each image to ``train``, ``val`` or ``test``, or to an empty string if the
+        image is not in the folder of a split. The dictionary is empty if there is no folder for
+        train, or neither a folder for val nor a folder for test.
     sources
-        Maps the path of each image that is in a subfolder of its origin's folder to the name of
-        the subfolder.
+        Maps the path of an image to the name of the subfolder of its origin's folder that contains
+        the image. Images directly in the folder of an origin are omitted.
     images_without_origin
         Paths of images directly in the dataset folder.
     notes
@@ -123,8 +123,8 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
         origin_parts = origin_parts_of[parts]
         origin, depth = labels[origin_parts]
         if (printable := escape_name(origin)) != origin:
-            # A folder name may be invalid UTF-8, which a saved model can't contain. It is escaped
-            # with backslashes, which are not allowed in names of origins.
+            # A saved model can't contain a folder name that is not valid UTF-8. escape_name inserts
+            # backslashes, which are not allowed in names of origins.
             origin = printable.replace("\\", "_")
         origins[REAL if origin.casefold() in photographs else origin] += paths
         splits |= dict.fromkeys(paths, split_of[parts])
@@ -133,7 +133,7 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     if split_names := sorted(filter(find_split, origins)):
         raise DataError(
             f"{folder} contains folders of splits ({join_names(split_names)}) and other folders. "
-            "Put all images into train, val and test, or none."
+            "Move all images into the folders train, val and test, or remove these folders."
         )
     if not {"train"} < set(splits.values()) - {""}:
         splits = {}
@@ -142,13 +142,16 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
 
 
 def warn_about_layout(layout: FolderLayout) -> None:
-    """Warn if some direct subfolders are not origins, and about the names of the origins."""
+    """Issue the notes of a layout and the warnings of :func:`check_origin_names` as warnings."""
     for note in (*layout.notes, *check_origin_names(layout.origins)):
         warnings.warn(note, WhichgenWarning, stacklevel=1)
 
 
 def check_origin_names(origins: Collection[str]) -> list[str]:
-    """Return warnings about a dataset with one origin, without ``real``, or with a second ``real``.
+    """Return warnings if the origins of a dataset are probably wrong.
+
+    There is a warning about a single origin, about a missing origin ``real``, and about names of
+    other origins that may mean photographs.
 
     Parameters
     ----------
@@ -186,10 +189,17 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
 def _remove_splits(
     folder: Path, images: Mapping[Parts, Sequence[Path]]
 ) -> tuple[dict[Parts, str], dict[Parts, Parts], list[str]]:
-    """Return the split of each folder, its path without the folders of splits, and notes.
+    """Return the split of each folder, the path of each folder without splits, and notes.
 
-    A folder is a split if it and all its siblings have names of splits, and its parent contains no
-    images directly. Otherwise, it may be an image category, such as ``train`` (the vehicle).
+    A folder is a split if the folder and all its siblings have names of splits, and the parent
+    folder contains no images directly. Otherwise, the folder may be an image category, such as
+    ``train`` (the vehicle).
+
+    Raises
+    ------
+    DataError
+        A folder is in the folders of several splits, or the folder of a split contains images
+        directly.
     """
     children = list_children(images)
     split_of, origin_parts_of = {}, {}

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+#: Optional end of the name of a split.
 _KIND = r"(_?(set|data|images?|imgs?|split))?"
+
+#: Names of the folders of each split.
 _SPLITS = {
     "train": re.compile(rf"train(ing)?{_KIND}"),
     "val": re.compile(rf"(val(id(ation)?)?|dev|eval(uation)?){_KIND}"),
     "test": re.compile(rf"test(ing)?{_KIND}"),
 }
+#: Optional start (class index) and end of the names of folders of photographs and generated images.
 _LABEL = r"(\d_?)?"
 _SUFFIX = r"(_?(images?|imgs?|photos?|faces))?"
+
+#: Names that mean ``real``, photographs, and images of an unnamed generator.
 _PLAIN_REAL = re.compile(rf"{_LABEL}reals?{_SUFFIX}")
 _PHOTOGRAPHS = re.compile(
     rf"{_LABEL}(reals?|nature|natural|photos?|photographs?|photography|authentic|genuine|pristine"
@@ -23,7 +29,7 @@ _GENERATED = re.compile(
     rf"|synth){_SUFFIX}"
 )
 
-#: Image categories of the LSUN, PASCAL VOC and CycleGAN images in CNNDetection's folders.
+#: Image categories in the folders of CNNDetection: those of LSUN, PASCAL VOC and CycleGAN.
 _CATEGORIES = frozenset(
     {
         *("airplane", "apple", "bedroom", "bicycle", "bird", "boat", "bottle", "bridge", "bus"),
@@ -33,15 +39,17 @@ _CATEGORIES = frozenset(
         *("summer", "tower", "train", "tvmonitor", "winter", "zebra"),
     }
 )
+
+#: Folder names of the classes of ImageNet.
 _SYNSET = re.compile(r"n\d{8}")
 
-#: Names of folders that only contain other folders.
+#: Generic names of folders, which usually contain other folders.
 _CONTAINERS = frozenset(
     {"archive", "data", "dataset", "datasets", "download", "downloads", "extracted", "files"}
     | {"image", "images", "img", "imgs", "pictures"}
 )
 
-#: Well-known datasets of photographs.
+#: Names of well-known datasets of photographs.
 _PHOTOGRAPH_DATASETS = frozenset(
     {
         *("afhq", "celeba", "celeba_hq", "celebahq", "cifar10", "cifar_10", "coco", "dresden"),
@@ -52,11 +60,12 @@ _PHOTOGRAPH_DATASETS = frozenset(
 
 
 def _normalize(name: str) -> str:
+    """Convert a name to lower case, with underscores instead of spaces, dots and hyphens."""
     return re.sub(r"[\s.-]+", "_", name.strip().lower())
 
 
 def find_split(name: str) -> str:
-    """Return the split that a folder name means (``train``, ``val`` or ``test``) or ``""``."""
+    """Return the split that a folder name means (``train``, ``val`` or ``test``), or ``""``."""
     normal = _normalize(name)
     return next((split for split, names in _SPLITS.items() if names.fullmatch(normal)), "")
 
@@ -84,17 +93,17 @@ def means_generated(name: str) -> bool:
 def names_generator(name: str) -> bool:
     """Return whether a folder name can be the name of a generator.
 
-    The name of a photograph dataset, an image category of CNNDetection, a class of ImageNet, a
-    generic name such as ``images``, or a name without letters can't.
+    It can't if it is the name of a photograph dataset, an image category of CNNDetection, a class
+    of ImageNet, a generic name such as ``images``, or a name without letters.
     """
     normal = _normalize(name)
-    excluded = (
+    is_other_name = (
         normal in _CATEGORIES
         or bool(_SYNSET.fullmatch(normal))
         or may_be_photographs(name)
         or is_container(name)
     )
-    return not excluded and any(map(str.isalpha, name))
+    return not is_other_name and any(map(str.isalpha, name))
 
 
 def is_container(name: str) -> bool:
@@ -103,7 +112,7 @@ def is_container(name: str) -> bool:
 
 
 def join_names(names: Iterable[str], limit: int = 6) -> str:
-    """Join at most ``limit`` names with commas; append the number of names that are not listed."""
+    """Join at most ``limit`` names with commas; append the number of the remaining names."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -1,4 +1,4 @@
-"""Find the folders of the origins by the names of all folders of a dataset.
+"""Determine which folders of a dataset are origins by the names of all folders.
 
 A folder is represented by the parts of its path relative to the dataset folder, without the folders
 of splits: ``("progan", "cat", "0_real")``.
@@ -27,14 +27,14 @@ Parts = tuple[str, ...]
 #: Origin of the images in a folder, and number of path parts of the origin's folder.
 Label = tuple[str, int]
 
-#: Folders of DiffusionForensics with images computed from the images in the folder ``images``.
-_DERIVED = {"recons", "dire"}
+#: Folders of DiffusionForensics with reconstructions of the images in the folder ``images``.
+_RECONSTRUCTIONS = {"recons", "dire"}
 
 
 def label_folders(
     folder: Path, tree: Collection[Parts], photographs: Collection[str]
 ) -> tuple[dict[Parts, Label], list[str]]:
-    """Return the origin of the images in each folder, and sentences that explain the origins.
+    """Return the label of each folder, and sentences that explain the labels.
 
     Parameters
     ----------
@@ -51,20 +51,21 @@ def label_folders(
         It is not clear which folders are origins.
     """
     top_folders = {parts[0] for parts in tree}
-    if (derived := sorted(_DERIVED & top_folders)) and top_folders <= {*_DERIVED, "images"}:
+    reconstructions = sorted(_RECONSTRUCTIONS & top_folders)
+    if reconstructions and top_folders <= {*_RECONSTRUCTIONS, "images"}:
         raise DataError(
-            f"{folder}: {join_names(derived)} contains reconstructions (DiffusionForensics), not "
-            f"images of an origin. Specify the folder {folder / 'images'}."
+            f"{folder}: {join_names(reconstructions)} contains reconstructions "
+            f"(DiffusionForensics), not images of an origin. Specify the folder "
+            f"{folder / 'images'}."
         )
     for parts, names in list_children(tree).items():
-        kinds = {means_real(name) - means_generated(name) for name in names}
-        if parts and not means_real(parts[0]) and kinds == {1, -1, 0}:
-            ambiguous_folders = sorted(
-                n for n in names if not (means_real(n) or means_generated(n))
-            )
+        ambiguous_names = sorted(n for n in names if not (means_real(n) or means_generated(n)))
+        has_both = any(map(means_real, names)) and any(map(means_generated, names))
+        if parts and not means_real(parts[0]) and has_both and ambiguous_names:
+            listing = join_names(ambiguous_names)
             raise DataError(
                 f"{folder.joinpath(*parts)} contains folders of photographs and of generated "
-                f"images, but also {join_names(ambiguous_folders)}. Move the latter elsewhere."
+                f"images, but also {listing}. Move {listing} to another folder."
             )
     if pairs := _find_pairs(tree, photographs):
         return _label_pairs(folder, tree, pairs)
@@ -76,7 +77,7 @@ def label_folders(
         raise DataError(
             f"{folder}: can't determine which generator made the images in "
             f"{join_names(generated)}. Rename {join_names(generated)} to the name of the "
-            "generator, or move all folders except it and photographs elsewhere."
+            "generator, or move all other folders except photographs out of the dataset folder."
         )
     parent_folders = sorted({p[depth - 1] for p in tree})
     return labels, [
@@ -95,9 +96,15 @@ def list_children(tree: Iterable[Parts]) -> dict[Parts, set[str]]:
 
 
 def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[str]) -> int:
-    """Return the depth of the origin folders.
+    """Return the depth of the origin folders: 0 for direct subfolders of the dataset folder.
 
-    This is the depth of the folders that mean ``real``, or 0 if there are none.
+    This is the depth of the folders that mean ``real``, or 0 if there are no such folders.
+
+    Raises
+    ------
+    DataError
+        The folders that mean ``real`` are at different depths, or a folder with images is not at or
+        below this depth.
     """
 
     def is_real(name: str) -> bool:
@@ -121,9 +128,9 @@ def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[s
 def _find_pairs(tree: Collection[Parts], photographs: Collection[str]) -> set[Parts]:
     """Return the folders whose subfolders are photographs and generated images.
 
-    The name of every subfolder must mean photographs or generated images. Except in the dataset
-    folder, one of the two may be missing: photographs always, generated images if all subfolder
-    names also occur in a complete pair. Folders in ``real`` are not searched.
+    The name of every subfolder must mean photographs or generated images. In any folder except the
+    dataset folder, photographs may be missing, and generated images may be missing if all names of
+    subfolders also occur in a complete pair. Folders in ``real`` are not searched.
     """
     children = {
         parts: names
@@ -146,7 +153,14 @@ def _find_pairs(tree: Collection[Parts], photographs: Collection[str]) -> set[Pa
 def _label_pairs(
     folder: Path, tree: Collection[Parts], pairs: Collection[Parts]
 ) -> tuple[dict[Parts, Label], list[str]]:
-    """Return the label of each folder, and a note, for a dataset with the pairs ``pairs``."""
+    """Return the label of each folder, and a note, for a dataset with pairs (:func:`_find_pairs`).
+
+    Raises
+    ------
+    DataError
+        A folder is in no pair, but in the same top folder as a pair; or it is not clear which
+        folder is the generator.
+    """
     pair_of = {p: next((p[:i] for i in range(len(p)) if p[:i] in pairs), None) for p in tree}
     generated = {p for p, q in pair_of.items() if q is not None and means_generated(p[len(q)])}
     has_generator_subfolders = _contain_generators(pair_of, generated)
@@ -176,7 +190,7 @@ def _label_pairs(
 def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collection[Parts]) -> bool:
     """Return whether the subfolders of the folders of generated images are generators.
 
-    All of these must be true:
+    All of these conditions must be true:
 
     - Each generated image is in a subfolder whose name can be the name of a generator.
     - No folder of photographs has a subfolder of the same name.
@@ -198,10 +212,16 @@ def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collectio
 
 
 def _name_generators(folder: Path, pairs: Collection[Parts]) -> dict[Parts, str]:
-    """Return the name of each pair's generator.
+    """Return the name of the generator of each pair.
 
-    This is the first part of the paths that differs between the pairs and can be the name of a
-    generator. It is empty if there is only one pair and all parts of its path are generic.
+    The name is the first part of the path of the pair that differs between the pairs and can be the
+    name of a generator. It is empty if there is only one pair and all parts of its path are
+    generic.
+
+    Raises
+    ------
+    DataError
+        The part of a path can't be the name of a generator.
     """
     if len(pairs) == 1 and all(map(is_container, next(iter(pairs)))):
         return dict.fromkeys(pairs, "")

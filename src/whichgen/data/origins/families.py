@@ -1,9 +1,10 @@
 """Assign generators to families: all versions of one product, or all networks of one technique.
 
-The families of products are listed in the file ``families.tsv`` in this folder: FLUX.1 dev and
-schnell are both FLUX.1. Users can add a file of the same format. Networks that are not products,
-such as those of research papers, belong to the family of their technique: GAN, diffusion,
-autoregressive, flow or VAE. If neither is known, the generator is its own family.
+The families of products are listed in the file ``families.tsv`` in this folder. For example, FLUX.1
+dev and FLUX.1 schnell belong to the family FLUX.1. Users can provide another file of the same
+format. Networks that are not products, such as those of research papers, belong to the family of
+their technique: GAN, diffusion, autoregressive, flow or VAE. If neither the product nor the
+technique is known, the generator is its own family.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.origins.generator_names import (
-    load_name_table,
+    load_generator_table,
     look_up_name,
     make_key,
     normalize_name,
-    read_name_table,
+    read_generator_table,
 )
 
-#: Maps each technique to words in the names of its networks, in the order of the search. A word of
-#: at most four letters must be a whole word of the name, except ``gan``, which ends many names.
+#: Maps each technique to words in the names of its networks. The first technique with a word in the
+#: name is chosen. A word of at most four letters must be a separate word of the name; ``gan`` is an
+#: exception, because many names end with it.
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "diffusion": (
         *("diffusion", "glide", "glid3", "wukong", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm"),
@@ -43,8 +45,9 @@ def assign_families(
 ) -> dict[str, str]:
     """Return a dictionary from each origin except ``real`` to its family.
 
-    If an origin is the only one of a product and differs from the product's name only in spelling,
-    the origin is its own family: ``midjourney`` → ``midjourney``, but ``flux_1_dev`` → ``FLUX.1``.
+    If an origin is the only origin of its family and differs from the name of the family only in
+    spelling, the origin is its own family: the family of ``midjourney`` is ``midjourney``, but the
+    family of ``flux_1_dev`` is ``FLUX.1``.
 
     Parameters
     ----------
@@ -68,9 +71,9 @@ def assign_families(
 
 
 def find_family(name: str) -> str:
-    """Return the family of a well-known generator, or an empty string for any other name."""
+    """Return the family of a generator (product or technique), or an empty string if unknown."""
     if family := look_up_name(
-        name, load_name_table("whichgen.data.origins", "families.tsv", ("name", "family"))
+        name, load_generator_table("whichgen.data.origins", "families.tsv", ("name", "family"))
     ):
         return family
     words = re.findall(r"[a-z0-9]+", name.lower())
@@ -88,21 +91,22 @@ def read_families(file: Path) -> dict[str, str]:
     Parameters
     ----------
     file
-        File of origins and families. Origins match in any spelling; an origin that ends with an
-        asterisk matches all names that begin with it (see
-        :func:`whichgen.data.origins.generator_names.parse_name_table`).
+        File of origins and families. Names match in any spelling. An origin that ends with an
+        asterisk matches all names that begin with the preceding characters
+        (:func:`whichgen.data.origins.generator_names.parse_generator_table`).
 
     Returns
     -------
     dict
-        Maps the key of each origin to its family.
+        Maps the key of each origin (:func:`~whichgen.data.origins.generator_names.make_key`) to its
+        family.
 
     Raises
     ------
     DataError
         The file is unreadable or empty, a line is invalid, or an origin has two families.
     """
-    return read_name_table(file, "families", ("origin", "family"))
+    return read_generator_table(file, "families", ("origin", "family"))
 
 
 def _is_respelled(origin: str, family: str) -> bool:

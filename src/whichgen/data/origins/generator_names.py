@@ -1,4 +1,4 @@
-"""Compare generator names, which have many spellings and versions."""
+"""Compare the names of generators, which have many spellings and versions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MAKERS = (
 )
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
-#: Maximum number of characters of a name.
+#: Maximum number of characters of a name that are compared.
 _MAX_NAME = 200
 
 
 def normalize_name(name: str) -> str:
-    """Return a name without its maker and in a normalized spelling.
+    """Return the normalized spelling of a generator name, without the name of its maker.
 
     Letters are converted to lower case. Spaces, punctuation (except between two numbers) and a
     trailing ``.0`` of a version are removed: ``OpenAI gpt-image-2`` and ``GPT image 2.0`` become
@@ -37,21 +37,21 @@ def normalize_name(name: str) -> str:
     parts: list[str] = []
     for i, word in enumerate(words):
         if word == "0" and parts and parts[-1][-1].isdigit() and not _is_number(words, i + 1):
-            continue  # version 2.0 is version 2
+            continue  # version 2.0 is the same as version 2
         is_between = word.isdecimal() and bool(parts) and parts[-1][-1].isdigit()
         parts.append(f".{word}" if is_between else word)
     key = "".join(parts)
     maker = next((m for m in _MAKERS if key.startswith(m) and len(key) > len(m)), "")
-    # "Meta AI" and "xAI" are generators, so their makers are not removed.
+    # "Meta AI" and "xAI" are the names of generators, so the maker is not removed.
     product = key[len(maker) :]
     return key if product in ("", "ai") else product
 
 
-def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str, str]:
+def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dict[str, str]:
     """Parse a table with two columns: generator names and values.
 
     Names match in any spelling (:func:`normalize_name`). A name that ends with an asterisk matches
-    all names that begin with it.
+    all names that begin with the preceding characters.
 
     Parameters
     ----------
@@ -86,53 +86,54 @@ def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str
     return table
 
 
-def read_name_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str, str]:
-    """Read a table of names from a user's file.
+def read_generator_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str, str]:
+    """Read a table of generator names and values from a file of the user.
 
     Parameters
     ----------
     file
-        The table (see :func:`parse_name_table`).
+        The table (see :func:`parse_generator_table`).
     kind, columns
-        Content of the table, such as ``families``, and names of its columns, for error messages.
+        Content of the table, such as ``families``, and names of its two columns.
 
     Raises
     ------
     DataError
         The file is unreadable or empty, a line is invalid, or a name has two values.
     """
-    table = parse_name_table(read_text_file(file, f"{kind} file"), str(file), columns)
+    table = parse_generator_table(read_text_file(file, f"{kind} file"), str(file), columns)
     if not table:
         raise DataError(f"{kind} file {file} is empty. Write one {'<TAB>'.join(columns)} per line.")
     return table
 
 
 @cache
-def load_name_table(package: str, file: str, columns: tuple[str, str]) -> Mapping[str, str]:
-    """Load a table of names that is bundled with whichgen."""
+def load_generator_table(package: str, file: str, columns: tuple[str, str]) -> Mapping[str, str]:
+    """Load a table of generator names and values that is bundled with whichgen."""
     text = files(package).joinpath(file).read_text(encoding="utf-8")
-    return parse_name_table(text, file, columns)
+    return parse_generator_table(text, file, columns)
 
 
 def make_key(name: str) -> str:
-    """Return the key of a name in a table: ``FLUX.1 dev`` → ``flux1dev``, ``SDXL*`` → ``sdxl*``.
+    """Return the key of a name in a table.
 
-    The key of a name without letters and digits is empty.
+    The key of ``FLUX.1 dev`` is ``flux1dev``, and the key of ``SDXL*`` is ``sdxl*``. The key of a
+    name without letters and digits is empty.
     """
     key = normalize_name(name)
     return key + "*" if key and name.endswith("*") else key
 
 
 def look_up_name(name: str, table: Mapping[str, str]) -> str:
-    """Return the value of a name in a table, or an empty string if it is not in the table.
+    """Return the value of a name in a table, or an empty string if no key matches.
 
     Parameters
     ----------
     name
         Name of a generator.
     table
-        Maps keys (:func:`make_key`) to values. If several keys match, the key without an asterisk
-        is used, otherwise the longest key.
+        Maps keys (:func:`make_key`) to values. A key without an asterisk takes precedence over keys
+        with an asterisk, and a longer key over a shorter key.
     """
     key = normalize_name(name)
     if key in table:

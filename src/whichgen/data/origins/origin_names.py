@@ -1,7 +1,7 @@
 """Validate the names of origins.
 
 The names are used as names of folders and columns, as classes of saved models, as labels in
-annotation files, and in comma-separated lists. Valid names can be saved and loaded in all of these.
+annotation files, and in comma-separated lists. Valid names can be used in all these places.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from whichgen.errors import DataError
 #: Predictions that can't be names of origins.
 RESERVED = frozenset({UNKNOWN, SYNTHETIC})
 
-#: Maximum length of a name in UTF-8. Folder names, which are limited to 255 bytes, add a suffix.
+#: Maximum length of a name in bytes of UTF-8. A folder name is limited to 255 bytes and may have an
+#: additional suffix.
 MAX_NAME_BYTES = 200
 
-#: Characters with a special meaning in lists and paths.
+#: Characters with a special meaning in lists and paths, and their names in messages.
 _SEPARATORS = {",": "a comma", "/": "a slash", "\\": "a backslash"}
 
 #: Unicode categories of control characters, surrogates (from file names that are not UTF-8) and
@@ -82,9 +83,10 @@ def _explain_invalid(name: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """Return a key that is equal for names that differ only in case or Unicode form."""
+    """Return a key of a name that ignores upper and lower case and the Unicode form."""
     return _compose(_compose(name).casefold())
 
 
 def _compose(name: str) -> str:
+    """Return a name with composed letters (Unicode form NFC)."""
     return unicodedata.normalize("NFC", name)

@@ -1,1 +1,1 @@
-"""Divide large collections, tar files and Parquet files into shards."""
+"""Divide large image collections, including tar and Parquet files, into shards."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
-from whichgen.data.images.unsupported import describe_suffix, is_unread_image
+from whichgen.data.images.unsupported import describe_suffix, is_unsupported_image
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
 from whichgen.option_names import name_option
@@ -25,29 +25,32 @@ from whichgen.option_names import name_option
 #: Name of an image in its archive, and its content (bytes) or an error message (str).
 Member = tuple[str, bytes | str]
 
-#: Exceptions that damaged archives raise. ValueError is raised by tarfile for invalid numbers.
+#: Exceptions that damaged archives cause. tarfile raises ValueError for invalid numbers.
 ARCHIVE_ERRORS = (tarfile.TarError, pa.ArrowException, OSError, ValueError, EOFError)
 
-#: Maximum size in bytes of a member's name and attributes; tarfile has no limit.
+#: Maximum size in bytes of a tar header with the name and attributes of a member. tarfile itself
+#: has no limit.
 _MAX_HEADER = 1 << 20
+
+#: Types of the tar headers that contain the name or attributes of the next member.
 _HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 
-#: Preferred names of the image column if several columns hold bytes.
+#: Preferred names, in this order, of the image column if several columns are binary.
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content")
 
-#: Number of Parquet rows that are decoded at a time and in memory together.
+#: Number of Parquet rows that are decoded at a time.
 _BATCH_ROWS = 16
 
 
 class _TarStream(io.RawIOBase):
     """Binary stream that raises :class:`tarfile.ReadError` at the end of the file.
 
-    A complete tar file ends with blocks of zeros, at which tarfile stops. It reaches the end of the
-    file only if the file is truncated. Without the error, tarfile would then read empty bytes in a
-    loop that is as long as the member is large.
+    A complete tar file ends with blocks of zeros, at which tarfile stops. Therefore, tarfile
+    reaches the end of the file only if the file is truncated. Without the error, tarfile would
+    continue to read empty bytes, up to the size of the truncated member.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -64,7 +67,7 @@ class _TarMember(tarfile.TarInfo):
     """Tar member that raises :class:`tarfile.ReadError` for an invalid or oversized header.
 
     By default, tarfile stops at an invalid header without an error, and reads a header of any size
-    into memory. The limit is 1 MiB.
+    into memory. The limit here is 1 MiB (:data:`_MAX_HEADER`).
     """
 
     @classmethod
@@ -72,7 +75,7 @@ class _TarMember(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # the regular end of an archive: two blocks of zeros
+            raise  # two blocks of zeros are the regular end of an archive
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}") from None
         if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
@@ -85,12 +88,12 @@ class _TarMember(tarfile.TarInfo):
 def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     """Yield the name and content of each image in an uncompressed tar file, in one pass.
 
-    Hidden and system files (:func:`~whichgen.io.folder_listing.is_system_path`), files that are not
-    regular and files that are not images by their suffix are skipped. If several images have the
-    same name, ``#2`` is appended to the name of the second one, ``#3`` to that of the third, and so
-    on. If an image is in a format that is not decoded, or has more than
-    :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES` bytes, an error message (str) is yielded
-    instead of its content (bytes).
+    These members are skipped: hidden and system files
+    (:func:`~whichgen.io.folder_listing.is_system_path`), members that are not regular files, and
+    files without the suffix of an image. If several images have the same name, ``#2`` is appended
+    to the name of the second image, ``#3`` to the name of the third image, and so on. If an image
+    has an unsupported format or more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES`
+    bytes, an error message (str) is yielded instead of its content (bytes).
 
     Raises
     ------
@@ -102,7 +105,8 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
         for member in archive:
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all members
             suffix = PurePosixPath(member.name).suffix.lower()
-            if not _is_visible(member) or not (suffix in IMAGE_SUFFIXES or is_unread_image(suffix)):
+            is_image = suffix in IMAGE_SUFFIXES or is_unsupported_image(suffix)
+            if not is_image or not _is_visible(member):
                 continue
             occurrences[member.name] += 1
             count = occurrences[member.name]
@@ -121,20 +125,20 @@ def _size_error_message(size: int) -> str:
 
 
 def _is_visible(member: tarfile.TarInfo) -> bool:
-    """Return whether a member is a regular file and not a hidden or system file."""
+    """Return whether a member is a regular file that is neither hidden nor a system file."""
     is_regular = member.isreg() and not member.issparse()
     return is_regular and not is_system_path(PurePosixPath(member.name))
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file without prefetching row groups, which may not fit in memory."""
+    """Open a Parquet file without prefetching row groups: they may not fit in memory together."""
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     """Return the path of the column that contains the encoded images.
 
-    A column is binary if its values are bytes, or structs with a field ``bytes``.
+    A column is binary if its values are bytes, or structs with a field ``bytes`` of bytes.
 
     Parameters
     ----------
@@ -143,8 +147,8 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     name
         Name of the file in error messages.
     column
-        Name of the image column. If empty, it is a binary column with a common name (``image``,
-        ``jpg``, …) or else the only binary column.
+        Name of the image column. If empty, the image column is a binary column with a common name
+        (``image``, ``jpg``, …) or else the only binary column.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     ------
     DataError
         The file has no binary column; ``column`` is not a binary column; or ``column`` is empty
-        and the file has several binary columns, none of them with a common name.
+        and the file has several binary columns without a common name.
     """
     candidates: dict[str, str] = {}
     for field in schema:
@@ -179,11 +183,13 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     return candidates[column or (preferred[0] if preferred else next(iter(candidates)))]
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _is_bytes(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type))
 
 
-def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
+def read_parquet(
+    stream: Any, column: str, groups: Sequence[int], first_row: int
+) -> Iterator[Member]:
     """Yield the name and content of each image in some row groups of a Parquet file.
 
     The name of an image is its row number in the file, counted from 0. If a row has no image or its
@@ -217,5 +223,5 @@ def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -
             if len(content) > MAX_IMAGE_BYTES:
                 yield str(row), _size_error_message(len(content))
             else:
-                yield str(row), content or "the row has no image data"
+                yield str(row), content or "the row has no image"
             row += 1

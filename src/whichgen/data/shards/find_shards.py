@@ -1,7 +1,7 @@
 """Divide collections of image files, tar files and Parquet files into shards.
 
-:func:`find_shards` returns the shards of a collection. A process or cluster worker reads one shard
-at a time, image by image and independently of all other shards.
+:func:`find_shards` returns the shards of a collection. A process or cluster worker reads the images
+of one shard at a time, independently of all other shards.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
+from whichgen.data.images.decoding import load_bytes
 from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
-from whichgen.data.images.reading import load_bytes
 from whichgen.data.images.skipped_files import describe_skipped
 from whichgen.data.open_dataset import list_samples
 from whichgen.data.shards.archives import (
     ARCHIVE_ERRORS,
     find_image_column,
     open_parquet,
-    read_rows,
+    read_parquet,
     read_tar,
 )
 from whichgen.data.tables.path_lists import get_list_file, read_path_list
@@ -30,10 +30,12 @@ from whichgen.errors import DataError, ImageError
 from whichgen.io.file_names import escape_name
 from whichgen.io.remote import Storage, parse_url
 
-#: Maximum number of images per shard: enough for a task, but cheap to process again.
+#: Maximum number of image files per shard. More images would take long to process again after a
+#: worker dies; fewer images would increase the share of the overhead per shard.
 MAX_SHARD_IMAGES = 512
 
-#: Minimum number of shards for large collections, so that all workers stay busy until the end.
+#: Minimum number of shards if there are many image files. With few shards, some workers would have
+#: nothing to do while others process the last shards.
 _TARGET_SHARDS = 64
 
 
@@ -48,7 +50,7 @@ class Item:
         followed by ``/`` and the name or row number of the image.
     load
         Function that returns the content of the image file, or raises :class:`ImageError` if the
-        image is unreadable. Call it at most once, from any thread.
+        image is unreadable. The function can be called by any thread, but only once.
     """
 
     name: str
@@ -90,9 +92,9 @@ class Archive:
     Parameters
     ----------
     storage, path
-        Storage that contains the file, and path of the file in it.
+        Storage that contains the file, and path of the file in the storage.
     images
-        Number of images; ``None`` for a tar file, because it is not known before the file is read.
+        Number of images; ``None`` for a tar file, whose images can be counted only by reading it.
     column
         Path of the image column of the Parquet file; empty for a tar file.
     groups
@@ -119,7 +121,7 @@ class Archive:
             with self.storage.open(self.path) as stream:
                 members = read_tar(stream)
                 if self.column:
-                    members = read_rows(stream, self.column, self.groups, self.first_row)
+                    members = read_parquet(stream, self.column, self.groups, self.first_row)
                 for member, content in members:
                     name = f"{archive}/{member}"
                     yield Item(name, partial(_get_content, content, name))
@@ -128,31 +130,31 @@ class Archive:
             yield Item(archive, partial(_get_content, reason, archive))
 
 
-#: Part of a collection; can be pickled to send it to another machine. ``read`` yields all images,
-#: including unreadable ones, in a fixed order.
+#: Part of a collection. A shard can be pickled to send it to another machine. ``read`` yields all
+#: images of the shard, including unreadable images, in a fixed order.
 Shard = Files | Archive
 
 
 def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
-    """List the files of all sources and divide them into shards.
+    """List the files of all sources, and divide them into shards.
 
-    Image files are grouped into shards of equal size, at most :data:`MAX_SHARD_IMAGES` rounded up
-    to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is divided into
-    shards of consecutive row groups. A file that is listed several times is used once.
+    Image files are grouped into shards of equal size: at most :data:`MAX_SHARD_IMAGES` files,
+    rounded up to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is
+    divided into shards of consecutive row groups. A file that is listed several times is used once.
 
     Parameters
     ----------
     sources
-        Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
-        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` means all files whose paths
-        are listed in the text file ``FILE``, one per line. A dataset string
-        (``GenImage:split=split1``) means the images of all splits of the dataset.
+        Each source is one of the following: an image file, ``.tar`` file or ``.parquet`` file; a
+        folder of such files and subfolders; a list of paths (``@FILE``); or a dataset string
+        (``GenImage:split=split1``) for the images of all splits of a dataset. Files and folders are
+        local paths or URLs (``s3://…`` or ``hf://datasets/owner/name/…``).
     batch_size
-        Number of images per forward pass. The number of image files per shard is a multiple of it,
-        except in the last shard of each storage.
+        Number of images per forward pass. The number of image files per shard is a multiple of
+        ``batch_size``, except in the last shard of each storage.
     column
-        Name of the image column of Parquet files; if empty, it is determined by
-        :func:`~whichgen.data.shards.archives.find_image_column`.
+        Name of the image column of Parquet files; if empty,
+        :func:`~whichgen.data.shards.archives.find_image_column` chooses the column.
 
     Raises
     ------
@@ -180,17 +182,18 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
 
 def count_images(shards: Sequence[Shard]) -> int | None:
-    """Return the total number of images, or ``None`` if a shard's number of images is unknown."""
+    """Return the number of images in all shards, or ``None`` if it is unknown for any shard."""
     counts = [shard.images for shard in shards if shard.images is not None]
     return sum(counts) if len(counts) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:
-    """Return the 20-byte BLAKE2b digest of an image name as tables show it (``escape_name``)."""
+    """Return the 20-byte BLAKE2b digest of an image name, escaped as in tables."""
     return hashlib.blake2b(escape_name(name).encode(), digest_size=20).digest()
 
 
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
+    """Yield the storage and path of each file of a source of :func:`find_shards`."""
     if file := get_list_file(source):
         yield from map(parse_url, read_path_list(file))
         return
@@ -202,8 +205,8 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
         raise DataError(f"{source} does not exist. Check the path.")
     if not files:
         raise DataError(f"{source} contains no images, .tar or .parquet files. Check the path.")
-    for name in files:
-        yield storage, name
+    for file_path in files:
+        yield storage, file_path
 
 
 def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:
@@ -234,6 +237,7 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
 
 
 def _get_content(content: bytes | str, name: str) -> bytes:
+    """Return the content of an image; raise :class:`ImageError` if it is an error message (str)."""
     if isinstance(content, str):
         raise ImageError(f"{name}: {content}")
     return content

@@ -1,8 +1,9 @@
 """Use the splits that the folders of a dataset define.
 
-If there are folders for train, val and test, each image stays in its split. If the folder for test
-is missing, test is a part of val; if the folder for val is missing, val is a part of train. An
-image is omitted if a related image, such as a near-duplicate, is in an earlier split.
+If there are folders for train, val and test, each image stays in the split of its folder. If the
+folder for test is missing, a part of the images in val is used for test. If the folder for val is
+missing, a part of the images in train is used for val. An image is omitted if a related image, such
+as a near-duplicate, is in an earlier split.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
 
+#: Splits in their order: an image is omitted if a related image is in an earlier split.
 _ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class FolderSplits:
-    """Allowed splits of each component of related images.
+    """Splits that each component of related images can be assigned to.
 
     Parameters
     ----------
     allowed_splits
-        Maps components to the splits that their images can be assigned to. A component that is
-        missing can be assigned to any split.
+        Maps a component to the splits that its images can be assigned to. A component that is not
+        in the dictionary can be assigned to any split.
     omitted_indices
         Indices of images that are omitted because their component is in an earlier split.
     """
@@ -48,9 +50,9 @@ def keep_folder_splits(
     Parameters
     ----------
     samples
-        n images.
+        The images.
     components
-        Component of each image. All images of a component are in the same split.
+        Number of the component of each image. All images of a component are in the same split.
     splits
         Maps the path of each image to the split of its folder: ``train``, ``val``, ``test`` or
         empty.
@@ -79,7 +81,7 @@ def keep_folder_splits(
 def check_folder_splits(
     folder: Path, samples: Sequence[Sample], splits: Mapping[Path, str], known: Collection[str]
 ) -> None:
-    """Check that there are training images of each known origin.
+    """Check that the folders contain training images of each known origin.
 
     Raises
     ------

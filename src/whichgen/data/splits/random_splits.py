@@ -1,26 +1,27 @@
 """Split a folder of images into training, validation and test sets, reproducibly.
 
 Identical images, near-duplicates, images of one group (the same prompt, scene or person) and images
-of one source (the same website, repository or person that published them) are never divided between
+of one source (published by the same website, repository or person) are never divided between
 training, validation and testing:
 
 1. In a graph whose nodes are the images, edges connect near-duplicates (including identical images)
    and images of one group or source. The images are divided into the connected components of this
    graph.
 2. A component with images of a known origin is assigned to train, val or test, whichever is
-   furthest below its fraction. If the component also has images of unknown origins, these are
-   assigned to val_unknown if the component is in val, or to test_unknown if it is in test. They are
-   omitted if the component is in train, or if their origin is not used in the unknown split.
+   furthest below its fraction. Images of unknown origins in the component are assigned to
+   val_unknown if the component is in val, or to test_unknown if the component is in test. These
+   images are omitted if the component is in train, or if their origin is not used in val_unknown or
+   test_unknown, respectively.
 3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
-   whichever uses the origins of more of its images; in a tie, to the less filled one. Images whose
-   origin is not used in this split are omitted.
+   whichever uses the origins of more of its images; in a tie, to the split with fewer images of
+   these origins. Images whose origin is not used in the split are omitted.
 
-If the dataset folder has folders for train and for val or test, step 2 and 3 choose only from the
+If the dataset folder has folders for train and for val or test, steps 2 and 3 choose only from the
 splits that :mod:`whichgen.data.splits.folder_splits` allows.
 
-If the sources are known, there are few, large components. Therefore, the components of step 2 are
-assigned jointly, so that each origin is close to its fractions
-(:mod:`whichgen.data.splits.split_balance`).
+If the sources are known, the components are few and large. Therefore, the components of step 2 are
+assigned jointly, so that the fractions of each origin are as close as possible to the requested
+fractions (:mod:`whichgen.data.splits.split_balance`).
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class SplitOptions:
     seed
         Random seed for selecting the unknown origins for validation and ordering the components.
     real
-        Names of folders of photographs, in addition to ``real`` (see
-        :mod:`whichgen.data.layouts.folder_layout`).
+        Names of folders of photographs, in addition to ``real``
+        (:mod:`whichgen.data.layouts.folder_layout`).
     """
 
     unknown: tuple[str, ...] = ()
@@ -92,12 +93,12 @@ def read_samples(
 ) -> list[Sample]:
     """Return the images of a folder with their origins, groups and sources.
 
-    See :func:`split_folder` for the parameters.
+    ``layout`` is the layout of the folder; see :func:`split_folder` for the other parameters.
 
     Raises
     ------
     DataError
-        An image is missing in ``groups`` or ``sources``.
+        ``groups`` or ``sources`` lacks an image.
 
     Warns
     -----
@@ -132,10 +133,10 @@ def split_folder(
     reader: ImageReader | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
-    """Split a folder of images into the five splits of a dataset, reproducibly.
+    """Divide a folder of images into the five splits of a dataset, reproducibly.
 
     Unreadable files and some images of unknown origins (see the module docstring) are omitted.
-    ``Dataset.notes`` contains their numbers.
+    ``Dataset.notes`` states the numbers of omitted files and images.
 
     Parameters
     ----------
@@ -150,14 +151,16 @@ def split_folder(
         Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
     reader
         Reads the images; by default, nothing is cached.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Raises
     ------
     DataError
-        The folder has no subfolder with images, an option is invalid, an image is missing in
-        ``groups`` or ``sources``, a known origin has fewer than three independent sources, or the
-        splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known
-        origin has no images in train, val or test.
+        The folder has no subfolder with images, an option is invalid, ``groups`` or ``sources``
+        lacks an image, a known origin has fewer than three independent sources, or the splits are
+        invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known origin has
+        no images in train, val or test.
     """
     layout = read_layout(folder, options.real)
     origins = layout.origins
@@ -195,7 +198,7 @@ def split_folder(
     notes = [*layout.notes, *check_origin_names(origins)]
     if layout.splits:
         notes.append(
-            "Folders of splits are ignored, because each source must be in a single split"
+            "The folders of splits are ignored, because each source must be in a single split"
             if sources
             else "Each image stays in the split of its folder; the fractions apply only to splits "
             "without a folder"
@@ -206,7 +209,7 @@ def split_folder(
             "in the folder of an earlier split"
         )
     if errors:
-        notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
+        notes.append(f"{len(errors)} unreadable files omitted. First error: {errors[0]}")
     if n_omitted_unknown:
         notes.append(
             f"{n_omitted_unknown} images of unknown origins omitted: their group"
@@ -225,9 +228,14 @@ def split_folder(
 def _check_components(
     samples: Sequence[Sample], components: Sequence[int], known: Collection[str]
 ) -> None:
-    """Raise :class:`DataError` if images of a known origin can't be divided between three splits.
+    """Check that the images of each known origin can be divided between train, val and test.
 
     ``components[i]`` is the number of the component of ``samples[i]``.
+
+    Raises
+    ------
+    DataError
+        An origin has at least three images, but they are in fewer than three components.
     """
     counts_by_origin: dict[str, Counter[int]] = defaultdict(Counter)
     for sample, component in zip(samples, components, strict=True):
@@ -286,7 +294,13 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
 def _look_up(
     images: Sequence[str], names: Mapping[str, str] | None, kind: str, folder: Path
 ) -> list[str]:
-    """Look up the group or source of each image; ``kind`` is ``groups`` or ``sources``."""
+    """Return the group or source of each image; ``kind`` is ``groups`` or ``sources``.
+
+    Raises
+    ------
+    DataError
+        ``names`` lacks an image.
+    """
     if names is None:
         return [""] * len(images)
     missing = [image for image in images if image not in names]
@@ -306,18 +320,18 @@ def _assign_splits(
     options: SplitOptions,
     folder_splits: FolderSplits,
 ) -> dict[str, tuple[Sample, ...]]:
-    """Assign whole components to splits, and return the samples of each split in input order."""
+    """Assign components to splits, and return the samples of each split in input order."""
     unknown_val, unknown_test = split_unknown_origins(options)
     unknown: dict[str, tuple[str, ...]] = {"train": (), "val": unknown_val, "test": unknown_test}
     members: dict[int, list[int]] = defaultdict(list)
     for i, component in enumerate(components.tolist()):
         members[component].append(i)
     rng = np.random.default_rng(options.seed)
-    # In descending order of size, so that small components can even out the fractions. Components
-    # of equal size are in random order.
-    order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
+    # Assign small components last, because they can even out the fractions. Components of equal
+    # size are in random order.
+    order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda c: -len(members[c]))
     totals = Counter(s.origin for s in samples)
-    # Images that are allowed in some splits are divided in proportion to the splits' fractions.
+    # Images that are allowed in only some splits are divided in proportion to their fractions.
     totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for sample, component in zip(samples, components.tolist(), strict=True):
         totals_by_allowed[folder_splits.allowed_splits.get(component, _KNOWN_SPLITS)][
@@ -327,7 +341,7 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction, summed over the known images in counts."""
+        """Return how far a split is below its fraction, summed over images of known origins."""
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
         if allowed != _KNOWN_SPLITS:
@@ -339,29 +353,29 @@ def _assign_splits(
         )
 
     def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Return the sort key of a split for a component that has only unknown origins.
+        """Return the sort key of a split for a component with only unknown origins.
 
-        The split that can contain more of the component's images ranks higher. In a tie, the split
-        with fewer images ranks higher.
+        The key is higher for the split that uses more images of the component. In a tie, it is
+        higher for the split that has fewer images of the component's origins.
         """
         n_images = sum(n for o, n in counts.items() if o in unknown[split])
         return n_images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
-    counts_by_group = {g: Counter(samples[i].origin for i in members[g]) for g in order}
+    counts_by_component = {c: Counter(samples[i].origin for i in members[c]) for c in order}
     has_sources = bool(known) and any(s.source for s in samples)
-    balanced = _balance_sources(counts_by_group, known, options) if has_sources else {}
-    for group in order:
-        counts = counts_by_group[group]
-        allowed = folder_splits.allowed_splits.get(group, _KNOWN_SPLITS)
-        if group in balanced:
-            split = balanced[group]
+    balanced_splits = _balance_sources(counts_by_component, known, options) if has_sources else {}
+    for component in order:
+        counts = counts_by_component[component]
+        allowed = folder_splits.allowed_splits.get(component, _KNOWN_SPLITS)
+        if component in balanced_splits:
+            split = balanced_splits[component]
         elif counts.keys() & set(known):
             split = max(allowed, key=lambda s: compute_deficit(s, counts, allowed))
         else:
             choices = [s for s in ("test", "val") if s in allowed]
             split = max(choices, key=lambda s: rank_split(s, counts))
         counts_by_split[split].update(counts)
-        split_of[group] = split
+        split_of[component] = split
 
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for i, sample in enumerate(samples):
@@ -378,9 +392,9 @@ def _assign_splits(
 def _balance_sources(
     counts: Mapping[int, Counter[str]], known: Sequence[str], options: SplitOptions
 ) -> dict[int, str]:
-    """Return the split of each component that has images of known origins.
+    """Return a balanced split of each component that has images of known origins.
 
-    ``counts[component][origin]`` is the number of images.
+    ``counts[component][origin]`` is a number of images.
 
     Raises
     ------

@@ -19,15 +19,24 @@ def find_copies_across_sources(
     *,
     progress: Progress = no_progress,
 ) -> list[tuple[int, int]]:
-    """Link the sources with near-duplicates of each other.
+    """Return pairs of near-duplicates that have different sources.
 
-    ``reader`` reads the images; by default, nothing is cached. Files that can't be read are
-    skipped.
+    Unreadable files are skipped.
+
+    Parameters
+    ----------
+    samples
+        Samples with sources.
+    reader
+        Reads the images; by default, nothing is cached.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Returns
     -------
     list of (int, int)
-        Index pairs of samples in different sources that are in one cluster of near-duplicates
+        Pairs of indices of samples with different sources: the first image of a cluster of
+        near-duplicates, and another image of the cluster
         (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
     """
     images = (reader or ImageReader()).read(samples, progress=progress)
@@ -48,10 +57,10 @@ def assign_folds(
 ) -> np.ndarray:
     """Assign each sample to a fold so that no source is divided between folds.
 
-    If an image has no source, its group is used instead; if it has no group either, it is assigned
-    individually. Sources (or groups, or images) with linked images form one unit. Units are
-    assigned in descending order of size, each to the fold in which its origins are least
-    represented. Every fold is used if there are at least ``n_folds`` units.
+    All images of a source form a unit. Without a source, the images of a group form a unit, and an
+    image without a source and a group is a unit of its own. Units with linked images are joined.
+    Units are assigned in descending order of size, each to the fold in which its origins are least
+    represented. If there are at least ``n_folds`` units, no fold is empty.
 
     Parameters
     ----------
@@ -62,7 +71,8 @@ def assign_folds(
     seed
         Random seed for the order of units of the same size.
     links
-        Index pairs of samples that belong in the same fold (:func:`find_copies_across_sources`).
+        Pairs of indices of samples that must be in the same fold
+        (:func:`find_copies_across_sources`).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Assign a small number of large components, such as sources, to splits."""
+"""Assign a small number of large components, such as sources, to splits of given fractions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Number of random assignments to improve: 20, but fewer if there are more than 100 components.
-_MAX_STARTS, _MAX_COMPONENTS = 20, 2000
+#: Maximum number of random assignments that are improved, and maximum of this number times the
+#: number of components, to limit the computing time.
+_MAX_STARTS, _MAX_TOTAL_COMPONENTS = 20, 2000
 
 
 def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0) -> np.ndarray:
     """Assign components to splits so that every origin is close to its fraction in every split.
 
-    Random assignments are improved by moving one component at a time to another split while this
-    reduces the cost. The assignment with the lowest cost is returned. The cost is the number of
-    pairs of an origin and a split without images; in a tie, it is the mean over all pairs of
-    ``(share / fraction - 1)²``, where ``share`` is the share of the origin's images in the split.
+    Random assignments are improved by moving one component at a time to another split as long as
+    this reduces the cost. The assignment with the lowest cost is returned. The cost of an
+    assignment is the number of pairs of an origin and a split without images of the origin. In a
+    tie, the cost is the mean of ``(share / fraction - 1)²`` over all pairs of an origin and a
+    split, where ``share`` is the share of the origin's images that are in the split.
 
     Parameters
     ----------
@@ -43,6 +45,7 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
         return int((totals < 1e-9).sum()), round(float(np.square(deviations).mean()), 9)
 
     def improve_random_assignment() -> tuple[tuple[int, float], np.ndarray]:
+        """Return the cost and the splits of an improved random assignment."""
         splits = rng.choice(len(fractions), len(shares), p=fractions)
         totals = np.zeros((len(fractions), shares.shape[1]))
         np.add.at(totals, splits, shares)
@@ -51,13 +54,13 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
             previous = cost
             for component in rng.permutation(len(shares)):
                 for split in range(len(fractions)):
-                    moved = totals.copy()
-                    moved[splits[component]] -= shares[component]
-                    moved[split] += shares[component]
-                    if (new_cost := compute_cost(moved)) < cost:
-                        splits[component], totals, cost = split, moved, new_cost
+                    new_totals = totals.copy()
+                    new_totals[splits[component]] -= shares[component]
+                    new_totals[split] += shares[component]
+                    if (new_cost := compute_cost(new_totals)) < cost:
+                        splits[component], totals, cost = split, new_totals, new_cost
         return cost, splits
 
-    n_starts = min(max(_MAX_COMPONENTS // max(len(shares), 1), 1), _MAX_STARTS)
+    n_starts = min(max(_MAX_TOTAL_COMPONENTS // max(len(shares), 1), 1), _MAX_STARTS)
     results = [improve_random_assignment() for _ in range(n_starts)]
     return min(results, key=lambda result: result[0])[1]

@@ -1,1 +1,1 @@
-"""Tables and lists of image paths: annotations, groups, sources."""
+"""Tables and lists of image paths: annotations, groups and sources."""

@@ -1,11 +1,11 @@
 """Read and write annotation files: one ``path<TAB>label`` per line.
 
-Tables with semicolons or commas are accepted, too (:mod:`whichgen.io.text_tables`), and tables with
-a header that has a column of paths and a column of labels.
+The delimiter can also be a semicolon or a comma (:mod:`whichgen.io.text_tables`). If there is a
+header with names of a column of paths and a column of labels, the columns may be in any order.
 
 A label is the name of an origin or, as in the reference implementation, its index. In a file of
 known origins, the indices start at 0. In a file of unknown origins, they start at the number of
-known origins, or at 0 if the file contains an index below that number. whichgen writes only
+known origins, or at 0 if the file contains an index below this number. whichgen writes only
 indices, so that the reference implementation can read the files.
 """
 
@@ -28,13 +28,14 @@ from whichgen.io.text_tables import (
 )
 from whichgen.option_names import name_option
 
-#: Number of images that are looked up to find the base folder of relative paths.
+#: Number of paths that are looked up to find the base folder of relative paths.
 _PROBED_PATHS = 20
 
 #: Names of the column of labels in a header.
 _LABELS = ("label", "origin", "class", "generator", "model", "category")
 
-#: Conversions of written paths: none, without surrounding blanks, from Windows paths.
+#: Possible conversions of the paths in a file: no conversion, removal of surrounding blanks, and
+#: conversion of Windows paths.
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
     str.strip,
@@ -63,16 +64,16 @@ def read_annotations(
         folder; the first folder in which a path exists is the base folder of all paths in the file.
         If no path exists in any folder, the base folder is ``bases[0]``.
     first_index
-        Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
-        If the file contains a smaller index, the index of ``origins[0]`` is 0.
+        Index of ``origins[0]``: 0 for known origins, and the number of known origins for unknown
+        origins. If the file contains a smaller index, the index of ``origins[0]`` is 0.
     indices
-        Whether all labels are indices that start at ``first_index``. Otherwise, a label that is the
+        Whether all labels are indices that start at ``first_index``. If not, a label that is the
         name of an origin, such as ``1``, is not an index.
 
     Returns
     -------
     tuple of Sample
-        One sample per non-blank line, in the order of the file.
+        One sample per row, without the header and comments, in the order of the file.
 
     Raises
     ------
@@ -123,11 +124,15 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
     """Write an annotation file with one line per sample: its absolute path, a tab and its label.
 
     A path that contains a tab or a line break, or begins with a quote, is quoted. Bytes that are
-    not UTF-8 are written unchanged. The reference implementation can't read these lines, or paths
-    with control characters or Unicode line breaks.
+    not UTF-8 are written unchanged. The reference implementation can't read lines with such paths,
+    or with control characters or Unicode line breaks in a path.
 
     Parameters
     ----------
+    file
+        The annotation file.
+    samples
+        The samples.
     labels
         Maps each origin to its label.
     """
@@ -136,6 +141,7 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
 
 
 def _is_header(row: Row, origins: Sequence[str]) -> bool:
+    """Return whether a row names a column of paths and a column of labels and has no origin."""
     names = [normalize_header(cell) for cell in row.cells]
     has_no_label = set(origins).isdisjoint(row.cells)
     return (
@@ -145,7 +151,7 @@ def _is_header(row: Row, origins: Sequence[str]) -> bool:
 
 def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
     """Return the path and the label of a row."""
-    if header is None:  # the path may contain the separator
+    if header is None:  # the path may contain the delimiter
         return row.delimiter.join(row.cells[:-1]), row.cells[-1]
     names = [normalize_header(cell) for cell in header.cells]
     path, label = (
@@ -156,7 +162,7 @@ def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
 
 
 def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> tuple[Path, Callable[[str], str]]:
-    """Return the base folder, and the conversion (:data:`_SPELLINGS`) of the paths."""
+    """Return the base folder of the paths, and their conversion, one of :data:`_SPELLINGS`."""
     for path, base, spell in product(paths, bases, _SPELLINGS):
         if os.path.exists(base / spell(path)):  # noqa: PTH110 (Path.exists raises on long names)
             return base, spell

@@ -3,8 +3,9 @@
 Images of one group have the same prompt, scene or person, so they are not statistically
 independent. A source is the website, repository or person that published an image.
 
-Both are read from a table with a column of paths. The columns are determined by their names or by
-matching images, not by their position, and are reported with the numbers of groups and images.
+Groups and sources are read from a table with a column of paths. The columns are determined by their
+names and by the images that they match, not by their positions. The columns and the numbers of
+groups and images are logged or, if the table is incomplete, reported in a warning.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class NameTable:
         is empty.
     columns
         Description of the columns that were read.
-    unmatched
+    unmatched_rows
         Rows that match no image.
     has_header
         Whether the columns have names.
@@ -56,7 +57,7 @@ class NameTable:
 
     names: dict[str, str]
     columns: str
-    unmatched: tuple[Row, ...]
+    unmatched_rows: tuple[Row, ...]
     has_header: bool
 
 
@@ -68,8 +69,8 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     file
         Table in the format of :func:`read_name_table`.
     column
-        Name of the group column. If empty, it is ``group`` or, if this column does not exist,
-        ``content`` or, if neither exists, the only column besides the paths.
+        Name of the group column. If empty, the group column is ``group``. If this column does not
+        exist, the group column is ``content``, or else the only column besides the paths.
     folder
         The image folder. If ``None``, paths are not matched to images.
 
@@ -88,8 +89,8 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     Warns
     -----
     WhichgenWarning
-        The columns have no names, a row matches no image, or an image has no row. Otherwise, the
-        columns and the numbers of groups and images are logged.
+        The columns have no names, a row matches no image, or an image has no row. If there is no
+        such problem, the columns and the numbers of groups and images are logged.
     """
     return _read_names(file, "group", column, folder)
 
@@ -115,7 +116,8 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
 def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
     """Read the source of each image from a table, as :func:`read_groups` does.
 
-    The source column is ``source`` or, if it does not exist, the only column besides the paths.
+    The source column is ``source`` or, if there is no such column, the only column besides the
+    paths.
     """
     return _read_names(file, "source", "", folder)
 
@@ -123,9 +125,9 @@ def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
 def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, str]:
     """Return a dictionary from the relative path of each image to the name of its source folder.
 
-    The images of a source are in ``folder/origin/source``;
-    :mod:`whichgen.data.layouts.folder_layout` finds the folders of origins and explains ``real``.
-    Source folders of the same name under several origins are one source.
+    The images of a source are in ``folder/origin/source``. Source folders of the same name in
+    several origins are one source. :mod:`whichgen.data.layouts.folder_layout` determines the
+    folders of origins and describes ``real``.
 
     Raises
     ------
@@ -143,17 +145,19 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
 
 
 def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict[str, str]:
+    """Read groups or sources (:func:`read_groups`), and log or warn about the table."""
     images = None
     if folder:
         images = [path.relative_to(folder).as_posix() for path in list_images(folder)]
     table = read_name_table(file, kind, images, column)
     message = f"{file}: {table.columns}; {len(set(table.names.values()))} {kind}s"
-    is_complete = table.has_header and not table.unmatched
+    is_complete = table.has_header and not table.unmatched_rows
     if images is not None:
         is_complete = is_complete and len(table.names) == len(images)
         message += f"; {len(table.names)} of {len(images)} images have a row"
-    if table.unmatched:
-        message += f"; {len(table.unmatched)} rows match no image: {_list_rows(table.unmatched)}"
+    if table.unmatched_rows:
+        rows = table.unmatched_rows
+        message += f"; {len(rows)} rows match no image: {_list_rows(rows)}"
     if is_complete:
         _LOG.info("%s.", message)
     else:
@@ -179,14 +183,14 @@ def read_name_table(
         cells of the column of paths or, if no column has such a name, all cells with the suffix of
         an image.
     column
-        Name of the column of groups or sources, or its number, from 1; if empty, see
+        Name of the column of groups or sources, or its number, counted from 1; if empty, see
         :func:`read_groups` and :func:`read_sources`.
 
     Raises
     ------
     DataError
-        The file is unreadable, no row matches an image, an image has two names, or the column can't
-        be determined.
+        The file is unreadable, no row matches an image, an image has two groups or sources, or the
+        column can't be determined.
     """
     rows = read_rows(file, f"{kind}s file")
     find_image = _find_path if images is None else PathMatcher(images).find
@@ -244,10 +248,10 @@ def read_name_table(
 
 
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
-    """Write a dictionary from paths to groups or sources to a TSV file.
+    """Write the group or source of each path to a TSV file that :func:`read_name_table` can read.
 
-    ``column`` is the name of the second column: ``group`` or ``source``. :func:`read_name_table`
-    can read the file.
+    ``names[path]`` is a group or source. ``column`` is the name of the second column: ``group`` or
+    ``source``.
     """
     write_text(file, format_rows([("path", column), *names.items()]), keep_bytes=True)
 
@@ -257,15 +261,17 @@ def _find_header(
 ) -> Row | None:
     """Return the header, or ``None`` if the table has no header.
 
-    The first row is the header if it contains a known column name, even as a comment, or if it does
-    not contain a path.
+    The first row is the header if it contains a known column name or does not contain a path. A
+    header with a known column name may be a comment.
 
     Parameters
     ----------
+    rows
+        Rows of the table.
     known
-        Normalized names of columns.
+        Known column names, in normalized spelling.
     matched_lines
-        Lines with the path of an image.
+        Numbers of the lines with the path of an image.
     """
     first = next((row for row in rows if not row.is_comment), None)
     if first is None:
@@ -281,7 +287,7 @@ def _find_header(
 def _find_column(
     candidates: Sequence[int], names: Sequence[str], column: str, known: Sequence[str]
 ) -> int | None:
-    """Return the index of the column of groups or sources, or ``None``.
+    """Return the index of the column of groups or sources, or ``None`` if it can't be determined.
 
     Parameters
     ----------
@@ -290,9 +296,10 @@ def _find_column(
     names
         Normalized name of each column; empty if there is no header.
     column
-        Name of the column, or its number, counted from 1; empty if the user did not choose one.
+        Name of the column, or its number, counted from 1; empty if the user did not choose a
+        column.
     known
-        Names of the column if the user did not choose one.
+        Possible names of the column if the user did not choose a column.
     """
     by_name = {names[i]: i for i in reversed(candidates) if i < len(names)}
     if column:
@@ -303,7 +310,7 @@ def _find_column(
 
 
 def _find_path(cell: str) -> str | None:
-    """Return the path in a cell, or ``None`` if it has no suffix of an image."""
+    """Return the path in a cell, or ``None`` if the cell has no suffix of an image file."""
     path = cell.strip()
     return path if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else None
 

@@ -1,4 +1,4 @@
-"""Read lists of image paths: the argument ``@FILE``."""
+"""Read lists of image paths from files; an argument ``@FILE`` means the paths in ``FILE``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _PROBED_PATHS = 20
 
 
 def get_list_file(argument: str) -> Path | None:
-    """Return the path list ``FILE`` of an argument ``@FILE``, or ``None`` if it is a path.
+    """Return the path list ``FILE`` of an argument ``@FILE``, or ``None`` for any other argument.
 
-    ``@user.jpg`` is a path if a file of this name exists; ``@./user.jpg`` is always a list.
+    If there is a file named ``@user.jpg``, the argument ``@user.jpg`` means this file. The argument
+    ``@./user.jpg`` always means the list ``user.jpg``.
 
     Warns
     -----
     WhichgenWarning
-        The argument begins with ``@`` but is a path.
+        There is a file whose name is the argument.
     """
     if not argument.startswith("@"):
         return None
@@ -41,15 +42,15 @@ def get_list_file(argument: str) -> Path | None:
 def read_path_list(file: Path) -> list[str]:
     """Read a list of paths: a text file with one path per line, or a table.
 
-    In a table (see :mod:`whichgen.io.text_tables`), the paths are in the column with a name such as
-    ``path``, or else in the first column with a path that exists. Empty lines are skipped, and so
-    are lines that begin with ``#``, unless a file of this name exists.
+    In a table (:mod:`whichgen.io.text_tables`), the paths are in the column with a name such as
+    ``path``, or else in the first column with a path that exists. Empty lines are skipped. A line
+    that begins with ``#`` is skipped, too, unless it is the path of an existing file.
 
     Returns
     -------
     list of str
-        The paths. If a local path does not exist as written, it is looked up in the folder of the
-        list, without surrounding blanks, and with slashes instead of backslashes.
+        The paths and URLs. If a local path does not exist, it is also looked up relative to the
+        folder of the list, without surrounding blanks, and with slashes instead of backslashes.
 
     Raises
     ------
@@ -82,9 +83,9 @@ def read_path_list(file: Path) -> list[str]:
 
 
 def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
-    """Return the unresolved paths: the cells of the path column or, without one, all lines.
+    """Return the unresolved paths: the cells of the path column, or all lines if there is none.
 
-    If there is only one column, its header is skipped.
+    A header is skipped.
     """
     names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
     column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
@@ -115,6 +116,7 @@ def _resolve(entry: str, folder: Path) -> str | None:
 
 
 def _spell(entry: str, folder: Path) -> Iterator[str]:
+    """Yield the possible local paths of an entry, in order of preference."""
     for path in dict.fromkeys((entry, entry.strip(), entry.strip().replace("\\", "/"))):
         if path.strip() and "\0" not in path:
             yield path

@@ -1,6 +1,6 @@
 """Match the paths in a table to the images of a folder.
 
-The paths may be relative or absolute, with or without folders, and from another computer or
+The paths may be relative or absolute, with or without folders, and may be from another computer or
 operating system.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 
 
 class PathMatcher:
-    """Find the image of a path in a table.
+    """Find the image that a path in a table means.
 
-    These spellings of the path are tried in order: as written, without surrounding blanks, with
-    slashes instead of backslashes, and with bytes that are not UTF-8 decoded as code page 1252
+    These spellings of the path are tried in order: the path itself, without surrounding blanks,
+    with slashes instead of backslashes, and with bytes that are not UTF-8 decoded as code page 1252
     (Windows). For each spelling, leading folders are removed until the path matches an image. A
-    path without a folder matches if a single image has this file name.
+    path without a folder matches if only one image has this file name.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class PathMatcher:
         }
 
     def find(self, path: str) -> str | None:
-        """Return the image, or ``None`` if no image or more than one matches the path."""
+        """Return the image of a path, or ``None`` if no image or several images match."""
         if path in self._exact:
             return path
         for spelling in _spell(path):
@@ -51,6 +51,7 @@ class PathMatcher:
 
 
 def _spell(path: str) -> Iterator[str]:
+    """Yield the spellings of a path that are tried."""
     yield path
     path = path.strip()
     yield path
@@ -63,6 +64,6 @@ def _spell(path: str) -> Iterator[str]:
 
 
 def _normalize(path: str) -> str:
-    """Compose accents, which macOS decomposes, and remove ``./`` and repeated slashes."""
+    """Compose accented letters, which macOS decomposes, and remove ``./`` and repeated slashes."""
     composed = unicodedata.normalize("NFC", path)
     return "/".join(part for part in composed.split("/") if part not in ("", "."))

@@ -1,4 +1,4 @@
-"""Read, validate and decode image files."""
+"""Read image files, validate them against limits, and decode them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from whichgen.io.untrusted_files import read_regular_file
 
 assert WebPImagePlugin  # imported so that Pillow opens WebP files without importing all plugins
 
+#: First bytes of an icon (ICO).
 _ICON = b"\0\0\1\0"
 
-#: Bytes in files with a color profile: the profile's signature, or the PNG chunk type.
+#: Bytes that occur in files with a color profile: the signature of a profile, and the type of a PNG
+#: chunk with a profile.
 _PROFILE_MARKS = (b"acsp", b"iCCP")
 
-#: TIFF tags: type of the image (1 is a reduced copy of another image), and version of Adobe DNG.
+#: TIFF tags: type of the image (1 for a reduced copy of another image), and version of Adobe DNG.
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 
 #: Key of the note about repaired damage in ``image.info``.
@@ -36,14 +38,16 @@ REPAIR_NOTE = "repair_note"
 
 _NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"
 
-# JPEG markers with a length, excluding escaped 255 (00) and restart markers (D0 to D7) in scans.
+#: JPEG marker that begins a segment. In a scan, FF is followed by 00 or by a restart marker (D0 to
+#: D7).
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
+#: End of the error message for an image with too many pixels.
 _PIXEL_LIMIT = f"more pixels than the limit of {MAX_PIXELS // 10**6} million; downscale it"
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read the bytes of an image file without decoding it.
+    """Return the content of an image file without decoding it.
 
     Raises
     ------
@@ -55,12 +59,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
-    """Call ``load`` and return the bytes; convert its errors to :class:`ImageError`.
+    """Return the content of an image file; convert read errors to :class:`ImageError`.
 
     Parameters
     ----------
     load
-        Function that reads the image file and returns its content.
+        Function that reads the file and returns its content.
     name
         Name of the image in error messages.
 
@@ -85,8 +89,9 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 def hash_image(data: bytes) -> bytes:
     """Return the 20-byte BLAKE2b digest of the content of an image file.
 
-    The feature store identifies images by this digest. Versions that ignored color profiles used
-    another digest for files with a profile, so that their features are not reused.
+    The feature store identifies images by this digest. The hash of a file with a color profile is
+    personalized, because early versions of whichgen ignored profiles: the features that they stored
+    for such a file must not be reused.
     """
     has_profile = any(mark in data for mark in _PROFILE_MARKS)
     return hashlib.blake2b(
@@ -101,9 +106,9 @@ class ImageHeader:
     Parameters
     ----------
     format
-        Format as named by Pillow.
+        Name of the format in Pillow.
     width, height
-        Width and height in pixels, before EXIF rotation.
+        Size in pixels, before EXIF rotation.
     """
 
     format: str
@@ -112,7 +117,9 @@ class ImageHeader:
 
 
 def read_header(data: bytes, name: str = "image") -> ImageHeader:
-    """Read the header of an image file without decoding pixels (except for ICO).
+    """Return the format and size of an image file.
+
+    Pixels are not decoded, except for ICO and JPEG XL files.
 
     Parameters
     ----------
@@ -133,16 +140,16 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """An image file and its pixels, decoded once for all that is read from them.
+    """Content of an image file, and its decoded image before and after conversion to sRGB.
 
     Parameters
     ----------
     data
         Content of the file.
     stored
-        The decoded image as stored in the file, with its format, mode and metadata.
+        The decoded image with the format, color mode, rotation and metadata of the file.
     pixels
-        The image as a viewer shows it (:func:`decode_image`).
+        The image as a viewer shows it: upright, in 8-bit sRGB (:func:`decode_image`).
     """
 
     data: bytes
@@ -156,9 +163,9 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
     The EXIF rotation and the color profile are applied, transparent pixels are composited on white,
     16-bit values are scaled to 8 bits, and CMYK and palette colors are converted
     (:func:`~whichgen.data.images.color.to_rgb`). Only the first frame of an animation is decoded.
-    Damage that viewers ignore is repaired: a wrong checksum of an optional chunk of a PNG, or a
-    missing end marker of an otherwise complete JPEG. The latter is reported in
-    ``info["repair_note"]`` of the result.
+    Damage that viewers ignore is repaired: damaged optional chunks of a PNG file, and the missing
+    end marker of an otherwise complete JPEG file. ``info["repair_note"]`` of the result reports a
+    missing end marker.
 
     Parameters
     ----------
@@ -177,7 +184,7 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def decode_file(data: bytes, name: str = "image") -> DecodedFile:
-    """Decode an image file (see :func:`decode_image`), and keep the image as stored."""
+    """Decode an image file as :func:`decode_image` does; also return the unconverted image."""
     from whichgen.data.images.color import to_rgb  # imports NumPy, which read_header does not need
 
     with _convert_errors(data, name):
@@ -189,7 +196,7 @@ def decode_file(data: bytes, name: str = "image") -> DecodedFile:
 
 
 def _load_image(data: bytes, name: str) -> Image.Image:
-    """Open an image file and decode its pixels, without converting them.
+    """Open an image file, and decode its pixels without converting them.
 
     Damage that viewers ignore is repaired (:func:`decode_image`).
 
@@ -201,7 +208,7 @@ def _load_image(data: bytes, name: str) -> Image.Image:
     image, note = open_image(data, name), ""
     try:
         image.load()
-    except Exception:  # plugins raise anything on damaged files
+    except Exception:  # Pillow raises many types on damaged files
         repaired = repair_png(data)
         if repaired is None:
             repaired, note = repair_jpeg(data), _NO_END_MARKER
@@ -211,19 +218,19 @@ def _load_image(data: bytes, name: str) -> Image.Image:
         image.load()
     if note:
         image.info[REPAIR_NOTE] = note
-    _check_size(image, name)  # the header of a HEIC file may state another size
+    _check_size(image, name)  # the header of a HEIC file may state a different size
     return image
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file and decode it to 8-bit RGB (see :func:`decode_image`)."""
+    """Read an image file and decode it to 8-bit sRGB (see :func:`decode_image`)."""
     return decode_image(read_bytes(path), str(path))
 
 
 def open_image(data: bytes, name: str = "image") -> Image.Image:
-    """Open an image file and check it against the limits of :mod:`whichgen.data.images.formats`.
+    """Open an image file, and check it against the limits of :mod:`whichgen.data.images.formats`.
 
-    Pixels are not decoded, except those of icons (ICO), which are decoded before the check.
+    Pixels are not decoded, except for ICO and JPEG XL files.
 
     Raises
     ------
@@ -254,13 +261,13 @@ def _open_checked(data: bytes, name: str) -> Image.Image:
 
 
 def _open_with_pillow(data: bytes, name: str) -> Image.Image:
-    if data.startswith(CAMERA_RAW.starts):  # for some of these, Pillow would open the thumbnail
+    if data.startswith(CAMERA_RAW.starts):  # Pillow would open the thumbnails of some raw files
         raise UnidentifiedImageError(name)
     if optional := find_optional_format(data):
         return open_optional(data, name, optional)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception:  # plugins raise anything on damaged files
+    except Exception:  # Pillow raises many types on damaged files
         repaired = repair_png(data)
         if repaired is None:
             raise
@@ -268,6 +275,7 @@ def _open_with_pillow(data: bytes, name: str) -> Image.Image:
 
 
 def _check_size(image: Image.Image, name: str) -> None:
+    """Raise :class:`ImageError` if an image has too many pixels or an extreme aspect ratio."""
     size = f"{image.width} × {image.height}"
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
@@ -278,7 +286,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _is_camera_raw(image: Image.Image) -> bool:
-    """Return whether a TIFF file is a camera raw file. Pillow would only open its thumbnail."""
+    """Return whether a TIFF file is a camera raw file, of which Pillow opens only the thumbnail."""
     tags: Any = getattr(image, "tag_v2", {})
     return _DNG_VERSION in tags or tags.get(_SUBFILE_TYPE) == 1
 
@@ -286,17 +294,19 @@ def _is_camera_raw(image: Image.Image) -> bool:
 def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
-    """Scale an RGB image down to at most ``side`` pixels per side and encode it.
+    """Scale an RGB image down to at most ``side`` pixels per side, and return the encoded file.
 
     The aspect ratio is preserved, and smaller images are not enlarged. All metadata (EXIF,
     comments, color profile) is removed.
 
     Parameters
     ----------
+    image
+        The RGB image.
     side
         Maximum width and height in pixels.
     kind
-        Format of the thumbnail, as named by Pillow.
+        Name of the thumbnail's format in Pillow.
     quality
         Compression quality, 0 to 100.
     """
@@ -311,12 +321,12 @@ def make_thumbnail(
 def _rotate_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow raises any exception on damaged EXIF data
-        return image.copy()  # the pixels are intact
+    except Exception:  # Pillow raises many types on damaged EXIF metadata; the pixels are intact
+        return image.copy()
 
 
 def _count_scans(data: bytes) -> int:
-    """Count the scans of a JPEG; stop when the count exceeds :data:`MAX_SCANS`."""
+    """Return the number of scans of a JPEG file, or ``MAX_SCANS + 1`` for a larger number."""
     scans, position = 0, 2
     while scans <= MAX_SCANS and (marker := _MARKER.search(data, position)):
         position = marker.end()
@@ -339,11 +349,11 @@ def _convert_errors(data: bytes, name: str) -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        # The warning is raised only if Python turns warnings into errors.
+        # The warning is raised only if the user has turned warnings into errors.
         raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {describe_unsupported(data)}") from None
     except Exception as error:
-        # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
+        # Pillow raises many types on damaged files, such as OSError, struct.error and zlib.error.
         reason = " ".join(str(error).split())
         raise ImageError(f"{name}: damaged or truncated ({reason}); replace it") from None
