@@ -17,7 +17,7 @@ from whichgen.evidence.manifest_process import read_manifest_store
 
 INTACT = "signature and content intact; signer not checked against a trust list"
 EXPIRED = "certificate expired, no trusted time stamp"
-MALFORMED = "malformed by the letter of the specification"
+MALFORMED = "not in the specified format"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import IFDRational
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean, parse_json
 from whichgen.evidence.xmp import parse_xmp
 
@@ -107,7 +107,7 @@ def test_xmp_too_long_is_not_parsed() -> None:
 )
 def test_hostile_json_is_none(text: str) -> None:
     assert parse_json(text) is None
-    assert [f.indicates for f in interpret("text", "prompt", text)] == ["neutral"]
+    assert [f.indicates for f in interpret_text("text", "prompt", text)] == ["neutral"]
 
 
 def test_shallow_json_is_read() -> None:
@@ -246,7 +246,7 @@ _JSON = st.recursive(
 @given(value=_JSON, field=st.text(max_size=80))
 def test_any_json_is_interpreted_or_skipped(value: Any, field: str) -> None:
     for shaped in (value, {"1": value}, {"nodes": [value], "links": []}):
-        check(Evidence(tuple(interpret("text", field, json.dumps(shaped)))))
+        check(Evidence(tuple(interpret_text("text", field, json.dumps(shaped)))))
 
 
 @given(
@@ -254,7 +254,7 @@ def test_any_json_is_interpreted_or_skipped(value: Any, field: str) -> None:
 )
 def test_any_text_is_interpreted_or_skipped(text: str, before: str) -> None:
     for field in ("Software", "Comment"):
-        check(Evidence(tuple(interpret("exif", field, before + text))))
+        check(Evidence(tuple(interpret_text("exif", field, before + text))))
 
 
 @pytest.mark.parametrize(
@@ -321,6 +321,6 @@ def test_graph_of_many_links_is_read_in_bounded_time() -> None:
         for i in range(6000)
     }
     start = time.process_time()
-    (finding,) = interpret("text", "prompt", json.dumps(nodes))
+    (finding,) = interpret_text("text", "prompt", json.dumps(nodes))
     assert time.process_time() - start < 3
     assert finding.generator == "ComfyUI"

@@ -19,7 +19,7 @@ from whichgen.experiments.few_shot import (
 )
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
-from whichgen.report.figures.experiments import tabulate_few_shot
+from whichgen.report.figures.experiment_curves import tabulate_few_shot
 from whichgen.training.split_features import SplitFeatures
 
 Make = Callable[..., Any]

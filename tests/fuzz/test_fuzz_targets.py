@@ -71,7 +71,9 @@ def test_seeds_of_models_and_stores_get_through() -> None:
     store = importlib.import_module("tools.fuzz.targets.store")
     calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "model_card", lambda model: calls.append(model.head_method) or "")
+        patch.setattr(
+            models, "create_model_card", lambda model: calls.append(model.head_method) or ""
+        )
         for number in range(len(models.models())):
             models.check(bytes([number, 5]))  # no mutation
         assert {"linear", "knn", "fusion", "experts"} <= set(calls)

@@ -19,7 +19,7 @@ from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.search import load_gallery
 from whichgen.models.origin_model import OriginModel
-from whichgen.models.signatures import sha256_of_file
+from whichgen.models.signatures import hash_file
 
 from .conftest import RECORD
 
@@ -40,7 +40,7 @@ def edit(folder: Path, **values: Any) -> None:
 def update_digests(folder: Path) -> None:
     """Update the digests, as an attacker would."""
     description = json.loads((folder / "gallery.json").read_text())
-    edit(folder, files={name: sha256_of_file(folder / name) for name in description["files"]})
+    edit(folder, files={name: hash_file(folder / name) for name in description["files"]})
 
 
 def test_named_pipe_is_rejected_at_once(gallery: Path, known: OriginModel) -> None:

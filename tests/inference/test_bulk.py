@@ -18,7 +18,7 @@ from conftest import pack_images
 from whichgen.data.shards.find_shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference import bulk_answers
 from whichgen.inference.answers import Attribution

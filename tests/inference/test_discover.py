@@ -14,7 +14,7 @@ from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
-from whichgen.report.discovery import Discovery, tabulate_discovery, write_discovery
+from whichgen.report.discovery_report import Discovery, tabulate_discovery, write_discovery
 
 D = 32
 

@@ -14,8 +14,8 @@ from PIL import Image
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
-from whichgen.models.card import model_card
 from whichgen.models.hub import download_model
+from whichgen.models.model_card import create_model_card
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.models.signatures import verify_checksums
@@ -106,12 +106,12 @@ def test_card_lists_origins_metrics_and_limits(model: OriginModel, tmp_path: Pat
     origins = ("real", "a|b\n# *gan*", "vae")
     hierarchy = replace(model.hierarchy, families=dict.fromkeys(origins[1:], "a*"))
     odd = replace(model, origins=origins, hierarchy=hierarchy, metrics={"accuracy": 0.876})
-    card = model_card(odd, "someone/origins")
+    card = create_model_card(odd, "someone/origins")
     head, _, body = card.removeprefix("---\n").partition("---\n")
     assert "library_name: whichgen" in head
     assert "- real\n" in body and r"- a\|b \# \*gan\* (a\*)" in body
     assert "| Closed-set accuracy | 87.6 |" in body and "AUROC" not in body
     assert 'from_pretrained("someone/origins")' in body
     assert "evidence, not proof" in body
-    assert "not tested after its last change" in model_card(replace(model, metrics={}))
+    assert "not tested after its last change" in create_model_card(replace(model, metrics={}))
     assert load_model(save_model(odd, tmp_path / "m")).origins == odd.origins

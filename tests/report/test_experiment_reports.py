@@ -12,7 +12,7 @@ from whichgen.data.images.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.experiment_reports import write_experiment, write_robustness
-from whichgen.report.figures.experiments import plot_low_data, tabulate_low_data
+from whichgen.report.figures.experiment_curves import plot_low_data, tabulate_low_data
 from whichgen.report.run_reader import read_low_data
 
 from .conftest import MakeFit, check_plots, read_rows, strict_json

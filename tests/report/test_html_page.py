@@ -23,7 +23,7 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.result_files import percent
 from whichgen.report.experiment_reports import write_experiment, write_robustness
-from whichgen.report.figures.experiments import plot_low_data
+from whichgen.report.figures.experiment_curves import plot_low_data
 from whichgen.report.html_page import write_html_page
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_low_data, read_run

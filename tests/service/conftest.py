@@ -23,7 +23,7 @@ from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
-from whichgen.service.app import create_app
+from whichgen.service.http_app import create_app
 from whichgen.service.limits import Limits
 from whichgen.service.request_advice import PlainHttpProtocol
 from whichgen.service.settings import Settings

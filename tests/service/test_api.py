@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.stability import COPIES

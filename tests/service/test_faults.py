@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-import whichgen.service.app as app_module
+import whichgen.service.http_app as app_module
 from whichgen.models.saved_model import load_model
 from whichgen.service.settings import Settings
 

@@ -16,8 +16,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from whichgen.inference.attributor import Attributor
-from whichgen.models.card import model_card
-from whichgen.service.app import create_app
+from whichgen.models.model_card import create_model_card
+from whichgen.service.http_app import create_app
 from whichgen.service.settings import Settings
 
 from .conftest import encode_png, upload
@@ -55,7 +55,7 @@ def get(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, byte
         *((b"/exemplars/../model", 404), (b"/exemplars/..%2f..", 422), (b"/exemplars/1e3", 422)),
         *((b"/exemplars/-1", 404), (b"/exemplars/\xff", 422), (b"/exemplars/1\0", 422)),
         *((b"/exemplars/" + b"9" * 4000, 404), (b"/exemplars/" + b"9" * 5000, 422)),
-        *((b"/static/../app.py", 404), (b"/static//etc/passwd", 404), (b"/static/\0", 404)),
+        *((b"/static/../http_app.py", 404), (b"/static//etc/passwd", 404), (b"/static/\0", 404)),
         *((b"/static/" + b"x" * 5000, 404), (b"/attribute/?\xed", 405), (b"/enroll/?\xff=1", 405)),
         *((b"//evil.example/", 404), (b"/\r\nSet-Cookie: a=b", 404), (b"/model?\xff", 200)),
     ],
@@ -130,7 +130,7 @@ def test_names_are_escaped(
     html = client.post("/report", files=files).text
     assert "<script>" not in html and 'onload="alert' not in html and "href" not in html
     assert client.post("/report?format=pdf", files=files).content.startswith(b"%PDF-")
-    assert "<script>" not in model_card(hostile.model)
+    assert "<script>" not in create_model_card(hostile.model)
 
 
 def test_an_invalid_thumbnail_is_not_interpreted(service: Start, attributor: Attributor) -> None:

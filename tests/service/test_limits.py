@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from whichgen.errors import DataError
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.service import app as app_module
+from whichgen.service import http_app as app_module
 from whichgen.service.limits import Limits
 from whichgen.service.request_guard import Guard
 from whichgen.service.settings import Settings

@@ -103,7 +103,7 @@ _PRELOAD = (
     "whichgen.encoders.loading",
     "whichgen.training.fit_block",
     "whichgen.report.run_folder",
-    "whichgen.service.app",
+    "whichgen.service.http_app",
 )
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(list(_PRELOAD))

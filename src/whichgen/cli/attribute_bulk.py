@@ -33,7 +33,7 @@ def attribute_bulk(
     from whichgen.inference.bulk_answers import AnswerFolder
     from whichgen.inference.bulk_job import AttributeJob
     from whichgen.io.run_metadata import hash_parts
-    from whichgen.models.saved_model import description_digest, load_model
+    from whichgen.models.saved_model import hash_description, load_model
 
     check_writable(output_dir)
     batch_size = model.batch_size
@@ -43,7 +43,7 @@ def attribute_bulk(
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     answers = AnswerFolder(
         output_dir,
-        description_digest(model.path),
+        hash_description(model.path),
         saved_model.origins,
         coverage,
         stability=stability,

@@ -41,7 +41,7 @@ def discover(
     from whichgen.io.file_names import escape_name
     from whichgen.io.run_metadata import hash_parts
     from whichgen.openset.threshold import decide
-    from whichgen.report.discovery import Discovery, tabulate_discovery, write_discovery
+    from whichgen.report.discovery_report import Discovery, tabulate_discovery, write_discovery
 
     files = list_images(folder) if folder.is_dir() else []
     if not files:

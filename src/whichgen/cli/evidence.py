@@ -13,7 +13,7 @@ from whichgen.cli.evidence_output import show_evidence_of_files
 from whichgen.cli.options import AsJson, Images
 
 if TYPE_CHECKING:
-    from whichgen.evidence.options import EvidenceOptions
+    from whichgen.evidence.evidence_options import EvidenceOptions
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EvidenceFiles:
     def read(self) -> EvidenceOptions:
         """Read the files."""
         from whichgen.evidence.aliases import read_aliases
-        from whichgen.evidence.options import EvidenceOptions
+        from whichgen.evidence.evidence_options import EvidenceOptions
         from whichgen.evidence.trust_list import read_trust_list
 
         return EvidenceOptions(

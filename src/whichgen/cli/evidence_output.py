@@ -12,7 +12,7 @@ from whichgen.cli.standard_input import restore_dash
 from whichgen.errors import ImageError
 
 if TYPE_CHECKING:
-    from whichgen.evidence.options import EvidenceOptions
+    from whichgen.evidence.evidence_options import EvidenceOptions
 
 
 def show_evidence_of_files(

@@ -48,7 +48,7 @@ def robustness(
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_robustness
     from whichgen.report.experiment_reports import write_robustness
-    from whichgen.report.figures.experiments import tabulate_robustness
+    from whichgen.report.figures.experiment_curves import tabulate_robustness
 
     perturbations = parse_kinds(kinds)
     folder = check_writable(output_dir or test.model.run_folder())
@@ -88,7 +88,7 @@ def few_shot(
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.few_shot import describe_few_shot_sources, measure_few_shot
     from whichgen.report.experiment_reports import write_experiment
-    from whichgen.report.figures.experiments import plot_few_shot
+    from whichgen.report.figures.experiment_curves import plot_few_shot
     from whichgen.training.split_features import extract_splits
 
     image_counts = parse_shots(shots)
@@ -134,7 +134,7 @@ def low_data(
     from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_experiment
-    from whichgen.report.figures.experiments import plot_low_data
+    from whichgen.report.figures.experiment_curves import plot_low_data
 
     image_counts = parse_shots(shots)
     if head == "fusion":

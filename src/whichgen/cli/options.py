@@ -84,10 +84,10 @@ class ModelFolder:
             The option is missing.
         """
         if self.model is None:
-            from whichgen.models.saved_model import list_runs
+            from whichgen.models.saved_model import suggest_runs
 
             example = ", e.g. output/fusion/openai/clip-vit-base-patch16+traces/my_images"
-            runs = list_runs(Path("output")) or example
+            runs = suggest_runs(Path("output")) or example
             raise DataError(f"--model is missing. Set it to the folder of a training run{runs}.")
         return self.model
 

@@ -68,7 +68,7 @@ def serve(
     with needs_extra("serve"):
         import uvicorn
 
-        from whichgen.service.app import create_app
+        from whichgen.service.http_app import create_app
         from whichgen.service.request_advice import PlainHttpProtocol
         from whichgen.service.settings import Settings
 

@@ -23,10 +23,10 @@ class Agreement:
     Parameters
     ----------
     agrees
-        ``None`` if they can't be compared, because there is no evidence of origin, only evidence of
-        an edit, or the prediction is neither ``real`` nor a generator.
+        Whether they agree. ``None`` if they can't be compared: there is no evidence of origin
+        (evidence of an edit does not count), or the prediction is ``unknown``.
     sentence
-        Explanation; empty without evidence of origin.
+        Explanation; empty if there is no evidence of origin or no prediction.
     """
 
     agrees: bool | None = None
@@ -49,6 +49,11 @@ def compare_with_prediction(
         The model's prediction (see :class:`whichgen.inference.answers.Attribution`);
         ``coarse_origin`` is used only if ``origin`` is ``unknown``. Both are ``None`` if the image
         can't be decoded.
+
+    Returns
+    -------
+    Agreement
+        Whether the evidence and the prediction agree, and a sentence that explains it.
     """
     summary = summarize_evidence(evidence)
     if origin is None or summary.indicates not in ("synthetic", "camera"):
@@ -66,8 +71,8 @@ def compare_with_prediction(
         findings = [f for f in evidence.findings if f.indicates == "synthetic" and f.generator]
         findings = [f for f in findings if f.strength == "strong"] or findings
         is_family = origin == UNKNOWN
-        # One matching name is enough: the name of the checkpoint or of the program that ran it.
-        if findings and all(_differ(finding, answer, is_family) for finding in findings):
+        # One matching name is enough: findings can name both a model and the program that ran it.
+        if findings and all(_contradicts(finding, answer, is_family) for finding in findings):
             names = list(dict.fromkeys(finding.generator for finding in findings))[:_MAX_NAMES]
             return Agreement(
                 False,
@@ -77,7 +82,7 @@ def compare_with_prediction(
     return Agreement(True, f"The model agrees{weak}: it predicts {prediction}.")
 
 
-def _differ(finding: Finding, answer: str, is_family: bool) -> bool:
+def _contradicts(finding: Finding, answer: str, is_family: bool) -> bool:
     """Return whether the generator in a finding contradicts the prediction ``answer``.
 
     ``is_family``: ``answer`` is a family, not a generator.
@@ -85,27 +90,29 @@ def _differ(finding: Finding, answer: str, is_family: bool) -> bool:
     name, origin = finding.generator, finding.origin or resolve_origin(finding.generator)
     stated_names = {normalize_name(n) for n in (name, origin) if n}
     predicted_names = {normalize_name(n) for n in (answer, resolve_origin(answer)) if n}
-    if any(a in b or b in a for a in stated_names for b in predicted_names):
+    if any(s in p or p in s for s in stated_names for p in predicted_names):
         return False
-    stated, predicted = find_model(name), find_model(answer)
-    if stated and predicted and not stated.is_tool and not predicted.is_tool:
-        has_same_maker = bool(stated.maker) and stated.maker == predicted.maker
-        names_maker = stated.maker in (stated.name, predicted.name)
-        return stated.name != predicted.name and not (has_same_maker and names_maker)
+    stated_model, predicted_model = find_model(name), find_model(answer)
+    if stated_model and predicted_model and not (stated_model.is_tool or predicted_model.is_tool):
+        has_same_maker = bool(stated_model.maker) and stated_model.maker == predicted_model.maker
+        names_maker = stated_model.maker in (stated_model.name, predicted_model.name)
+        return stated_model.name != predicted_model.name and not (has_same_maker and names_maker)
     families = {_find_family(name, origin), predicted_family := _find_family(answer)}
     if "" in families or len(families) == 1:
         return False
     if "diffusion" in families and not families <= TECHNIQUES.keys():
-        # Most products use diffusion, so "diffusion" contradicts only a network of known technique.
-        return bool(stated) and not predicted and not is_family and predicted_family in TECHNIQUES
+        # Most products use diffusion. A product contradicts a diffusion model only if the
+        # prediction is an individual model that is not one of the known products.
+        is_other_model = not predicted_model and not is_family
+        return bool(stated_model) and is_other_model and predicted_family in TECHNIQUES
     return True
 
 
 def _find_family(name: str, origin: str = "") -> str:
     """Return the family of a generator, or ``diffusion`` for a program that runs generators.
 
-    Returns an empty string if the family is not known. This includes user-defined families and
-    DALL·E without a version.
+    Returns an empty string if the family is unknown, as for user-defined families and for DALL·E
+    without a version.
     """
     generator = find_model(name)
     if generator and generator.is_tool:

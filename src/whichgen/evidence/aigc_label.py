@@ -1,8 +1,8 @@
 """Read the label of AI-generated content that Chinese law requires (GB 45438-2025).
 
-Programs write it as JSON into XMP (``TC260:AIGC``), into a PNG text field ``AIGC`` or into the EXIF
-user comment. ``Label`` is 1 for generated content, 2 for possibly generated content, and 3 for
-content that a platform suspects to be generated.
+Programs write the label as JSON into XMP (``TC260:AIGC``), into a PNG text field ``AIGC`` or into
+the EXIF user comment. ``Label`` is 1 for generated content, 2 for possibly generated content, and 3
+for content that a platform suspects to be generated.
 """
 
 from __future__ import annotations
@@ -14,30 +14,38 @@ from whichgen.evidence.finding import Finding, Strength
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.text_limits import parse_json
 
+#: Name of the field that contains the label.
 FIELD = "AIGC"
 
-#: Other keys of the label. At least one is required, because ``Label`` alone is too common.
+#: Keys of the label besides ``Label``, in lower case. At least one of them is required, because
+#: many programs write a key ``Label``.
 _KEYS = frozenset(
     {"contentproducer", "produceid", "reservedcode1", "contentpropagator", "propagateid"}
 )
+#: Strength and meaning of each value of ``Label``.
 _MEANINGS: dict[str, tuple[Strength, str]] = {
     "1": ("strong", "AI-generated content"),
     "2": ("weak", "possibly AI-generated content"),
     "3": ("weak", "suspected AI-generated content"),
 }
+#: Label and producer in a text that is not valid JSON.
 _LABEL = re.compile(r"\bLabel\W{1,6}([123])\b", re.IGNORECASE)
 _PRODUCER = re.compile(r"\bContentProducer\W{1,6}([\w.\- ]{2,80})", re.IGNORECASE)
 
+#: Maximum number of characters of this text that are searched.
+_MAX_SEARCH = 5000
+
 
 def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
-    """Return a finding for a label, or ``None`` if the value contains none.
+    """Create a finding from the JSON of a label; return ``None`` if it contains no label.
 
     Parameters
     ----------
     kind, field
         Type of metadata and name of the field.
     value
-        JSON object of the label, or JSON object that contains the label under the key ``AIGC``.
+        The JSON object of the label, or a JSON object with the label under the key ``AIGC``. Values
+        of other types contain no label.
     """
     if not isinstance(value, dict):
         return None
@@ -49,22 +57,24 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
     if not _KEYS & lowered.keys():
         return None
     producer = lowered.get("contentproducer")
-    return _report(kind, field, str(lowered.get("label")), str(producer or ""))
+    return _create_finding(kind, field, str(lowered.get("label")), str(producer or ""))
 
 
 def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:
-    """Return a finding for the text of an ``AIGC`` field, or ``None`` if it contains no label.
+    """Create a finding from the text of an ``AIGC`` field; return ``None`` without a label.
 
     If the text is not valid JSON, it is searched for ``Label`` and a value.
     """
     value = parse_json(text)
     if isinstance(value, dict) and (finding := read_aigc_label(kind, field, value)):
         return finding
-    label, producer = _LABEL.search(text[:5000]), _PRODUCER.search(text[:5000])
-    return _report(kind, field, label[1], producer[1] if producer else "") if label else None
+    label, producer = _LABEL.search(text[:_MAX_SEARCH]), _PRODUCER.search(text[:_MAX_SEARCH])
+    return (
+        _create_finding(kind, field, label[1], producer[1] if producer else "") if label else None
+    )
 
 
-def _report(kind: str, field: str, label: str, producer: str) -> Finding | None:
+def _create_finding(kind: str, field: str, label: str, producer: str) -> Finding | None:
     if label.strip() not in _MEANINGS:
         return None
     strength, meaning = _MEANINGS[label.strip()]

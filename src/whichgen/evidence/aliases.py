@@ -15,6 +15,7 @@ from whichgen.data.origins.generator_names import (
     read_generator_table,
 )
 
+#: Columns of the table.
 _COLUMNS = ("name", "origin")
 
 

@@ -9,7 +9,7 @@ MAX_BLOCK = 2_000_000
 
 #: Maximum number of text fields per file, and maximum number of characters in all of them.
 MAX_FIELDS = 100
-MAX_CHARACTERS = 8_000_000
+MAX_FIELD_CHARACTERS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Blocks:
 def decode_text(content: bytes, fallback: str = "latin-1") -> str:
     """Decode text as UTF-8 or, if it is not valid UTF-8, in the encoding ``fallback``.
 
-    Bytes that are invalid in either encoding become replacement characters.
+    Bytes that are invalid in both encodings become replacement characters.
     """
     try:
         return content.decode("utf-8")
@@ -49,12 +49,12 @@ def decode_text(content: bytes, fallback: str = "latin-1") -> str:
 
 
 def remove_exif_prefix(block: bytes) -> bytes:
-    """Remove the prefix ``Exif\\0\\0``, which only JPEG requires."""
+    """Return an EXIF block without the prefix ``Exif\\0\\0``, which only JPEG requires."""
     return block[6:] if block.startswith(b"Exif\0") else block
 
 
 def find_iptc(resources: bytes) -> bytes:
-    """Return all IPTC records in Photoshop image resources; empty if there are none.
+    """Return the concatenated IPTC records in Photoshop image resources; empty without records.
 
     A resource consists of ``8BIM``, a number (1028 for IPTC), a name, a size and the content.
     """

@@ -13,12 +13,13 @@ from itertools import islice
 
 from whichgen.evidence.blocks import MAX_BLOCK, Blocks
 
-#: Brands of HEIC and AVIF files, in the first box.
+#: MIME type of each brand of HEIC and AVIF files. The brand is in the first box.
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic"),
     **dict.fromkeys((b"mif1", b"msf1", b"mif2"), "image/heif"),
 }
+#: First bytes of a JPEG XL file that consists of boxes.
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 #: Maximum number of boxes or listed items, and maximum number of items whose content is read.
@@ -61,7 +62,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
 
 
 def _find_tiff(content: bytes) -> bytes:
-    """Return an EXIF block without the offset of four bytes that precedes it."""
+    """Return the EXIF block in an item, which begins with the offset of the block in four bytes."""
     return content[4 + int.from_bytes(content[:4]) :]
 
 
@@ -70,37 +71,42 @@ def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, i
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
-        size, kind, head = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8], 8
+        size, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        header_size = 8
         if size == 1:
-            size, head = int.from_bytes(data[start + 8 : start + 16]), 16
+            size, header_size = int.from_bytes(data[start + 8 : start + 16]), 16
         if size == 0:  # the box extends to the end
             size = end - start
-        if size < head:
+        if size < header_size:
             return
-        yield kind, start + head, start + size
+        yield kind, start + header_size, start + size
         start += size
 
 
 def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the type (``Exif``, or ``mime`` for XMP) and the content of each metadata item."""
+    """Yield the type (``Exif``, or ``mime`` for XMP) and the content of each metadata item.
+
+    ``start`` and ``end`` are the positions of the boxes in the box ``meta``.
+    """
     boxes = {kind: (first, last) for kind, first, last in _iterate_boxes(data, start, end)}
     if b"iinf" not in boxes or b"iloc" not in boxes:
         return
-    kinds = dict(islice(_list_item_types(data, *boxes[b"iinf"]), _MAX_ITEMS))
-    for item, in_idat, extents in _list_extents(data[slice(*boxes[b"iloc"])]):
-        if item not in kinds:
+    kinds = dict(islice(_iterate_item_types(data, *boxes[b"iinf"]), _MAX_ITEMS))
+    for number, is_in_idat, extents in _list_extents(data[slice(*boxes[b"iloc"])]):
+        if number not in kinds:
             continue
-        origin = boxes.get(b"idat", (len(data), 0))[0] if in_idat else 0
+        base = boxes.get(b"idat", (len(data), 0))[0] if is_in_idat else 0
         content = b""
-        for first, length in extents:  # extents of a hostile file can overlap
+        for offset, length in extents:
+            # Limit the total size, because the extents of a hostile file can overlap.
             n_bytes = min(length, MAX_BLOCK - len(content))
-            content += data[origin + first : origin + first + n_bytes]
+            content += data[base + offset : base + offset + n_bytes]
         if content:
-            yield kinds.pop(item), content
+            yield kinds.pop(number), content
 
 
-def _list_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the type of each item of EXIF or XMP in a box ``iinf``."""
+def _iterate_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the type of each EXIF or XMP item in a box ``iinf``."""
     start += 6 if data[start : start + 1] == b"\0" else 8
     for kind, first, last in _iterate_boxes(data, start, end):
         width = {2: 2, 3: 4}.get(data[first], 0) if first < len(data) else 0
@@ -114,10 +120,14 @@ def _list_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, b
 
 
 def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
-    """List the items of a box ``iloc``: number, whether it is in the box ``idat``, and extents.
+    """List the items in the content of a box ``iloc``.
 
-    An extent is an offset and a length in bytes. If the box is damaged, the items before the damage
-    are returned.
+    Returns
+    -------
+    list of (int, bool, list)
+        The number of each item, whether its content is in the box ``idat``, and its extents. An
+        extent is an offset and a length in bytes. If the box is damaged, only the items before the
+        damage are listed.
     """
     items: list[tuple[int, bool, list[tuple[int, int]]]] = []
     position = 0

@@ -11,11 +11,11 @@ from whichgen.data.images.decoding import open_image
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
-from whichgen.evidence.credentials import prepare_reading, read_credentials
+from whichgen.evidence.credentials import prepare_parser, read_credentials
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
-from whichgen.evidence.options import EvidenceOptions
 from whichgen.evidence.readers import run_readers
 from whichgen.evidence.text_limits import clean
 
@@ -24,10 +24,10 @@ __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 #: Maximum number of findings per image.
 MAX_FINDINGS = 50
 
-#: Formats by the first bytes, for files that Pillow can't open.
+#: Format of files that Pillow can't open, by their first three bytes.
 _FORMATS = {b"\x89PN": "PNG", b"\xff\xd8\xff": "JPEG", b"RIF": "WEBP"}
 
-#: Caveat that is always shown with evidence.
+#: Caveat that is shown with all evidence.
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
@@ -41,9 +41,6 @@ def collect(
 ) -> Evidence:
     """Collect provenance evidence from an image file: metadata, watermarks and JPEG tables.
 
-    At most :data:`MAX_FINDINGS` distinct findings are returned; neutral ones are omitted first.
-    ``Evidence.notes`` reports metadata that can't be read and the number of omitted findings.
-
     Parameters
     ----------
     data
@@ -51,10 +48,16 @@ def collect(
     name
         Name of the file in error messages.
     trust_anchors, aliases
-        See :class:`~whichgen.evidence.options.EvidenceOptions`.
+        See :class:`~whichgen.evidence.evidence_options.EvidenceOptions`.
     decoded
         The decoded image (:attr:`whichgen.data.images.decoding.DecodedFile.stored`); ``None`` to
         decode the pixels here if a reader needs them.
+
+    Returns
+    -------
+    Evidence
+        At most :data:`MAX_FINDINGS` distinct findings; neutral findings are omitted first. The
+        notes report metadata that can't be read, and the number of omitted findings.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def collect(
         The file is not a valid image (see :func:`whichgen.data.images.decoding.open_image`), and no
         metadata can be read from it.
     """
-    prepare_reading(data)
+    prepare_parser(data)
     damage: ImageError | None = None
     image = decoded
     try:
@@ -112,7 +115,7 @@ def collect_if_readable(
     options: EvidenceOptions | None,
     decoded: Image.Image | None = None,
 ) -> Evidence | None:
-    """Collect provenance evidence (see :func:`collect`) without raising an error.
+    """Collect provenance evidence (see :func:`collect`) without raising :class:`ImageError`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Read the settings of ComfyUI graphs: model, sampler, steps, seed, size and prompt.
 
-Links are followed backward from the last sampler. Only texts that are connected to its positive
-input are reported as the prompt.
+Links are followed backward from the sampler that is nearest to the first saved image. Only texts
+that are connected to the positive input of this sampler are reported as the prompt.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whichgen.evidence.comfyui_graph import Link, Node, parse_nodes
-from whichgen.evidence.parameters import WEIGHTS, Parameters, shorten_model
+from whichgen.evidence.parameters import WEIGHT_SUFFIXES, Parameters, shorten_model
 
-#: Inputs of any node that contain the file name of a generator.
+#: Names of inputs that contain the file name of a generator, in any node.
 _MODEL_INPUTS = re.compile(
     r"(base_)?(ckpt|unet|diffusion_model|checkpoint|gguf)(_name|_path|_file)?(_?\d)?$",
     re.IGNORECASE,
 )
-#: Nodes that load a generator, for workflows whose inputs have no names.
+#: Classes of nodes that load a generator, for workflows whose inputs have no names, and classes of
+#: nodes that load something else.
 _LOADER = re.compile(
     r"checkpoint|unet|efficient loader|diffusion ?model|nunchaku.*loader", re.IGNORECASE
 )
-_NO_GENERATOR = re.compile(
+_OTHER_LOADER = re.compile(
     r"upscale|lora|control ?net|clip ?vision|vae ?loader|text ?encoder", re.IGNORECASE
 )
 
-#: Inputs with text, and nodes whose unnamed widgets are text.
+#: Names of inputs with text, and classes of nodes whose unnamed widgets are text.
 _TEXT_INPUTS = re.compile(
     r"(text|prompt|string|value|positive|populated_text|wildcard_text|clip_l|t5xxl|caption"
     r"|text_[a-z0-9]{1,8}|string_[ab])$",
@@ -35,13 +36,14 @@ _TEXT_INPUTS = re.compile(
 )
 _TEXT_NODE = re.compile(r"text|prompt|string|primitive|conditioning", re.IGNORECASE)
 
-#: Inputs that do not lead to a prompt.
+#: Names of inputs that do not lead to a prompt.
 _NO_PROMPT = re.compile(
     r"clip|vae|model|image|latent|control|mask|style|noise|sampler|sigmas", re.IGNORECASE
 )
+#: Names of inputs that lead to the positive prompt, in order of preference.
 _POSITIVE = ("positive", "base_positive", "conditioning", "cond", "guider")
 
-#: Names of settings, in order of preference, and their names in reports.
+#: Name of each setting in reports, and names of its inputs in order of preference.
 _SETTINGS = {
     "sampler": ("sampler_name", "sampler"),
     "steps": ("steps",),
@@ -50,7 +52,8 @@ _SETTINGS = {
 #: Positions of these settings in the widgets of KSampler.
 _WIDGETS = {"seed": "0", "steps": "2", "sampler": "4"}
 
-#: Node classes and checkpoints in a graph that is not valid JSON.
+#: Node classes and checkpoints in a graph that is not valid JSON, and the maximum number of
+#: characters that are searched.
 _CLASS = re.compile(r"""["']class_type["']: ?["']""")
 _CHECKPOINT = re.compile(r"""["'](?:ckpt|unet)_name["']: ?["']([^"']{1,200})["']""")
 _MAX_SEARCH = 200_000
@@ -62,8 +65,9 @@ _MAX_TEXTS = 5
 def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is not a graph.
 
-    Missing settings are omitted. If a graph saves several images, each image contains the whole
-    graph. The settings of the first saved image are returned, and additional models are listed.
+    Missing settings are omitted. A graph that saves several images is stored in all of them; the
+    settings of the first saved image are returned. Additional models are returned as ``other
+    models``.
     """
     nodes = parse_nodes(value)
     if not nodes:
@@ -90,7 +94,7 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
 def search_graph(text: str) -> Parameters | None:
     """Recognize a graph that is not valid JSON, for example because it is truncated.
 
-    Only the name of the model is read. Returns ``None`` if the text is not a graph.
+    Only the name of the model is returned. If the text is not a graph, the result is ``None``.
     """
     head = text[:_MAX_SEARCH]
     is_executed = len(_CLASS.findall(head)) >= 2
@@ -102,18 +106,23 @@ def search_graph(text: str) -> Parameters | None:
 
 
 def _find_sampler(nodes: Mapping[str, Node]) -> str | None:
-    """Return the number of the sampler that is nearest to the first output of the graph."""
-    linked = {link.node for node in nodes.values() for link in node.links.values()}
-    outputs = sorted((number for number in nodes if number not in linked), key=_sort_numerically)
-    saved = [Link(number) for number in outputs if "save" in nodes[number].kind.lower()]
-    for starts in (saved[:1], saved, [Link(number) for number in outputs]):
+    """Return the number of the sampler that is nearest to the first saved image.
+
+    If the first saved image has no sampler, all saved images and then all outputs are searched. If
+    no output has a sampler, the result is ``None``.
+    """
+    sources = {link.node for node in nodes.values() for link in node.links.values()}
+    outputs = sorted((number for number in nodes if number not in sources), key=_make_sort_key)
+    saving_links = [Link(number) for number in outputs if "save" in nodes[number].kind.lower()]
+    for starts in (saving_links[:1], saving_links, [Link(number) for number in outputs]):
         samplers = (number for node, number in _walk(nodes, starts) if _is_sampler(node))
         if (sampler := next(samplers, None)) is not None:
             return sampler
     return None
 
 
-def _sort_numerically(number: str) -> tuple[int, str]:
+def _make_sort_key(number: str) -> tuple[int, str]:
+    """Return a sort key of node numbers: decimal numbers by value, then all other texts."""
     return (int(number), "") if number.isdecimal() and len(number) < 10 else (1 << 31, number)
 
 
@@ -126,7 +135,7 @@ def _is_sampler(node: Node) -> bool:
 
 
 def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node, str]]:
-    """Yield nodes and their numbers against the direction of the links, breadth first."""
+    """Follow links backward from ``starts``, breadth first; yield each node and its number."""
     queue, visited = deque(link.node for link in starts), set[str]()
     while queue:
         number = queue.popleft()
@@ -138,27 +147,30 @@ def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node,
 
 
 def _find_models(nodes: list[Node]) -> list[str]:
-    """Return the file names of generators; without any, the models of online services."""
+    """Return the generators that are loaded or, without any, the models of online services.
+
+    Generators are named by their files, without folder and suffix.
+    """
     models: dict[str, None] = {}
     for node in nodes:
         for name, value in node.values.items():
             if not isinstance(value, str) or not value.strip():
                 continue
-            is_loader = _LOADER.search(node.kind) and not _NO_GENERATOR.search(node.kind)
-            if _MODEL_INPUTS.match(name) or (is_loader and value.lower().endswith(WEIGHTS)):
+            is_loader = _LOADER.search(node.kind) and not _OTHER_LOADER.search(node.kind)
+            if _MODEL_INPUTS.match(name) or (is_loader and value.lower().endswith(WEIGHT_SUFFIXES)):
                 models[shorten_model(value)] = None
-    online = (node.values.get("model") for node in nodes if "image" in node.kind.lower())
-    return list(models) or [model for model in online if isinstance(model, str)]
+    service_models = (n.values.get("model") for n in nodes if "image" in n.kind.lower())
+    return list(models) or [model for model in service_models if isinstance(model, str)]
 
 
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:
-    """Return the texts that are connected to the positive input of a sampler."""
+    """Return the texts, at most five, that are connected to the positive input of a sampler."""
     starts = [sampler.links[name] for name in _POSITIVE if name in sampler.links][:1]
     queue, visited, texts = deque(starts), set[tuple[str, bool]](), dict[str, None]()
     while queue and len(texts) < _MAX_TEXTS:
         link = queue.popleft()
         node = nodes.get(link.node)
-        # If a node passes on both prompts, its first output is the positive prompt.
+        # A node that passes on both prompts has the positive prompt as output 0, the negative as 1.
         is_negative = node is not None and "negative" in node.links and link.slot == 1
         if node is None or (link.node, is_negative) in visited:
             continue
@@ -180,5 +192,5 @@ def _find_texts(node: Node) -> list[str]:
         if isinstance(value, str)
         and value.strip()
         and (_TEXT_INPUTS.match(name) or (name.isdigit() and is_text))
-        and not value.lower().endswith(WEIGHTS)
+        and not value.lower().endswith(WEIGHT_SUFFIXES)
     ]

@@ -19,7 +19,15 @@ _MUTED = 2
 
 @dataclass(frozen=True)
 class Link:
-    """Output ``slot`` of a node, connected to an input of another node."""
+    """Link from an output of a node to an input of another node.
+
+    Parameters
+    ----------
+    node
+        Number of the node with the output.
+    slot
+        Index of the output, from 0.
+    """
 
     node: str
     slot: int = 0
@@ -53,6 +61,11 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
         JSON object: the executed graph (a dictionary of nodes) or the workflow of the editor (a
         list ``nodes`` and a list ``links``). The nodes of subgraphs are included, without the links
         into and out of the subgraph.
+
+    Returns
+    -------
+    dict
+        Maps the number of each node to the node.
     """
     if isinstance(value.get("nodes"), list) and "links" in value:
         nodes = dict(_parse_workflow(value, ""))
@@ -108,7 +121,7 @@ def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str
 
 
 def _parse_links(links: list[Any], prefix: str) -> Iterator[tuple[int, Link]]:
-    """Yield the number and the source of each link (a list or, in subgraphs, an object)."""
+    """Yield the number of each link, and the link. In subgraphs, links are objects, not lists."""
     for entry in links[:_MAX_LINKS]:
         keys = ("id", "origin_id", "origin_slot")
         link = [entry.get(key) for key in keys] if isinstance(entry, dict) else entry

@@ -25,20 +25,20 @@ from whichgen.evidence.manifest_process import (
     read_manifest_store,
     start_process,
 )
-from whichgen.evidence.manifest_status import (
-    CONTENT_CHANGED,
-    ManifestStatus,
-    assess_manifest,
-    limit_status,
-)
-from whichgen.evidence.statements import (
-    Statement,
+from whichgen.evidence.manifest_statements import (
+    ManifestStatement,
     creates_content,
     format_claim_generator,
     format_signer,
     interpret_claim_generator,
     list_statements,
     name_signer,
+)
+from whichgen.evidence.manifest_status import (
+    CONTENT_CHANGED,
+    ManifestStatus,
+    assess_manifest,
+    limit_status,
 )
 from whichgen.evidence.text_limits import as_dict, as_list, clean
 
@@ -56,7 +56,7 @@ _Role = Literal["whole", "part"]
 
 @dataclass(frozen=True)
 class _Manifest:
-    """A manifest of the history of an image.
+    """Manifest of an image, of an earlier version of the image, or of a part.
 
     Parameters
     ----------
@@ -65,9 +65,10 @@ class _Manifest:
     status
         Integrity and trust.
     role
-        Whether it describes the whole image or a part.
+        Whether the manifest describes the whole image or a part.
     outer_contents
-        Contents of the manifests that contain it as an ingredient; empty for the active manifest.
+        Contents of the manifests that contain this manifest as an ingredient, from the active
+        manifest inward; empty for the active manifest.
     """
 
     content: dict[str, Any]
@@ -81,10 +82,10 @@ def has_manifest(data: bytes) -> bool:
     return _STORE in data
 
 
-def prepare_reading(data: bytes) -> None:
-    """Start the child process that parses manifests if the file has one.
+def prepare_parser(data: bytes) -> None:
+    """Start the child process that parses manifests if the file has a manifest.
 
-    The process loads its library while the caller reads other parts of the file.
+    The process loads the C2PA library while the caller reads other parts of the file.
     """
     if has_manifest(data) and is_installed():
         with contextlib.suppress(OSError):  # read_credentials reports the error
@@ -93,10 +94,6 @@ def prepare_reading(data: bytes) -> None:
 
 def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidence:
     """Extract provenance evidence from Content Credentials.
-
-    If the file has no manifest store, there are no findings. If the extra ``evidence`` is not
-    installed or the manifest store can't be read, the only finding is the presence of Content
-    Credentials.
 
     Parameters
     ----------
@@ -107,6 +104,13 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     trust_anchors
         Certificates of trusted authorities in PEM (see
         :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
+
+    Returns
+    -------
+    Evidence
+        The status of the active manifest, then the statements of all manifests; empty without a
+        manifest store. If the extra ``evidence`` is not installed or the manifest store can't be
+        read, the only finding is the presence of Content Credentials.
     """
     if not has_manifest(data):
         return Evidence()
@@ -155,14 +159,15 @@ def _report_signature(active: _Manifest, *, is_silent: bool) -> Finding:
 
 
 def _phrase_signature(active: _Manifest, is_silent: bool) -> str:
+    """Describe the active manifest in a phrase; empty if its statements are described instead."""
     (signer,) = _list_signers(active)
-    brief = ", ".join(active.status.cautions)
+    cautions = ", ".join(active.status.cautions)
     if active.status.intact:
-        silence = f"Content Credentials signed by {signer} do not state an origin ({brief})"
-        return silence if is_silent else ""
-    if brief == CONTENT_CHANGED:
-        brief += ", for which saving the file again is enough"
-    return f"Content Credentials signed by {signer} are not valid and do not count: {brief}"
+        phrase = f"Content Credentials signed by {signer} do not state an origin ({cautions})"
+        return phrase if is_silent else ""
+    if cautions == CONTENT_CHANGED:
+        cautions += ", possibly only because the file was saved again"
+    return f"Content Credentials signed by {signer} are not valid and do not count: {cautions}"
 
 
 def _list_signers(
@@ -173,7 +178,7 @@ def _list_signers(
     return list(dict.fromkeys(form(content) or "an unnamed signer" for content in contents))
 
 
-def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
+def _report_statement(statement: ManifestStatement, manifest: _Manifest) -> Finding:
     """Report what a manifest states; ``neutral`` if the manifest is not intact."""
     signer, *outer_signers = _list_signers(manifest, format_signer)
     trust = "trusted" if manifest.status.trusted else "not verified"
@@ -186,7 +191,7 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     if indication != "synthetic":
         generator = ""
     source = f"stated by {signer} ({trust})"
-    if outer_signers:  # only they state that this manifest belongs to the image
+    if outer_signers:  # only the outer signers state that this manifest belongs to the image
         source += f"; attached by {', '.join(outer_signers)}"
     return Finding(
         kind="credentials",
@@ -200,18 +205,18 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     )
 
 
-def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
+def _phrase_statement(statement: ManifestStatement, manifest: _Manifest) -> str:
     """Describe a statement in a phrase: signer, claim, and status in parentheses."""
-    by = f"with {statement.generator}" if statement.generator else "by AI"
+    means = f"with {statement.generator}" if statement.generator else "by AI"
     subject = statement.title.rpartition(": ")[2]
     if manifest.role == "part":
-        claim = f"contains a part generated {by}"
+        claim = f"contains a part generated {means}"
     elif statement.strength == "weak":
         claim = f"names {statement.generator}, but states no source type"
     elif statement.indicates == "synthetic":
-        claim = f"generated {by}"
+        claim = f"generated {means}"
     elif parse_source_type(subject)[1] == "synthetic":
-        claim = f"an existing picture, changed {by}"
+        claim = f"an existing picture, changed {means}"
     elif statement.title == "edits":
         claim = f"edited ({statement.detail})"
     else:  # a source type or a camera
@@ -238,20 +243,23 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
     while queue:
         label, outer = queue.pop(0)
         for ingredient, role in _iterate_history(outer.content):
-            inner = str(ingredient.get("active_manifest"))
-            content = manifests.pop(inner, None)  # pop, because labels may form a cycle
+            inner_label = str(ingredient.get("active_manifest"))
+            content = manifests.pop(inner_label, None)  # pop, because labels may form a cycle
             if not isinstance(content, dict) or len(history) >= _MAX_MANIFESTS:
                 continue
             uri = f"{label}/c2pa.assertions/{ingredient.get('label')}"
             ingredient_deltas = [
                 delta for delta in deltas if str(delta.get("ingredientAssertionURI")).endswith(uri)
             ]
-            recorded = as_dict(ingredient.get("validation_results")).get("activeManifest")
-            checks = [*(delta.get("validationDeltas") for delta in ingredient_deltas), recorded]
+            signed_results = as_dict(ingredient.get("validation_results")).get("activeManifest")
+            checks = [
+                *(delta.get("validationDeltas") for delta in ingredient_deltas),
+                signed_results,
+            ]
             status = assess_manifest(
-                [code for check in checks for code in _list_codes(check, "success")],
-                [code for check in checks for code in _list_codes(check, "failure")]
-                + _get_codes(ingredient.get("validation_status")),
+                [code for check in checks for code in _list_result_codes(check, "success")],
+                [code for check in checks for code in _list_result_codes(check, "failure")]
+                + _list_status_codes(ingredient.get("validation_status")),
                 is_active=False,
                 has_trust_list=has_trust_list,
             )
@@ -262,16 +270,16 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
                 (*outer.outer_contents, outer.content),
             )
             history.append(manifest)
-            queue.append((inner, manifest))
+            queue.append((inner_label, manifest))
     return history
 
 
 def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Role]]:
     """Yield the ingredients that are earlier versions or parts of the image.
 
-    Inputs of a generator are skipped. If the manifest has no action that creates content and a
-    single component, the component is the image itself, because some generators re-sign images in
-    this way.
+    Inputs of a generator are skipped. If the only ingredient of a manifest is a component, and no
+    action of the manifest creates content, this component counts as an earlier version of the whole
+    image, because some generators sign their images again in this way.
     """
     ingredients = [as_dict(ingredient) for ingredient in as_list(manifest.get("ingredients"))]
     is_resigned = len(ingredients) == 1 and not creates_content(manifest)
@@ -285,7 +293,10 @@ def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any],
 
 def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> ManifestStatus:
     results = as_dict(as_dict(store.store.get("validation_results")).get("activeManifest"))
-    successes, failures = _list_codes(results, "success"), _list_codes(results, "failure")
+    successes, failures = (
+        _list_result_codes(results, "success"),
+        _list_result_codes(results, "failure"),
+    )
     excluded = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
     if excluded == "picture":
         failures.append("content hash excludes the picture")
@@ -303,10 +314,10 @@ def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
     )
 
 
-def _list_codes(results: Any, kind: str) -> list[str]:
-    return _get_codes(as_dict(results).get(kind))
+def _list_result_codes(results: Any, outcome: Literal["success", "failure"]) -> list[str]:
+    return _list_status_codes(as_dict(results).get(outcome))
 
 
-def _get_codes(statuses: Any) -> list[str]:
+def _list_status_codes(statuses: Any) -> list[str]:
     codes = (as_dict(status).get("code") for status in as_list(statuses))
     return [str(code) for code in codes if isinstance(code, str)]

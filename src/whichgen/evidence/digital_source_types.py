@@ -5,8 +5,9 @@ from __future__ import annotations
 from whichgen.evidence.finding import Indication
 from whichgen.evidence.text_limits import clean
 
-# https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are defined by C2PA. Composites are
-# `edited`, because a photograph with one generated corner is a composite. Drawings are `neutral`.
+# Source: https://cv.iptc.org/newscodes/digitalsourcetype/; C2PA defines the last two codes.
+# Composites are `edited`, because a photograph with one generated corner is a composite. Drawings
+# are `neutral`.
 _TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),

@@ -13,10 +13,10 @@ from PIL.ExifTags import IFD, Base
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.plain_text_formats import UUID
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean
 
-#: Camera settings and their format.
+#: Format of each camera setting in reports.
 _SETTINGS = {
     Base.LensModel: "lens {}",
     Base.FocalLength: "{:g} mm",
@@ -36,7 +36,7 @@ _TEXTS = (
 #: ComfyUI stores texts with their names in unrelated fields: `prompt:{"3": …}`.
 _NAMED_JSON = re.compile(r"\s*([A-Za-z_][\w \-]{0,40}):\s*(?=\{)")
 
-#: Grok signs its images: a signature in Base64 as the description, an identifier as the artist.
+#: Grok writes a signature in Base64 as the description and an identifier as the artist.
 _SIGNATURE = re.compile(r"Signature:\s*[A-Za-z0-9+/_\-]{64,}={0,2}\s*")
 
 #: Maximum number of NULs that are appended to a truncated block.
@@ -46,7 +46,7 @@ _MAX_PADDING = 1 << 20
 def load_exif(block: bytes) -> Image.Exif:
     """Parse an EXIF block (without the prefix ``Exif``).
 
-    NULs are appended, so that the beginning of a text in a truncated block is read.
+    NULs are appended, so that Pillow reads the beginning of a truncated text.
     """
     exif = Image.Exif()
     if block:
@@ -63,7 +63,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
         return Evidence()
     inner = exif.get_ifd(IFD.Exif)
     findings: list[Finding] = []
-    texts = {tag.name: _decode_text(exif.get(tag)) for tag in _TEXTS}
+    texts = {tag.name: _convert_to_text(exif.get(tag)) for tag in _TEXTS}
     texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment)).strip("\0 ")
     if _SIGNATURE.fullmatch(texts["ImageDescription"]) and UUID.fullmatch(texts["Artist"]):
         detail = f"artist {texts.pop('Artist')}; {texts.pop('ImageDescription')}"
@@ -72,7 +72,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
     for field, text in list(texts.items()):
         if match := _NAMED_JSON.match(text):
             texts[field] = ""  # not a camera, even if the field is Make or Model
-            findings += interpret("exif", match[1], text[match.end() :])
+            findings += interpret_text("exif", match[1], text[match.end() :])
         elif field == "Make" and (generator := find_generator(text)):
             name = generator.name
             model = clean(texts["Model"], 60)
@@ -80,30 +80,30 @@ def read_exif(exif: Image.Exif) -> Evidence:
             findings.append(Finding("exif", f"Make: {name}", detail, "synthetic", name))
             texts["Make"] = texts["Model"] = ""
         elif field not in ("Make", "Model"):
-            findings += interpret("exif", field, text)
+            findings += interpret_text("exif", field, text)
     findings += _report_camera(texts["Make"], texts["Model"], inner)
     if exif.get_ifd(IFD.GPSInfo):
         findings.append(Finding("exif", "GPS coordinates", "the coordinates are not shown"))
     return Evidence(tuple(findings))
 
 
-def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
+def _report_camera(make: str, model: str, camera_fields: dict[int, Any]) -> list[Finding]:
     """Return one finding: ``camera`` if make and model are present, otherwise ``neutral``.
 
     Returns an empty list if there is neither a make nor a model nor a camera setting.
     """
     settings = []
     for tag, form in _SETTINGS.items():
-        value = inner.get(tag)
+        value = camera_fields.get(tag)
         try:
-            number = float(value) if "g}" in form and value is not None else _decode_text(value)
+            number = float(value) if "g}" in form and value is not None else _convert_to_text(value)
             settings += [] if number in ("", None) else [form.format(number)]
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             continue  # a damaged value such as 0/0
     detail = ", ".join(settings)
     name = " ".join(part for part in (make, model) if part)
     if make and model:
-        # Weak, because anyone can write it, and editing with a generator may preserve it.
+        # Weak, because anyone can write a camera, and editing with a generator may preserve it.
         return [Finding("exif", f"camera: {clean(name, 120)}", detail, "camera", strength="weak")]
     if name or detail:
         return [Finding("exif", f"camera settings {clean(name, 120)}", detail)]
@@ -130,31 +130,32 @@ def decode_user_comment(value: object) -> str:
     return value.decode("utf-8", errors="replace")
 
 
-def _decode_unicode(text: bytes) -> str:
+def _decode_unicode(content: bytes) -> str:
     """Decode UTF-16 in either byte order, or UTF-8, which some programs write instead.
 
     In UTF-16, one of the two bytes of a Latin letter, a digit or a space is 0: the first byte in
     big-endian order.
     """
-    trimmed = text.rstrip(b"\0")
+    trimmed = content.rstrip(b"\0")
     if 0 not in trimmed and not trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
         with contextlib.suppress(UnicodeDecodeError):
             return trimmed.decode("utf-8")
-    is_big = text[::2].count(0) >= text[1::2].count(0)
+    is_big_endian = content[::2].count(0) >= content[1::2].count(0)
     if trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
-        is_big = trimmed.startswith(codecs.BOM_UTF16_BE)
-    return text.decode("utf-16-be" if is_big else "utf-16-le", errors="replace").lstrip("\ufeff")
+        is_big_endian = trimmed.startswith(codecs.BOM_UTF16_BE)
+    encoding = "utf-16-be" if is_big_endian else "utf-16-le"
+    return content.decode(encoding, errors="replace").lstrip("\ufeff")
 
 
-def _decode_text(value: object) -> str:
+def _convert_to_text(value: object) -> str:
     """Convert the value of an EXIF field to text, and remove NULs and spaces at both ends.
 
     Bytes with many zeros at odd positions are decoded as little-endian UTF-16 (as written by
     Windows), other bytes as UTF-8. ``None`` becomes an empty string.
     """
     if isinstance(value, bytes):
-        utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
-        value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")
+        is_utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
+        value = value.decode("utf-16-le" if is_utf16 else "utf-8", errors="replace")
     elif isinstance(value, str):
         # Pillow decodes the field as Latin-1, but many programs write UTF-8.
         with contextlib.suppress(UnicodeError):

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from whichgen.evidence.text_limits import clean
 
-#: What a finding indicates. ``edited`` means a changed picture, possibly changed by a generator.
+#: What a finding indicates. ``edited``: an existing image was changed, possibly by a generator.
 Indication = Literal["synthetic", "camera", "edited", "neutral"]
 
-#: ``weak`` means a statement that anyone can write, such as a caption, or an ambiguous sign.
+#: Strength of evidence (see :attr:`Finding.strength`).
 Strength = Literal["strong", "weak"]
 
 
@@ -34,13 +34,14 @@ class Finding:
     generator
         Generator as named in the metadata; empty if there is none.
     strength
-        ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, and for
-        an ambiguous sign; otherwise ``strong``. Always empty for a ``neutral`` finding.
+        ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, for a
+        camera in unsigned metadata, and for a sign with other explanations; otherwise ``strong``.
+        Always empty for a ``neutral`` finding.
     origin
         Origin of the generator (see :mod:`whichgen.evidence.aliases`); empty if it is unknown.
     statement
         Phrase for the summary (:mod:`whichgen.evidence.summary`), without the kind of metadata. If
-        it is empty, the summary uses the title.
+        the phrase is empty, the summary uses the title.
     trusted
         Whether the statement is signed by a signer on the trust list.
     """

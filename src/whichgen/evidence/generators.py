@@ -111,6 +111,7 @@ _GENERATORS = (
     Generator("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
+
 #: Pairs of a regular expression and the generator that it names.
 _Patterns = tuple[tuple[re.Pattern[str], Generator], ...]
 
@@ -123,7 +124,7 @@ def _compile_patterns() -> _Patterns:
     )
 
 
-# A version or a word such as "pro", which may follow a short name.
+# Versions and words, such as "pro", that may follow a short name.
 _SUFFIX = (
     r"(?:[\-_ ]*(?:v|version|ai|api|app|image|images|imagine|model|pro|ultra|flash|turbo|xl"
     r"|\d[\w.]*)(?![a-z]))*\s*"
@@ -144,7 +145,7 @@ def _compile_short_patterns() -> _Patterns:
     )
 
 
-#: Abbreviations of Stable Diffusion, which in other fields mean cameras or memory cards.
+#: Abbreviations of Stable Diffusion. In metadata fields, they can also mean memory cards.
 _MODEL_NAMES = re.compile(r"(?<![a-z])sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))", re.IGNORECASE)
 
 _EDITORS = re.compile(
@@ -166,27 +167,25 @@ def find_generator(text: str) -> Generator | None:
     consists of the name and an optional version.
     """
     text = text[:_MAX_SEARCH]
-    match = next(
-        (generator for pattern, generator in _compile_patterns() if pattern.search(text)), None
-    )
-    if match is not None and not match.is_tool and match.name != match.maker:
-        return match
-    return find_short_name(text.strip(), whole=True) or match
+    generator = next((g for pattern, g in _compile_patterns() if pattern.search(text)), None)
+    if generator is not None and not generator.is_tool and generator.name != generator.maker:
+        return generator
+    return find_short_name(text.strip(), require_full_match=True) or generator
 
 
-def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
+def find_short_name(text: str, *, require_full_match: bool = False) -> Generator | None:
     """Return the generator whose short name begins a text, or ``None``.
 
     Parameters
     ----------
     text
         Text where a name is expected, such as "Gemini 3 Pro." after the words "made with".
-    whole
-        Whether the name must be the whole text.
+    require_full_match
+        Whether the text must consist only of the name and an optional version.
     """
     for pattern, generator in _compile_short_patterns():
         match = pattern.match(text)
-        if match and (not whole or match.end() == len(text)):
+        if match and (not require_full_match or match.end() == len(text)):
             return generator
     return None
 
@@ -194,7 +193,7 @@ def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
 def find_model(name: str) -> Generator | None:
     """Return the generator of a model name or an origin name, or ``None`` if it is not known.
 
-    Unlike :func:`find_generator`, abbreviations such as "sdv2" count.
+    Unlike :func:`find_generator`, this function recognizes abbreviations such as "sdv2".
     """
     if generator := find_generator(name):
         return generator

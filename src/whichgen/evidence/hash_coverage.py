@@ -1,8 +1,8 @@
-"""Check which parts of a file are excluded from the content hash of a C2PA manifest.
+"""Classify the parts of a file that are excluded from the content hash of a C2PA manifest.
 
-The manifest itself must be excluded. Some signers exclude more, such as the EXIF segment before the
-manifest. The C2PA library then reports a mismatch although the hash is correct. This is harmless if
-all parts that define the picture are hashed.
+The manifest itself must be excluded. Some signers also exclude other parts, such as the EXIF
+segment before the manifest. The C2PA library then reports a mismatch although the hash is correct.
+This mismatch is harmless if all parts that define the picture are hashed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ Excluded = Literal["manifest", "metadata", "picture", "unknown"]
 #: Maximum number of segments or chunks examined.
 _MAX_PARTS = 10_000
 
-# Chunks that define the picture. For PNG, critical chunks are included, too.
+# Chunks that define the picture. All critical chunks of a PNG file define the picture, too.
 _WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
 _PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", b"iCCP", b"cICP"})
 
+#: Start and end of a part of a file in bytes, and the kind of the part.
 _Part = tuple[int, int, Excluded]
 
 
 def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> Excluded:
-    """Return the most important kind of bytes that are excluded from a content hash.
+    """Return the most important kind of the parts that are excluded from a content hash.
+
+    The order of importance is ``picture``, ``metadata``, ``manifest``.
 
     Parameters
     ----------
@@ -75,40 +78,42 @@ def _list_parts(data: bytes) -> list[_Part] | None:
 
 def _iterate_jpeg(data: bytes) -> Iterator[_Part]:
     """Yield the segments before the first scan."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] == 0xEB:  # JUMBF
-            yield at, end, "manifest"
-        elif data[at + 1] == 0xFE or data[at + 1] in range(0xE0, 0xF0):  # comment, APPn
+    start = 2
+    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != 0xDA:
+        marker, end = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if marker == 0xEB:  # JUMBF
+            yield start, end, "manifest"
+        elif marker == 0xFE or marker in range(0xE0, 0xF0):  # comment, APPn
             # APP14 defines the color space, and APP2 contains the color profile.
-            picture = data[at + 1] == 0xEE or data[at + 4 : at + 15] == b"ICC_PROFILE"
-            yield at, end, "picture" if picture else "metadata"
+            is_picture = marker == 0xEE or data[start + 4 : start + 15] == b"ICC_PROFILE"
+            yield start, end, "picture" if is_picture else "metadata"
         else:
-            yield at, end, "picture"
-        at = end
+            yield start, end, "picture"
+        start = end
 
 
 def _iterate_png(data: bytes) -> Iterator[_Part]:
-    at = 8
-    while at + 12 <= len(data):
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+    start = len(SIGNATURE)
+    while start + 12 <= len(data):
+        kind, end = (
+            data[start + 4 : start + 8],
+            start + 12 + int.from_bytes(data[start : start + 4]),
+        )
         if kind == b"caBX":
-            yield at, end, "manifest"
+            yield start, end, "manifest"
         else:
             is_picture = not kind[0] & 0x20 or kind in _PNG_PICTURE
-            yield at, end, "picture" if is_picture else "metadata"
-        at = end
+            yield start, end, "picture" if is_picture else "metadata"
+        start = end
 
 
 def _iterate_webp(data: bytes) -> Iterator[_Part]:
-    # The size of the whole file is in the header, and its flags follow in VP8X.
-    at = 12
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        end = at + 8 + size + size % 2
+    start = 12  # skip the file header
+    while start + 8 <= len(data):
+        kind, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little")
+        end = start + 8 + size + size % 2
         if kind == b"C2PA":
-            yield at, end, "manifest"
+            yield start, end, "manifest"
         else:
-            yield at, end, "picture" if kind in _WEBP_PICTURE else "metadata"
-        at = end
+            yield start, end, "picture" if kind in _WEBP_PICTURE else "metadata"
+        start = end

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from whichgen.evidence.blocks import decode_text
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 
-#: Fields of record 2. "Program" is the originating program.
+#: Names of the fields of record 2. "Program" is the program that created the image.
 _FIELDS = {
     5: "Title",
     25: "Keywords",
@@ -35,7 +35,9 @@ def read_iptc(records: bytes) -> Evidence:
         Concatenated entries. An entry consists of the bytes 28, record and field, a size of two
         bytes, and the content.
     """
-    findings = [f for name, text in _iterate_fields(records) for f in interpret("iptc", name, text)]
+    findings = [
+        f for name, text in _iterate_fields(records) for f in interpret_text("iptc", name, text)
+    ]
     return Evidence(tuple(findings))
 
 

@@ -34,7 +34,7 @@ def read_jpeg(image: Image.Image) -> Evidence:
 def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
     matches = [find_qualities(tables[i], chrominance=i == 1) for i in (0, 1) if i in tables]
     if not matches or not all(matches) or len(tables) > 2:
-        return "nonstandard quantization tables, as written by cameras and editors (Photoshop)"
+        return "nonstandard quantization tables, as written by cameras and some photo editors"
     luminance, *chrominance = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
     if not chrominance or chrominance == [luminance]:
         return f"standard libjpeg tables of quality {luminance}, as written by many programs"

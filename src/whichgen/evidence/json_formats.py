@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whichgen.evidence.comfyui import read_graph
-from whichgen.evidence.parameters import Parameters, count_keys, is_plain
+from whichgen.evidence.parameters import Parameters, count_keys, is_text_or_number
 from whichgen.evidence.text_limits import as_dict
 
 # Keys that identify the JSON of a program, in lower case; the first match counts.
@@ -31,12 +31,14 @@ _FORMATS: tuple[tuple[str, frozenset[str]], ...] = (
     ("Easy Diffusion", frozenset({"use_stable_diffusion_model", "prompt"})),
 )
 
-#: Keys of unknown programs. A prompt and at least two of these keys are generation parameters.
+#: Keys that many programs use, in lower case. JSON with a prompt and at least two of these keys
+#: counts as generation parameters.
 _COMMON = (
     *("negative_prompt", "negative prompt", "negativeprompt", "seed", "steps", "sampler"),
     *("num_inference_steps", "guidance_scale", "guidance scale", "cfg_scale", "cfgscale"),
     *("cfg", "sampler_name", "scheduler", "model", "model_name", "guidance", "aspect_ratio"),
 )
+#: Keys of the prompt, in lower case.
 _PROMPTS = frozenset({"prompt", "positive_prompt", "positiveprompt", "input_prompt", "caption"})
 
 #: Maximum number of nodes searched in an InvokeAI graph.
@@ -84,7 +86,7 @@ def _read_invoke_graph(nodes: object) -> Parameters | None:
 
 
 def _flatten(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten generation parameters, which some programs store in nested dictionaries."""
+    """Return generation parameters in one dictionary; some programs nest dictionaries."""
     inner = [value.get(key) for key in ("image", "sui_image_params", "v2")]
     flat = {
         str(k).lower(): v for part in inner if isinstance(part, dict) for k, v in part.items()
@@ -92,14 +94,18 @@ def _flatten(value: Mapping[str, Any]) -> dict[str, Any]:
     model = value.get("model") or value.get("basemodel")
     if isinstance(model, dict):  # InvokeAI, Tensor.Art and Hugging Face Spaces
         names = ("name", "model_name", "Model", "model", "modelFileName", "label")
-        flat["model"] = next((model[key] for key in names if is_plain(model.get(key))), None)
+        flat["model"] = next(
+            (model[key] for key in names if is_text_or_number(model.get(key))), None
+        )
         flat["model_hash"] = model.get("hash") or model.get("Model hash")
-    elif "model_weights" in value:  # older InvokeAI
+    elif "model_weights" in value:  # older versions of InvokeAI
         flat["model"] = value["model_weights"]
     prompt = flat.get("prompt")
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):  # older InvokeAI
+    if (
+        isinstance(prompt, list) and prompt and isinstance(prompt[0], dict)
+    ):  # older versions of InvokeAI
         flat["prompt"] = prompt[0].get("prompt")
-    if not is_plain(flat.get("prompt")) and isinstance(v4 := value.get("v4_prompt"), dict):
+    if not is_text_or_number(flat.get("prompt")) and isinstance(v4 := value.get("v4_prompt"), dict):
         caption = v4.get("caption")
         flat["prompt"] = caption.get("base_caption") if isinstance(caption, dict) else None
     return flat

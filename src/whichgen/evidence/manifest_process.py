@@ -26,7 +26,7 @@ TIMEOUT = 10.0
 #: Error of the C2PA library if the manifest store is not in the expected place.
 _MISPLACED = "ManifestNotFound"
 
-#: Maximum length of a response in bytes; the same as in the worker.
+#: Maximum length of a response in bytes; the worker has the same limit.
 _MAX_RESPONSE = 4_000_000
 
 #: Maximum number of idle processes.
@@ -38,8 +38,8 @@ _SETTINGS: dict[str, Any] = {
     "core": {"allowed_network_hosts": []},
 }
 
-#: Key usages of certificates that can sign manifests: e-mail and documents (C2PA 1), time stamps
-#: and OCSP, claims of Microsoft and of C2PA 2. Trust depends only on the trust list.
+#: Extended key usages of accepted certificates: signing of e-mail and documents (C2PA 1), time
+#: stamps, OCSP, and claims (Microsoft, C2PA 2). Trust depends only on the trust list.
 _PURPOSES = (
     *("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9"),
     *("1.3.6.1.4.1.311.76.59.1.9", "1.3.6.1.4.1.62558.2.1"),
@@ -106,6 +106,11 @@ def read_manifest_store(
     timeout
         Maximum time in seconds.
 
+    Returns
+    -------
+    ManifestStore
+        The parsed manifest store with validation results.
+
     Raises
     ------
     MalformedError
@@ -139,9 +144,10 @@ def _stop_idle() -> None:
 
 
 def _exchange(request: bytes, data: bytes, timeout: float) -> dict[str, Any]:
+    """Send a request and an image file to a process, and return the response."""
     process = _acquire()
-    expired = threading.Event()
-    timer = threading.Timer(timeout, partial(_expire, process, expired))
+    is_timed_out = threading.Event()
+    timer = threading.Timer(timeout, partial(_stop_late, process, is_timed_out))
     timer.daemon = True
     timer.start()
     try:
@@ -153,7 +159,7 @@ def _exchange(request: bytes, data: bytes, timeout: float) -> dict[str, Any]:
             raise ValueError("response too long")
         response = json.loads(process.stdout.read(size))
     except (OSError, ValueError):
-        reason = f"took more than {timeout:g} seconds" if expired.is_set() else "crashed"
+        reason = f"took more than {timeout:g} seconds" if is_timed_out.is_set() else "crashed"
         _stop(process)
         raise ManifestError(f"the parser {reason}") from None
     except BaseException:
@@ -161,15 +167,15 @@ def _exchange(request: bytes, data: bytes, timeout: float) -> dict[str, Any]:
         raise
     finally:
         timer.cancel()
-    if expired.is_set() or not isinstance(response, dict):
+    if is_timed_out.is_set() or not isinstance(response, dict):
         _stop(process)
     else:
         _release(process)
     return response if isinstance(response, dict) else {"error": "unexpected response"}
 
 
-def _expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
-    expired.set()
+def _stop_late(process: subprocess.Popen[bytes], is_timed_out: threading.Event) -> None:
+    is_timed_out.set()
     process.kill()
 
 
@@ -193,6 +199,7 @@ def _acquire() -> subprocess.Popen[bytes]:
 
 
 def _release(process: subprocess.Popen[bytes]) -> None:
+    """Add a process to the idle processes; stop the oldest ones above the maximum number."""
     idle = _idle[os.getpid()]
     idle.append(process)
     while len(idle) > _MAX_IDLE:

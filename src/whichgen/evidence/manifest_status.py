@@ -1,8 +1,8 @@
 """Status of a C2PA manifest: whether it is intact, and whether its signer is trusted.
 
 Integrity and trust are independent. An intact manifest has not changed since it was signed. A
-signer is trusted if its certificate is on the trust list. A certificate that has expired, is not on
-the trust list or has an unlisted type does not mean that the image was changed.
+signer is trusted if its certificate is on the trust list. A problem with the certificate, such as
+its expiration, does not mean that the image was changed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from dataclasses import dataclass
 
 from whichgen.evidence.text_limits import clean
 
-#: Maximum number of codes in a text.
+#: Maximum number of validation codes in a text.
 _MAX_CODES = 5
 
-#: Checks that must succeed: the signature and at least one hash of the content.
+#: Validation codes of the checks that must succeed: the signature, and a hash of the content.
 _SIGNATURE = "claimSignature.validated"
 _CONTENT = re.compile(r"assertion\.(data|boxes|bmff|collection|multiAsset)Hash\.(match|mismatch)$")
 
-# Failures that do not affect integrity: those of the certificate and its time, and malformed
+# Failures that do not affect integrity: failures of the certificate and its time, and malformed
 # assertions and claims whose hashes and signature match. Any other failure breaks the manifest.
 _CERTIFICATE = re.compile(
     r"signingCredential\.|timeStamp\.|timeOfSigning\.|claimSignature\.outside"
 )
-_FORM = re.compile(r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\.")
+_FORMAT = re.compile(
+    r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\."
+)
 
 #: The only entry of :attr:`ManifestStatus.cautions` if the only failure is the content hash.
 CONTENT_CHANGED = "content changed after signing"
@@ -74,41 +76,47 @@ def assess_manifest(
         Whether signers were checked against a trust list.
     is_metadata_excluded
         Whether the content hash excludes metadata, such as EXIF.
+
+    Returns
+    -------
+    ManifestStatus
+        The status of this manifest, without the status of manifests that refer to it.
     """
-    succeeded, failed = set(successes), list(dict.fromkeys(failures))
-    certificate = [code for code in failed if _CERTIFICATE.match(code)]
-    form = [code for code in failed if _FORM.match(code)]
-    broken = [code for code in failed if code not in certificate and code not in form]
-    changed = [code for code in broken if _CONTENT.match(code)]
-    if is_active and not broken:
-        if _SIGNATURE not in succeeded:
-            broken.append(f"no {_SIGNATURE}")
-        if not any(_CONTENT.match(code) for code in succeeded):
-            broken.append("no content hash")
-    if broken:
+    success_codes, failure_codes = set(successes), list(dict.fromkeys(failures))
+    certificate_errors = [code for code in failure_codes if _CERTIFICATE.match(code)]
+    format_errors = [code for code in failure_codes if _FORMAT.match(code)]
+    harmless_errors = {*certificate_errors, *format_errors}
+    integrity_errors = [code for code in failure_codes if code not in harmless_errors]
+    content_errors = [code for code in integrity_errors if _CONTENT.match(code)]
+    if is_active and not integrity_errors:
+        if _SIGNATURE not in success_codes:
+            integrity_errors.append(f"no {_SIGNATURE}")
+        if not any(_CONTENT.match(code) for code in success_codes):
+            integrity_errors.append("no content hash")
+    if integrity_errors:
         problem = CONTENT_CHANGED
-        if changed != broken or (is_active and _SIGNATURE not in succeeded):
+        if content_errors != integrity_errors or (is_active and _SIGNATURE not in success_codes):
             problem = "manifest damaged or forged"
-        summary = f"not valid: {problem} ({_list_codes(broken)})"
+        summary = f"not valid: {problem} ({_format_codes(integrity_errors)})"
         return ManifestStatus(False, False, summary, (problem,))
-    is_trusted = "signingCredential.trusted" in succeeded
+    is_trusted = "signingCredential.trusted" in success_codes
     caution = "signer not verified"
     trust = "signer not checked against a trust list"
-    if "signingCredential.ocsp.revoked" in certificate:
+    if "signingCredential.ocsp.revoked" in certificate_errors:
         is_trusted = False
         caution = trust = "certificate revoked"
     elif is_trusted or has_trust_list:
         caution = trust = f"signer {'' if is_trusted else 'not '}on the trust list"
     parts = ["signature and content intact" if is_active else "signature intact", trust]
     cautions = [caution]
-    if {"signingCredential.expired", "claimSignature.outsideValidity"} & set(certificate):
+    if {"signingCredential.expired", "claimSignature.outsideValidity"} & set(certificate_errors):
         is_trusted = False
         cautions.append("certificate expired")
         parts.append("certificate expired, no trusted time stamp")
-    if "signingCredential.invalid" in certificate:
-        parts.append("certificate of an unlisted type")
-    if form:
-        parts.append(f"malformed by the letter of the specification ({_list_codes(form)})")
+    if "signingCredential.invalid" in certificate_errors:
+        parts.append("certificate of a type that C2PA does not list")
+    if format_errors:
+        parts.append(f"not in the specified format ({_format_codes(format_errors)})")
     if is_metadata_excluded:
         parts.append("metadata such as EXIF is not signed")
     return ManifestStatus(True, is_trusted, "; ".join(parts), tuple(cautions))
@@ -117,8 +125,8 @@ def assess_manifest(
 def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatus:
     """Limit the status of an ingredient's manifest by the status of the outer manifest.
 
-    The outer manifest refers to the ingredient. The ingredient's manifest is intact only if both
-    are, and trusted only if both are.
+    The outer manifest refers to the ingredient. The result is intact only if both manifests are
+    intact, and trusted only if both signers are trusted.
     """
     cautions = status.cautions
     if status.trusted and not outer.trusted:
@@ -133,5 +141,5 @@ def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatu
     )
 
 
-def _list_codes(codes: list[str]) -> str:
+def _format_codes(codes: list[str]) -> str:
     return ", ".join(clean(code, 60) for code in codes[:_MAX_CODES])

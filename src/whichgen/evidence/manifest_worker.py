@@ -19,7 +19,7 @@ import json
 import sys
 from typing import Any, BinaryIO
 
-#: Limits of the process: virtual memory and open files (the pipes are open already).
+#: Limits of the process: virtual memory in bytes, and number of files that the process may open.
 _MEMORY_BYTES = 2 << 30
 _FILES = 0
 
@@ -45,7 +45,10 @@ def _limit_resources() -> None:
             continue
 
 
-def _read(c2pa: Any, contexts: dict[str, Any], request: dict[str, Any], data: bytes) -> Any:
+def _create_response(
+    c2pa: Any, contexts: dict[str, Any], request: dict[str, Any], data: bytes
+) -> Any:
+    """Parse the manifest store in ``data``; ``contexts`` maps settings to contexts of c2pa."""
     settings = str(request["settings"])
     if settings not in contexts:
         contexts.clear()
@@ -91,8 +94,8 @@ def main() -> None:
         request = json.loads(source.read(int.from_bytes(head, "big")))
         data = source.read(request["bytes"])
         try:
-            response = _read(c2pa, contexts, request, data)
-        except Exception as error:  # the library and hostile stores raise many types
+            response = _create_response(c2pa, contexts, request, data)
+        except Exception as error:  # the library raises many types for hostile stores
             response = {"error": f"{type(error).__name__}: {error}"[:300]}
         _write(target, response)
 

@@ -11,12 +11,12 @@ from whichgen.evidence.blocks import Blocks
 from whichgen.evidence.bmff_blocks import find_bmff_blocks, find_bmff_mime
 from whichgen.evidence.exif import load_exif, read_exif
 from whichgen.evidence.finding import Evidence
+from whichgen.evidence.hidden_text import read_hidden_text
 from whichgen.evidence.iptc import read_iptc
 from whichgen.evidence.jpeg import read_jpeg
 from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
 from whichgen.evidence.png_blocks import find_png_blocks
 from whichgen.evidence.readers import Reader, run_readers
-from whichgen.evidence.stealth import read_stealth
 from whichgen.evidence.text_fields import interpret_fields
 from whichgen.evidence.webp_blocks import find_webp_blocks
 from whichgen.evidence.xmp import read_xmp
@@ -29,7 +29,7 @@ _TIFF_IPTC = 33723
 
 
 def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
-    """Read text fields, XMP, IPTC, EXIF, JPEG tables, and texts hidden in the pixels.
+    """Extract provenance evidence from text fields, XMP, IPTC, EXIF, hidden text and JPEG tables.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     """
     blocks = find_blocks(data, image)
     notes = list(blocks.notes)
-    tables = [load_exif(block) for block in blocks.exif[:MAX_BLOCKS] if block]
-    notes += ["EXIF can't be read"] * any(not exif for exif in tables)
-    if not tables and image is not None and image.format in ("TIFF", "JPEG2000"):
-        tables = [image.getexif()]
-    exif = run_readers(("EXIF", partial(read_exif, table)) for table in tables)
+    exif_tables = [load_exif(block) for block in blocks.exif[:MAX_BLOCKS] if block]
+    notes += ["EXIF can't be read"] * any(not table for table in exif_tables)
+    if not exif_tables and image is not None and image.format in ("TIFF", "JPEG2000"):
+        exif_tables = [image.getexif()]
+    exif = run_readers(("EXIF", partial(read_exif, table)) for table in exif_tables)
     has_camera = any(finding.indicates == "camera" for finding in exif.findings)
     readers: list[tuple[str, Reader]] = [
         ("text fields", lambda: Evidence(tuple(interpret_fields("text", blocks.texts)))),
@@ -55,11 +55,11 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         readers.append(("XMP", partial(read_xmp, packet, has_camera=has_camera)))
     readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:MAX_BLOCKS]]
     if image is not None:
-        readers.append(("lowest bits", lambda: read_stealth(image)))
+        readers.append(("hidden text", lambda: read_hidden_text(image)))
         readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
-    for kind, parts in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
-        if len(parts) > MAX_BLOCKS:
+    for kind, contents in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
+        if len(contents) > MAX_BLOCKS:
             notes.append(f"only the first {MAX_BLOCKS} blocks of {kind} were read")
     return Evidence(evidence.findings, (*notes, *evidence.notes))
 
@@ -80,7 +80,7 @@ def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
 
 
 def _find_other_blocks(image: Image.Image) -> Blocks:
-    """Find the blocks of all other formats, such as TIFF and GIF, with Pillow."""
+    """Find the metadata blocks of other formats, such as TIFF and GIF, with Pillow."""
     comment, xmp = image.info.get("comment"), image.info.get("xmp")
     if isinstance(comment, bytes):
         comment = comment.decode("utf-8", errors="replace")

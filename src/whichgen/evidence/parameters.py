@@ -29,10 +29,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "positive_prompt", "positiveprompt", "c", "include in image"),
 }
 
-#: Suffixes of files of model weights.
-WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".sft", ".pth", ".pt", ".bin", ".onnx")
+#: File suffixes of model weights.
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".gguf", ".sft", ".pth", ".pt", ".bin", ".onnx")
 
-_FOLDER = re.compile(r"[\\/]")
+_SEPARATOR = re.compile(r"[\\/]")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Parameters:
     tool
         Name of the program or of its format; empty if the program is unknown.
     values
-        Settings as written by the program. Only those in :data:`_FIELDS` are reported.
+        Settings as written by the program. Only the settings in :data:`_FIELDS` are reported.
     """
 
     tool: str
@@ -54,10 +54,23 @@ class Parameters:
 def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
     """Create a finding from the parameters in a text field.
 
-    The generator is the model in the parameters or, without a model, the program.
+    Parameters
+    ----------
+    kind
+        Type of metadata (see :class:`~whichgen.evidence.finding.Finding`).
+    field
+        Name of the text field.
+    parameters
+        The parameters.
+
+    Returns
+    -------
+    Finding
+        The generator of the finding is the model in the parameters or, without a model, the
+        program.
     """
     lowered = {str(key).lower(): value for key, value in parameters.values.items()}
-    if is_plain(lowered.get("width")) and is_plain(lowered.get("height")):
+    if is_text_or_number(lowered.get("width")) and is_text_or_number(lowered.get("height")):
         lowered.setdefault("size", f"{lowered['width']}x{lowered['height']}")
     fields = {}
     for name, keys in _FIELDS.items():
@@ -80,9 +93,9 @@ def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
 
 
 def shorten_model(name: str) -> str:
-    """Remove the folder and the file suffix: ``sdxl/toy_v2.safetensors`` → ``toy_v2``."""
-    name = _FOLDER.split(name.strip())[-1]
-    suffix = next((s for s in WEIGHTS if name.lower().endswith(s)), "")
+    """Return a model name without folder and suffix: ``sdxl/toy.safetensors`` → ``toy``."""
+    name = _SEPARATOR.split(name.strip())[-1]
+    suffix = next((s for s in WEIGHT_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 
@@ -91,10 +104,10 @@ def count_keys(value: Mapping[str, Any], keys: Iterable[str]) -> int:
     return len({str(key).lower() for key in value} & set(keys))
 
 
-def is_plain(value: object) -> bool:
+def is_text_or_number(value: object) -> bool:
     """Return whether a value is a string or a number, but not a Boolean."""
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _has_text(value: object) -> bool:
-    return is_plain(value) and bool(str(value).strip())
+    return is_text_or_number(value) and bool(str(value).strip())

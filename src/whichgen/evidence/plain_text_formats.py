@@ -10,6 +10,7 @@ from whichgen.evidence.web_ui import parse_web_ui
 #: Identifier of an image or a job.
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
+#: End of a text by Midjourney.
 _MIDJOURNEY = re.compile(rf"\bJob ID: ?({UUID.pattern})", re.IGNORECASE)
 
 #: Options in prompts of Midjourney. A text must contain at least two of them.
@@ -29,21 +30,22 @@ _MOCHI = re.compile(
     r"|Guidance Scale): ?((?:(?!; [A-Z][\w ]{2,20}: )[^\n]){0,5000})"
 )
 
-_MAX_TEXT = 20_000
+#: Maximum number of characters that are searched.
+_MAX_SEARCH = 20_000
 
 
 def parse_text(text: str) -> Parameters | None:
-    """Parse the parameters in a text that is not JSON; return ``None`` if there are none."""
-    if job := _MIDJOURNEY.search(text[:_MAX_TEXT]):
+    """Parse generation parameters in a text other than JSON; return ``None`` without parameters."""
+    if job := _MIDJOURNEY.search(text[:_MAX_SEARCH]):
         return Parameters("Midjourney", {"job": job[1], "prompt": text[: job.start()]})
-    if (mochi := _parse_mochi(text[:_MAX_TEXT])) or (web_ui := parse_web_ui(text)):
+    if (mochi := _parse_mochi(text[:_MAX_SEARCH])) or (web_ui := parse_web_ui(text)):
         return mochi or web_ui
-    return _parse_command(text[:_MAX_TEXT])
+    return _parse_command(text[:_MAX_SEARCH])
 
 
 def has_midjourney_options(text: str) -> bool:
     """Return whether a text has two or more Midjourney options, such as ``--ar 3:2 --v 6``."""
-    return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_TEXT])}) >= 2
+    return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_SEARCH])}) >= 2
 
 
 def _parse_mochi(text: str) -> Parameters | None:

@@ -8,7 +8,7 @@ import zlib
 from whichgen.data.images.png import Chunk, has_valid_checksum, iterate_chunks
 from whichgen.evidence.blocks import (
     MAX_BLOCK,
-    MAX_CHARACTERS,
+    MAX_FIELD_CHARACTERS,
     MAX_FIELDS,
     Blocks,
     decode_text,
@@ -18,7 +18,7 @@ from whichgen.evidence.blocks import (
 
 _XMP = "XML:com.adobe.xmp"
 
-#: Maximum number of notes. The last notes are kept, because they report truncation.
+#: Maximum number of notes. The first notes are omitted, because the last note reports truncation.
 _MAX_NOTES = 20
 
 #: Text fields in which ImageMagick stores a metadata block in hexadecimal digits.
@@ -46,7 +46,7 @@ def find_png_blocks(data: bytes) -> Blocks:
         if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             continue
         content = data[chunk.start : chunk.end]
-        if n_fields >= MAX_FIELDS or n_characters > MAX_CHARACTERS:
+        if n_fields >= MAX_FIELDS or n_characters > MAX_FIELD_CHARACTERS:
             notes.append(f"only the first {n_fields} text fields were read")
             break
         if chunk.kind == b"eXIf":
@@ -104,12 +104,15 @@ def _decompress(content: bytes) -> tuple[bytes, bool]:
 
 
 def _read_profile(field: str, text: str, blocks: dict[str, list[bytes]]) -> bool:
-    """Add a block in hexadecimal digits to ``blocks``; return whether the field contains one."""
+    """Add the block in a text field of hexadecimal digits to ``blocks``.
+
+    Returns whether the field contains a block.
+    """
     match = _PROFILE.fullmatch(field)
     digits = text
     if match:  # skip the empty line, the name and the length
         digits = "".join(text.split("\n")[3:]) if text.startswith("\n") else text
-    elif field != "IPTC":  # mflux
+    elif field != "IPTC":  # mflux writes the field IPTC
         return False
     if not _HEX.fullmatch(digits):
         return False

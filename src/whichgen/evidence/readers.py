@@ -1,4 +1,4 @@
-"""Run several evidence readers and continue after errors."""
+"""Run evidence readers, and continue with the next reader after an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
     for part, read in readers:
         try:
             evidence = read()
-        except ImageError as error:  # a complete sentence
+        except ImageError as error:  # its message is a complete note
             notes.append(str(error))
             continue
         except Exception as error:  # parsers raise many types on hostile bytes

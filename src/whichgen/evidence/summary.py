@@ -32,6 +32,7 @@ _GENERATED_PART = re.compile(r"^component, |rainedAlgorithmicMedia|compositeSynt
 #: Prefixes of the phrases by kind of metadata.
 _PREFIXES = {"xmp": "XMP ", "iptc": "IPTC ", "exif": "EXIF "}
 
+#: Kinds of metadata and claims, strongest first; all other kinds are weaker.
 _KINDS = ("credentials", "watermark")
 _CLAIMS: tuple[_Claim, ...] = ("synthetic", "changed", "camera", "edited")
 
@@ -50,15 +51,16 @@ class EvidenceSummary:
     Parameters
     ----------
     sentence
-        The evidence and contradictory evidence; empty if there is no evidence.
+        The evidence and contradictory evidence, or why Content Credentials are no evidence; empty
+        without either.
     indicates
-        As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence of origin.
+        As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence.
     origin
         For a synthetic image, the origin from the table of names, otherwise the name of the
         generator, or ``synthetic`` if there is no name. For a camera, ``real``. Otherwise empty.
     strength
-        ``strong`` or ``weak``; empty without evidence of origin. Contradictory strong evidence
-        makes strong evidence ``weak``, unless only the latter is trusted.
+        ``strong`` or ``weak``; empty without evidence. Strong evidence counts as ``weak`` if other
+        strong evidence contradicts it, unless only the strongest finding is trusted.
     """
 
     sentence: str = ""
@@ -67,7 +69,7 @@ class EvidenceSummary:
     strength: Strength | Literal[""] = ""
 
     def as_columns(self) -> dict[str, str]:
-        """Return the values of the columns of evidence in tables and JSON."""
+        """Return the summary as columns of tables and keys of JSON."""
         return {
             "evidence": self.sentence,
             "evidence_origin": self.origin,
@@ -77,7 +79,7 @@ class EvidenceSummary:
 
 def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
     """Summarize the evidence of an image in a sentence that begins with the strongest finding."""
-    # Content Credentials that are not valid or state no origin.
+    # Remarks are about Content Credentials that are not valid or state no origin.
     remarks = [f.statement for f in evidence.findings if f.indicates == "neutral" and f.statement]
     ranked = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
     if not ranked:
@@ -91,7 +93,7 @@ def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
         parts.append(f"contradicted by: {_phrase(rival)}")
         if rival.strength == "strong" and lead.trusted <= rival.trusted:
             strength = "weak"
-    companions = [best[other] for other in _COMPANIONS.get(claim, ()) if other in best]
+    companions = [best[c] for c in _COMPANIONS.get(claim, ()) if c in best]
     parts += [f"also: {_phrase(companion)}" for companion in companions]
     return EvidenceSummary(
         "; ".join(parts + remarks), lead.indicates, _name_origin(claim, lead), strength
@@ -136,6 +138,7 @@ def _phrase(finding: Finding) -> str:
 
 
 def _name_origin(claim: _Claim, finding: Finding) -> str:
+    """Return the origin that a finding states (see :attr:`EvidenceSummary.origin`)."""
     if claim == "camera":
         return REAL
     if claim != "synthetic":

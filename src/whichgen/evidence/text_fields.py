@@ -20,17 +20,23 @@ from whichgen.evidence.json_formats import read_parameters
 from whichgen.evidence.parameters import report_parameters
 from whichgen.evidence.plain_text_formats import has_midjourney_options, parse_text
 from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
-from whichgen.evidence.wording import Statement, read_credit, read_free_text, read_program
+from whichgen.evidence.text_statements import (
+    TextStatement,
+    classify_credit,
+    classify_free_text,
+    classify_program,
+)
 
-#: Fields that contain the name of the program that wrote the file.
-_PROGRAMS = frozenset(
+#: Fields that contain the name of the program that wrote the file, credits, and keywords. Names of
+#: fields are in lower case.
+_PROGRAM_FIELDS = frozenset(
     {"software", "source", "creatortool", "creator tool", "generator", "program", "created with"}
     | {"make", "processingsoftware", "hostcomputer", "originating program", "encoder"}
 )
-_CREDITS = frozenset({"credit"})
-_KEYWORDS = frozenset({"keywords", "xpkeywords", "subject"})
+_CREDIT_FIELDS = frozenset({"credit"})
+_KEYWORD_FIELDS = frozenset({"keywords", "xpkeywords", "subject"})
 
-#: Maximum number of characters searched for keywords and for binary data.
+#: Maximum number of characters that are searched for keywords and for binary data.
 _MAX_HEAD = 2000
 
 #: Maximum number of characters of a text in a summary.
@@ -41,7 +47,7 @@ _MAX_DEPTH = 2
 _MAX_ENTRIES = 30
 
 
-def interpret(kind: str, field: str, text: str) -> list[Finding]:
+def interpret_text(kind: str, field: str, text: str) -> list[Finding]:
     """Interpret the text of a field.
 
     Parameters
@@ -72,29 +78,42 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
 
 
 def _is_binary(text: str) -> bool:
-    """Return whether more than a third of a text can't be decoded or printed."""
+    """Return whether more than a third of the first characters can't be decoded or printed."""
     head = text[:_MAX_HEAD].strip("\0 \r\n\t")
     return 3 * sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in head) > len(head)
 
 
-def _read_statement(field: str, text: str) -> Statement:
-    if field in _PROGRAMS:
-        return read_program(text)
-    if field in _CREDITS:
-        return read_credit(text)
-    if field in _KEYWORDS:
-        keywords = (read_free_text(keyword) for keyword in re.split("[;,]", text[:_MAX_HEAD]))
-        return next((s for s in keywords if s.indicates != "neutral"), read_free_text(text))
-    return read_free_text(text)
+def _read_statement(field: str, text: str) -> TextStatement:
+    if field in _PROGRAM_FIELDS:
+        return classify_program(text)
+    if field in _CREDIT_FIELDS:
+        return classify_credit(text)
+    if field in _KEYWORD_FIELDS:
+        keywords = (classify_free_text(keyword) for keyword in re.split("[;,]", text[:_MAX_HEAD]))
+        return next((s for s in keywords if s.indicates != "neutral"), classify_free_text(text))
+    return classify_free_text(text)
 
 
 def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Finding]:
     """Interpret text fields, first separately and then together as one set of parameters.
 
     Some programs, such as Easy Diffusion, write one field per setting.
+
+    Parameters
+    ----------
+    kind
+        Type of metadata (see :class:`~whichgen.evidence.finding.Finding`).
+    texts
+        Name and text of each field.
+
+    Returns
+    -------
+    list of Finding
+        The findings of all fields. If all fields together are generation parameters, neutral
+        findings are omitted.
     """
     fields = {field: text for field, text in texts if len(text) <= MAX_TEXT}
-    findings = [finding for field, text in texts for finding in interpret(kind, field, text)]
+    findings = [finding for field, text in texts for finding in interpret_text(kind, field, text)]
     if any(f.indicates == "synthetic" and f.strength == "strong" for f in findings):
         return findings
     if parameters := read_parameters(fields):
@@ -104,7 +123,7 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
 
 
 def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Finding]:
-    """Return findings for parameters and labels, including those in nested JSON."""
+    """Return findings for parameters and labels, including nested JSON of at most ``depth``."""
     if field.upper() == AIGC and (label := read_aigc_text(kind, field, text)):
         return [label]
     if text.lstrip("\0 \r\n\t\ufeff")[:1] != "{":
@@ -127,17 +146,17 @@ def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) 
         inner = clean(f"{field}: {key}", 60)
         if isinstance(entry, dict):
             findings += _interpret_object(kind, inner, entry, depth - 1)
-        elif isinstance(entry, str) and str(key).lower() in _PROGRAMS:
-            finding = _report_statement(kind, inner, entry, read_program(entry))
+        elif isinstance(entry, str) and str(key).lower() in _PROGRAM_FIELDS:
+            finding = _report_statement(kind, inner, entry, classify_program(entry))
             findings += [finding] if finding.indicates == "synthetic" else []
         elif isinstance(entry, str):
             findings += _interpret_format(kind, inner, entry, depth - 1)
     return findings
 
 
-def _report_statement(kind: str, field: str, text: str, statement: Statement) -> Finding:
+def _report_statement(kind: str, field: str, text: str, statement: TextStatement) -> Finding:
     name = statement.generator.name if statement.generator else ""
-    is_program = field.rpartition(": ")[2].lower() in _PROGRAMS
+    is_program = field.rpartition(": ")[2].lower() in _PROGRAM_FIELDS
     quote = f"{field}: “{clean(text, _MAX_QUOTE)}”"
     if statement.indicates == "neutral":
         if is_program and is_editor(text):
@@ -148,7 +167,7 @@ def _report_statement(kind: str, field: str, text: str, statement: Statement) ->
             title = f"{field}: a prompt with options of Midjourney"
             return Finding(kind, title, text, "synthetic", "Midjourney", "weak")
         return Finding(kind, field, text)
-    strong = is_program or field.lower() in _CREDITS
+    is_strong = is_program or field.lower() in _CREDIT_FIELDS
     title = f"{field}: {name}" if is_program and name else f"{field} names {name or 'AI'}"
     return Finding(
         kind=kind,
@@ -156,6 +175,6 @@ def _report_statement(kind: str, field: str, text: str, statement: Statement) ->
         detail=text,
         indicates=statement.indicates,
         generator=name,
-        strength="strong" if strong else "weak",
+        strength="strong" if is_strong else "weak",
         statement=quote,
     )

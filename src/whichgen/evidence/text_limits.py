@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 #: Maximum number of characters of a cleaned string.
-MAX_CHARACTERS = 300
+MAX_LINE_LENGTH = 300
 
 #: Maximum number of characters parsed; a ComfyUI workflow of hundreds of nodes is far smaller.
 MAX_TEXT = 2_000_000
@@ -20,13 +20,13 @@ _MAX_DEPTH = 64
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
-def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
+def clean(text: str, max_length: int = MAX_LINE_LENGTH) -> str:
     """Convert text to one printable line of at most ``max_length`` characters.
 
     White space is collapsed to single spaces, and unprintable characters are removed. A longer line
     is truncated and ends with ``…``, which counts as one character.
     """
-    # Collapsing white space shortens the text, so read more than max_length characters.
+    # Read more than max_length characters, because collapsing white space shortens the text.
     head = text[: 8 * max_length]
     words = "".join(
         " " if c.isspace() else c

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: Step of the quantization.
+#: Step of the quantization in units of the coefficients.
 STEP = 36.0
 
 #: Side of a block in pixels.
@@ -26,6 +26,7 @@ BLOCK = 8
 #: Red, green and blue channel, each of shape (height, width).
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
+#: Haar coefficients: floating-point array.
 Coefficients = NDArray[np.float32] | NDArray[np.float64]
 
 #: How blocks vote on a bit. ``library``: majority vote, as in the library. ``share``: a bit is 1 if
@@ -37,7 +38,10 @@ Rule = Literal["library", "share", "sine"]
 
 
 def compute_u(planes: Planes) -> NDArray[np.float64]:
-    """Return the U channel of 8-bit pixels, rounded and shifted by 128 as in OpenCV."""
+    """Return the U channel of 8-bit pixels, rounded and shifted by 128 as in OpenCV.
+
+    The result has the shape of each plane and values from 0 to 255.
+    """
     red, green, blue = (plane.astype(np.int32) for plane in planes)
     luma = (4899 * red + 9617 * green + 1868 * blue + (1 << 13)) >> 14
     blue -= luma
@@ -48,8 +52,9 @@ def compute_u(planes: Planes) -> NDArray[np.float64]:
 
 
 def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Haar approximation of a U channel, which has half its height and width.
+    """Return the Haar approximation coefficients of a U channel.
 
+    The result has half the height and half the width of the channel, rounded down.
     The order of the operations is the same as in the library, because rounding errors decide the
     bits of flat areas.
     """
@@ -61,15 +66,16 @@ def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def transform_float(planes: Planes) -> NDArray[np.float32]:
-    """Return the Haar approximation of the U channel of floating-point pixels.
+    """Return the Haar approximation coefficients of the U channel, computed without rounding.
 
-    Some generators apply the library to pixels that are not yet rounded to integers.
+    Some generators watermark floating-point pixels before they are rounded to integers. The result
+    has half the height and half the width of the planes, rounded down.
     """
     height, width = (size // 2 * 2 for size in planes[0].shape)
     sums = []
     for plane in planes:
-        even = plane[:height:2, :width].astype(np.uint16) + plane[1:height:2, :width]
-        sums.append((even[:, ::2] + even[:, 1::2]).astype(np.float32))
+        row_sums = plane[:height:2, :width].astype(np.uint16) + plane[1:height:2, :width]
+        sums.append((row_sums[:, ::2] + row_sums[:, 1::2]).astype(np.float32))
     red, green, blue = sums
     luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
     return np.asarray(np.float32(0.246) * (blue - luma) + np.float32(1))
@@ -81,12 +87,13 @@ def read_blocks(haar: Coefficients) -> Coefficients:
     Parameters
     ----------
     haar
-        Haar approximation of the U channel.
+        Haar approximation coefficients of the U channel: array (height, width).
 
     Returns
     -------
     array of shape (rows, columns)
-        One value per block; the bit is 1 if the value is more than half of :data:`STEP`.
+        One value per block, in [0, :data:`STEP`); the bit is 1 if the value is more than half of
+        :data:`STEP`.
     """
     rows, columns = haar.shape[0] // 4, haar.shape[1] // 4
     blocks = haar[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4)
@@ -108,14 +115,19 @@ def decode_bits(
     width
         Number of blocks per row of the original image; 0 if the image was not cropped.
     rule
-        How blocks vote.
+        How blocks vote (see :data:`Rule`).
+
+    Returns
+    -------
+    array of shape (length,)
+        The bits.
     """
     rows, columns = blocks.shape
-    places = np.arange(rows)[:, None] * (width or columns) + np.arange(columns)
-    bit = (places % length).ravel()
+    positions = np.arange(rows)[:, None] * (width or columns) + np.arange(columns)
+    bit_indices = (positions % length).ravel()
     votes = -np.sin(2 * np.pi / STEP * blocks) if rule == "sine" else blocks > STEP / 2
-    sums = np.bincount(bit, votes.ravel(), length)
-    counts = np.bincount(bit, minlength=length)
+    sums = np.bincount(bit_indices, votes.ravel(), length)
+    counts = np.bincount(bit_indices, minlength=length)
     if rule == "library":
         return np.asarray(sums * 255 > 127 * counts)
     means = sums / np.maximum(counts, 1)

@@ -32,13 +32,14 @@ from whichgen.evidence.watermark_decoder import (
     transform_u,
 )
 
-#: Threshold of the p-value: a smaller value counts as a watermark.
+#: Threshold of the p-value; an image with a smaller value has a watermark. At most one in a million
+#: images without a watermark has a smaller value.
 MAX_PROBABILITY = 1e-6
 
-#: Maximum number of pixels that are examined, starting from the top of the image.
+#: Maximum number of pixels that are examined, starting from the top of the image, to save time.
 _MAX_EXAMINED = 1 << 18
 
-#: The sides of generated images are multiples of this number of pixels, unless they are cropped.
+#: The sides of generated images are multiples of this number of pixels unless the image is cropped.
 _SIDE_MULTIPLE = 64
 
 #: Side in pixels of the window in which the grid of a cropped image is searched.
@@ -58,11 +59,11 @@ class Watermark:
     name
         Name of the watermark in reports.
     generator
-        Generator that it indicates.
+        Generator that the watermark indicates.
     bits
-        The sequence.
+        The sequence of bits.
     is_float
-        Whether the program watermarks floating-point pixels before rounding.
+        Whether the program watermarks floating-point pixels before they are rounded to integers.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Watermark:
 
 @dataclass(frozen=True)
 class _Match:
-    """Agreement of decoded bits with a watermark."""
+    """Agreement of decoded bits with a watermark; ``probability`` is the p-value."""
 
     watermark: Watermark
     n_matching_bits: int
@@ -81,30 +82,30 @@ class _Match:
     is_cropped: bool = False
 
 
-def _from_text(text: str) -> NDArray[np.bool_]:
+def _convert_text(text: str) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(text.encode(), np.uint8)).astype(bool)
 
 
-def _from_digits(digits: str) -> NDArray[np.bool_]:
+def _convert_digits(digits: str) -> NDArray[np.bool_]:
     return np.array([digit == "1" for digit in digits])
 
 
 # Sources: CompVis and Stability scripts (txt2img.py), diffusers and Stability's generative-models,
 # black-forest-labs/flux (util.py), InvokeAI (invisible_watermark.py).
 WATERMARKS = (
-    Watermark("Stable Diffusion v1", "Stable Diffusion 1", _from_text("StableDiffusionV1")),
-    Watermark("Stable Diffusion v2", "Stable Diffusion 2", _from_text("SDV2")),
-    Watermark("InvokeAI", "InvokeAI", _from_text("InvokeAI")),
+    Watermark("Stable Diffusion v1", "Stable Diffusion 1", _convert_text("StableDiffusionV1")),
+    Watermark("Stable Diffusion v2", "Stable Diffusion 2", _convert_text("SDV2")),
+    Watermark("InvokeAI", "InvokeAI", _convert_text("InvokeAI")),
     Watermark(
         "SDXL in diffusers",
         "SDXL",
-        _from_digits("101100111110110010010000011110111011000110011110"),
+        _convert_digits("101100111110110010010000011110111011000110011110"),
         is_float=True,
     ),
     Watermark(
         "FLUX",
         "FLUX.1",
-        _from_digits("001010101111111010000111100111001111010100101110"),
+        _convert_digits("001010101111111010000111100111001111010100101110"),
         is_float=True,
     ),
 )
@@ -112,15 +113,15 @@ WATERMARKS = (
 #: The first rule is better after weak compression, the second one after strong compression.
 _RULES: tuple[Rule, ...] = ("sine", "share")
 
-#: Watermark that is searched for in cropped images. Shorter sequences would need an exact match.
+#: Watermark that is searched for in cropped images. A shorter sequence would have to match exactly.
 _CROPPED = WATERMARKS[0]
 
 
 def read_watermarks(image: Image.Image) -> Evidence:
     """Find an invisible watermark in a color image of at most 4 million pixels.
 
-    The position of the grid of blocks is searched if the sides are not multiples of 64 pixels,
-    because the image may be cropped.
+    If a side is not a multiple of 64 pixels, the image may be cropped. In this case, the position
+    of the grid of blocks is searched, too. The result has at most one finding.
 
     Raises
     ------
@@ -138,10 +139,10 @@ def read_watermarks(image: Image.Image) -> Evidence:
     best = min(matches, key=lambda match: match.probability, default=None)
     if best is None or best.probability >= MAX_PROBABILITY:
         return Evidence()
-    return Evidence((_report(best),))
+    return Evidence((_create_finding(best),))
 
 
-def _report(match: _Match) -> Finding:
+def _create_finding(match: _Match) -> Finding:
     length = len(match.watermark.bits)
     probability = max(match.probability, 1e-99)
     detail = (
@@ -163,13 +164,13 @@ def _report(match: _Match) -> Finding:
 def _find_matches(planes: Planes, *, search_grid: bool) -> Iterator[_Match]:
     u = compute_u(planes)
     blocks = read_blocks(transform_u(u))
-    yield from _match_bits(blocks, is_float=False)
-    yield from _match_bits(read_blocks(transform_float(planes)), is_float=True)
+    yield from _match_watermarks(blocks, is_float=False)
+    yield from _match_watermarks(read_blocks(transform_float(planes)), is_float=True)
     # Older versions of diffusers pass RGB to the library, which expects BGR.
-    yield from _match_bits(read_blocks(transform_float(planes[::-1])), is_float=True)
+    yield from _match_watermarks(read_blocks(transform_float(planes[::-1])), is_float=True)
     if search_grid:
         blocks = _find_grid(u)
-    if _concentration(blocks) >= _MIN_CONCENTRATION:
+    if _measure_concentration(blocks) >= _MIN_CONCENTRATION:
         yield from _match_cropped(blocks, _CROPPED)
 
 
@@ -177,7 +178,7 @@ def _find_matches(planes: Planes, *, search_grid: bool) -> Iterator[_Match]:
 _TRIALS = len(_RULES) * sum(2 if watermark.is_float else 1 for watermark in WATERMARKS)
 
 
-def _match_bits(blocks: Coefficients, *, is_float: bool) -> Iterator[_Match]:
+def _match_watermarks(blocks: Coefficients, *, is_float: bool) -> Iterator[_Match]:
     for watermark in WATERMARKS:
         length = len(watermark.bits)
         if watermark.is_float != is_float or blocks.size < length:
@@ -186,7 +187,9 @@ def _match_bits(blocks: Coefficients, *, is_float: bool) -> Iterator[_Match]:
             bits = decode_bits(blocks, length, rule=rule)
             n_matching = int(np.count_nonzero(bits == watermark.bits))
             if n_matching > _count_repeats(bits):
-                yield _Match(watermark, n_matching, _probability(n_matching, length, _TRIALS))
+                yield _Match(
+                    watermark, n_matching, _compute_probability(n_matching, length, _TRIALS)
+                )
 
 
 def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Match]:
@@ -202,7 +205,7 @@ def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Matc
     n_matching = round((float(agreement[best]) + length) / 2)
     if n_matching > _count_repeats(bits[best]):
         n_trials = _TRIALS * BLOCK**2 * length**2
-        probability = _probability(n_matching, length, n_trials)
+        probability = _compute_probability(n_matching, length, n_trials)
         yield _Match(watermark, n_matching, probability, is_cropped=True)
 
 
@@ -217,8 +220,11 @@ def _count_repeats(bits: NDArray[np.bool_]) -> int:
     return round((float(agreement) + len(bits)) / 2)
 
 
-def _probability(n_matching: int, length: int, n_trials: int) -> float:
-    """Return the probability of at least ``n_matching`` random matches in any of the trials."""
+def _compute_probability(n_matching: int, length: int, n_trials: int) -> float:
+    """Return the probability of at least ``n_matching`` random matches in any of the trials.
+
+    The probabilities of the trials are added (Bonferroni correction).
+    """
     tail = sum(comb(length, k) for k in range(n_matching, length + 1))
     return min(float(tail / 2**length) * n_trials, 1.0)
 
@@ -232,11 +238,12 @@ def _find_grid(u: NDArray[np.float64]) -> Coefficients:
     for y, x in product(range(2), repeat=2):
         haar = transform_u(window[y:, x:])
         for row, column in product(range(BLOCK // 2), repeat=2):
-            score = _concentration(read_blocks(haar[row:, column:]))
+            score = _measure_concentration(read_blocks(haar[row:, column:]))
             scores[y + 2 * row, x + 2 * column] = score
     y, x = max(scores, key=scores.__getitem__)
     return read_blocks(transform_u(u[y:, x:]))
 
 
-def _concentration(blocks: Coefficients) -> float:
+def _measure_concentration(blocks: Coefficients) -> float:
+    """Return the concentration of coefficients (see :data:`_MIN_CONCENTRATION`), from -1 to 1."""
     return float(-np.cos(4 * np.pi / STEP * blocks).mean()) if blocks.size else 0.0

@@ -8,7 +8,8 @@ from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import Parameters
 from whichgen.evidence.text_limits import clean
 
-#: Keys that do not occur in captions, with the pattern of their values. Two are required.
+#: Keys that do not occur in captions, and patterns of their values. Parameters contain at least two
+#: of these keys.
 _KEYS = {
     "Steps": r"\d{1,4}\b",
     "Sampler": r"\w",
@@ -27,13 +28,15 @@ _KEY = re.compile(
 )
 _NEGATIVE = re.compile(r"(?:^|\s)Negative prompt:", re.IGNORECASE)
 _PAIR = re.compile(r'([A-Za-z][\w /\-]{0,40}): *("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})')
+#: Name of the model in the JSON of Civitai's generator.
 _CHECKPOINT = re.compile(r'\{[^{}]{0,1000}"type": ?"checkpoint"[^{}]{0,1000}\}')
 _MODEL_NAME = re.compile(r'"modelName": ?"([^"]{1,200})"')
 
-#: Maximum number of characters parsed as settings, and maximum number of keys.
+#: Maximum number of characters that are parsed as settings, and maximum number of keys.
 _MAX_SETTINGS = 10_000
 _MAX_KEYS = 1000
 
+#: Name of the format in reports.
 WEB_UI = "Stable Diffusion web UI"
 
 
@@ -41,8 +44,8 @@ def parse_web_ui(text: str) -> Parameters | None:
     """Parse the parameters of a web UI; return ``None`` if the text contains none.
 
     The usual form is a prompt, a line ``Negative prompt: …`` and a line ``Steps: …, Sampler: …``.
-    The keys may be in any order, and the line breaks may be missing. At least two keys that
-    captions do not have are required.
+    The keys may be in any order, and the line breaks may be missing. At least two keys that do not
+    occur in captions are required.
     """
     start = _find_settings(text)
     if start is None:
@@ -55,10 +58,10 @@ def parse_web_ui(text: str) -> Parameters | None:
     version = clean(lowered.get("app", "") or lowered.get("version", ""), 60)
     program = find_generator(version) if version else None
     tool = f"a {WEB_UI} ({version})" if version else f"a {WEB_UI}"
-    if program is not None:  # programs that imitate the format name themselves as the version
+    if program is not None:  # a program that imitates the format writes its name as the version
         tool = program.name
     if not lowered.get("model") and (resource := _CHECKPOINT.search(text, start)):
-        name = _MODEL_NAME.search(resource[0])  # Civitai's generator
+        name = _MODEL_NAME.search(resource[0])
         values |= {"model": name[1]} if name else {}
     return Parameters(tool, {**values, "prompt": prompt})
 

@@ -17,10 +17,10 @@ from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.generators import find_generator, is_editor
 from whichgen.evidence.plain_text_formats import UUID
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean
 
-#: Maximum number of properties, and of characters per property.
+#: Maximum number of properties, and maximum number of characters per property.
 _MAX_PROPERTIES = 30
 _MAX_CHARACTERS = 100_000
 
@@ -90,7 +90,7 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
         properties = parse_xmp(xmp)
     except ImportError:
         return Evidence(notes=("XMP metadata was not read; install whichgen[evidence] to read it",))
-    except SyntaxError:  # also ParseError
+    except SyntaxError:  # ParseError is a subclass
         properties = _search_properties(xmp)
         if not properties:
             raise
@@ -134,9 +134,9 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     properties: dict[tuple[str, str], None] = {}  # ordered set, because histories have duplicates
     for element in root.iter():
         for key, text in element.attrib.items():
-            if name := _name(key):
+            if name := _get_report_name(key):
                 properties[name, text] = None
-        if name := _name(str(element.tag)):
+        if name := _get_report_name(str(element.tag)):
             # Lists and language alternatives are nested two levels deep.
             text = element.get(_RESOURCE) or ";".join(_iterate_texts(element))[:_MAX_CHARACTERS]
             properties[name, text] = None
@@ -156,7 +156,7 @@ def _iterate_texts(element: Any) -> Iterator[str]:
     return islice((text for part in element.itertext() if (text := part.strip())), 100)
 
 
-def _name(key: str) -> str:
+def _get_report_name(key: str) -> str:
     """Return the name of a property in reports, or an empty string if it is ignored."""
     if key in _NAMES:
         return _NAMES[key]
@@ -167,9 +167,10 @@ def _name(key: str) -> str:
 
 
 def _decode_packet(xmp: bytes) -> bytes | str:
-    """Decode a packet in UTF-16, or return the bytes of a packet in UTF-8, without white space.
+    """Decode a packet in UTF-16, or return the bytes of a packet in UTF-8.
 
-    UTF-16 may be in either byte order and without a byte-order mark.
+    UTF-16 may be in either byte order and without a byte-order mark. White space and NULs at both
+    ends are removed.
     """
     if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return xmp.decode("utf-16", errors="replace").strip("\0 \r\n\t")
@@ -229,11 +230,14 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         return [Finding("xmp", f"Content Credentials {place}", text)]
     if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
-    return interpret("xmp", name, text)
+    return interpret_text("xmp", name, text)
 
 
 def _interpret_event(name: str, agent: str) -> list[Finding]:
-    """Interpret an event of the editing history, such as an edit with a generator."""
+    """Interpret an event of the editing history, such as an edit with a generator.
+
+    ``name`` is the name of the property, which contains the action; ``agent`` is the program.
+    """
     generator = find_generator(agent)
     quote = f"{name} by “{clean(agent, 80)}”"
     if generator:
@@ -258,8 +262,8 @@ def _correct_composite(findings: list[Finding], *, has_camera: bool) -> list[Fin
 
     AI properties count as ``edited``, because a generator writes them even if it changed only part
     of a photograph. However, Google's Gemini app also writes "Edited with Google AI" and the source
-    type of a composite into fully generated images. Therefore, without a camera, these are weak
-    evidence of a synthetic image.
+    type of a composite into fully generated images. Therefore, without a camera, such findings are
+    weak evidence of a synthetic image.
     """
     types = [f for f in findings if f.title.startswith((_SOURCE, _FILE_SOURCE))]
     is_composite = any(f.indicates in ("edited", "camera") for f in types)

@@ -21,8 +21,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.devices import count_cores
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
 from whichgen.io.prefetch import prefetch
 

@@ -22,7 +22,7 @@ from whichgen.gallery.storage import (
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, NeighborIndex, SimilaritySpace, clip_cosine
 from whichgen.models.origin_model import OriginModel
-from whichgen.models.signatures import sha256_of_file
+from whichgen.models.signatures import hash_file
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
         for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
             if not (folder / name).is_file():
                 raise GalleryError(f"{name} is missing")
-            if sha256_of_file(folder / name) != description.files.get(name):
+            if hash_file(folder / name) != description.files.get(name):
                 raise GalleryError(f"{name} does not match its digest in {GALLERY_FILE}")
         entries = pq.read_table(folder / ENTRIES_FILE)
         is_complete = len(entries) == n and not any(column.null_count for column in entries)

@@ -19,7 +19,7 @@ from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.index import IndexKind, Recall
 from whichgen.io.untrusted_files import read_regular_file
-from whichgen.models.signatures import sha256_of_file
+from whichgen.models.signatures import hash_file
 from whichgen.version import __version__
 
 #: Version of the gallery format.
@@ -123,7 +123,7 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
         encoder=images.store.folder.name,
         n_images=len(images),
         dimension=images.space.dimension,
-        files={file.name: sha256_of_file(file) for file in sorted(folder.iterdir())},
+        files={file.name: hash_file(file) for file in sorted(folder.iterdir())},
         **fields,
     )
     text = description.model_dump_json(indent=1) + "\n"

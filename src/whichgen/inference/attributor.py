@@ -16,7 +16,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.image_encoding import (
     EncodedBatch,
@@ -290,7 +290,7 @@ class Attributor:
             output, probabilities, scores = predict_and_validate(model, features[:, 0])
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.coarse_origins(output, decisions)
-            percentiles = model.calibration.percentiles(scores).tolist()
+            percentiles = model.calibration.compute_percentiles(scores).tolist()
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n

@@ -66,7 +66,7 @@ class AnswerFolder:
     folder
         Path of the folder; :meth:`record_run` and :meth:`write` create it if it does not exist.
     model_digest
-        Digest of the model's description (:func:`~whichgen.models.saved_model.description_digest`).
+        Digest of the model's description (:func:`~whichgen.models.saved_model.hash_description`).
     origins
         The known origins of the model; each origin has a column with its probability.
     coverage

@@ -9,7 +9,7 @@ from functools import partial
 from whichgen.data.shards.find_shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.image_encoding import LoadedImage, load_file
 from whichgen.features.shard_extraction import KeySet, make_shard_loaders
 from whichgen.inference.answers import Attribution

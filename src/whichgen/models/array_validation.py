@@ -102,7 +102,9 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
-        raise _mismatch(f"exemplars have {n_features} features, but the encoder has {width}")
+        raise _inconsistent_arrays_error(
+            f"exemplars have {n_features} features, but the encoder has {width}"
+        )
     for n in (1, 2):  # arrays that work with both batch sizes work with any batch size
         predict_and_validate(model, np.zeros((n, width), dtype=np.float32))
 
@@ -135,18 +137,20 @@ def predict_and_validate(
         probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # NumPy, SciPy and faiss raise several types for arrays of wrong shapes.
-        raise _mismatch(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
+        raise _inconsistent_arrays_error(
+            f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
+        ) from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
-        raise _mismatch(
+        raise _inconsistent_arrays_error(
             f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise _mismatch("the output contains NaN")
+        raise _inconsistent_arrays_error("the output contains NaN")
     return output, probabilities, scores
 
 
-def _mismatch(reason: str) -> ModelFileError:
+def _inconsistent_arrays_error(reason: str) -> ModelFileError:
     return ModelFileError(
         f"the model's arrays are inconsistent ({reason}). Copy the model folder again, or fit the "
         "model again."

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from whichgen.errors import ModelFileError, first_line
 from whichgen.io.hub_access import hub_access
-from whichgen.models.card import CARD_FILE
+from whichgen.models.model_card import CARD_FILE
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
 from whichgen.models.signatures import CHECKSUMS_FILE, SIGNATURE_FILE

@@ -82,7 +82,7 @@ class Calibration:
     scores: np.ndarray
     sources: np.ndarray | None = None
 
-    def percentiles(self, scores: np.ndarray) -> np.ndarray:
+    def compute_percentiles(self, scores: np.ndarray) -> np.ndarray:
         """Compute the percentile rank of each new score among the scores of validation images.
 
         Parameters

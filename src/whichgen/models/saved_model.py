@@ -33,7 +33,7 @@ from whichgen.models.array_validation import (
     check_finite,
     split_bytes,
 )
-from whichgen.models.card import CARD_FILE, model_card
+from whichgen.models.model_card import CARD_FILE, create_model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
 from whichgen.openset.hierarchy import Hierarchy
@@ -145,7 +145,7 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     text = description.model_dump_json(indent=1, exclude_unset=True) + "\n"
     with replace_file(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(data)
-    write_text(folder / CARD_FILE, model_card(model, name or str(folder)))
+    write_text(folder / CARD_FILE, create_model_card(model, name or str(folder)))
     write_checksums(folder, {DESCRIPTION_FILE: text.encode()})
     # Write the description last, so that a folder that contains it is complete.
     write_text(folder / DESCRIPTION_FILE, text)
@@ -165,18 +165,18 @@ def find_model_folder(path: Path) -> Path:
             return folder
     raise ModelFileError(
         f"no model found in {path} ({DESCRIPTION_FILE} is missing). Use the output folder of "
-        f"`whichgen linear`, `whichgen knn` or `whichgen fuse`{list_runs(path)}."
+        f"`whichgen linear`, `whichgen knn` or `whichgen fuse`{suggest_runs(path)}."
     )
 
 
-def list_runs(folder: Path) -> str:
+def suggest_runs(folder: Path) -> str:
     """Return up to three run folders below ``folder`` as text to append to an error message."""
     runs = islice(folder.rglob(f"model/{DESCRIPTION_FILE}"), 3)
     text = " or ".join(sorted(str(file.parents[1]) for file in runs))
     return text and f", e.g. {text}"
 
 
-def description_digest(path: Path) -> str:
+def hash_description(path: Path) -> str:
     """Return the SHA-256 of ``model.json`` (64 hex digits), which identifies a saved model.
 
     ``path`` is a model folder or the output folder of a run.
@@ -212,7 +212,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     if public_key := key or os.environ.get(KEY_VARIABLE):
         verify_signature(folder, Path(public_key))
     try:
-        text = _read(folder, DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
+        text = _read_file(folder, DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
         version = _Format.model_validate_json(text).format
         if version != FORMAT:
             raise ModelFileError(
@@ -220,7 +220,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
                 f"{FORMAT}. Install the version of whichgen that wrote it, or fit the model again."
             )
         description = _Description.model_validate_json(text)
-        data = _read(folder, HEAD_FILE, _MAX_ARRAY_BYTES)
+        data = _read_file(folder, HEAD_FILE, _MAX_ARRAY_BYTES)
         if hashlib.sha256(data).hexdigest() != description.head_digest:
             raise _damaged_model_error(
                 folder, f"{HEAD_FILE} does not match its digest in {DESCRIPTION_FILE}"
@@ -241,7 +241,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
         ) from None
 
 
-def _read(folder: Path, name: str, max_bytes: int) -> bytes:
+def _read_file(folder: Path, name: str, max_bytes: int) -> bytes:
     try:
         return read_regular_file(folder / name, max_bytes)
     except OSError as error:

@@ -108,7 +108,7 @@ def verify_signature(folder: Path, key: Path) -> None:
         raise _signature_error(folder, key, reason) from error
 
 
-def sha256_of_file(file: Path) -> str:
+def hash_file(file: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -121,7 +121,7 @@ def _file_digests(folder: Path) -> dict[str, str]:
     """
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {
-        name: sha256_of_file(file)
+        name: hash_file(file)
         for name, file in sorted(files.items())
         if file.is_file()
         and name not in (CHECKSUMS_FILE, SIGNATURE_FILE)

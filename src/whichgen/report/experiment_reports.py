@@ -12,7 +12,7 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table, write_csv, write_json
-from whichgen.report.figures import experiments
+from whichgen.report.figures import experiment_curves
 from whichgen.report.figures.style import Plot, save_png
 
 
@@ -68,11 +68,14 @@ def write_robustness(
     See :func:`write_experiment` for the files. The Markdown file also contains a table with the
     mean of each metric over the intensities of each kind of perturbation.
     """
-    test, means = points[0].test, markdown_table(experiments.tabulate_mean_robustness(points))
+    test, means = points[0].test, markdown_table(experiment_curves.tabulate_mean_robustness(points))
     note = f" {test.source_overlap.note}" if test.source_overlap else ""
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "
         f"of unknown generators. In percent.{note}\n\n{means}"
     )
-    plot, rates = experiments.plot_robustness(points), experiments.list_robustness_rates(points)
+    plot, rates = (
+        experiment_curves.plot_robustness(points),
+        experiment_curves.list_robustness_rates(points),
+    )
     return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rates)

@@ -18,7 +18,7 @@ from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
-from whichgen.report.figures.experiments import plot_low_data, plot_robustness
+from whichgen.report.figures.experiment_curves import plot_low_data, plot_robustness
 from whichgen.report.figures.image_map import compute_map_positions
 from whichgen.report.figures.open_set import plot_curve
 from whichgen.report.figures.run_plots import plot_run

@@ -188,10 +188,10 @@ def _render_html(images: Sequence[ReportedImage], facts: Facts) -> bytes:
 
 
 def _render_pdf(images: Sequence[ReportedImage], facts: Facts) -> bytes:
-    from whichgen.service.image_report_pdf import PdfPage  # needs fpdf
+    from whichgen.service.image_report_pdf import PdfReport  # needs fpdf
 
     answers = (image.answer.model_dump_json(exclude={"nearest"}) for image in images)
-    page = PdfPage("\n".join([*answers, *chain(*facts), *CAVEATS]))
+    page = PdfReport("\n".join([*answers, *chain(*facts), *CAVEATS]))
     page.add_page()
     page.add_text("Which generative model made these images?", size=16)
     for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:

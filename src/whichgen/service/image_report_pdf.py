@@ -12,7 +12,7 @@ from whichgen.service.pdf_fonts import BOLD, REGULAR, find_fallback_fonts, has_r
 from whichgen.service.schemas import ImageAnswer
 
 
-class PdfPage(FPDF):
+class PdfReport(FPDF):
     """A4 document with a Unicode font and page numbers."""
 
     def __init__(self, text: str) -> None:

@@ -67,7 +67,7 @@ def explain_missing_form(request: Request, route: APIRoute) -> str:
     body = f"is {kind}" if kind else "has no content type"
     return (
         f"The body {body}, but {route.path} needs a form (multipart/form-data). "
-        f"{_give_example(request, route)}"
+        f"{_format_example(request, route)}"
     )
 
 
@@ -92,14 +92,14 @@ def explain_invalid_request(request: Request, error: RequestValidationError) -> 
             )
         else:
             continue
-    return f"{'; '.join(details)}. {_give_example(request, route)}"
+    return f"{'; '.join(details)}. {_format_example(request, route)}"
 
 
 def explain_path(request: Request, status: int) -> str:
     """Return the error message for an unknown path (404) or a wrong method (405)."""
     route, path = request.scope.get("route"), request.scope["path"]
     if status == 405 and isinstance(route, APIRoute):
-        example = f" {_give_example(request, route)}" if route.dependant.body_params else ""
+        example = f" {_format_example(request, route)}" if route.dependant.body_params else ""
         return f"{path} needs a {' or '.join(sorted(route.methods or ()))} request.{example}"
     return (
         f"Unknown path {path[:_MAX_NAME]!r}. Choose from {', '.join(PATHS)}, / (web page) and "
@@ -107,7 +107,7 @@ def explain_path(request: Request, status: int) -> str:
     )
 
 
-def _give_example(request: Request, route: APIRoute) -> str:
+def _format_example(request: Request, route: APIRoute) -> str:
     """Return an instruction with a curl command that sends the form fields of a route."""
     fields = [
         f"-F {p.alias}={'@photo.jpg' if isinstance(p.field_info, File) else p.alias.upper()}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whichgen.defaults import BATCH_SIZE
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.service.limits import Limits
 
 #: Host names and addresses of the local machine.

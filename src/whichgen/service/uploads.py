@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from whichgen.data.images.decoding import ImageHeader, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.options import EvidenceOptions
 from whichgen.io.file_names import escape_name
 from whichgen.service.limits import MIB, Limits
 

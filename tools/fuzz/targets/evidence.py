@@ -20,7 +20,7 @@ from whichgen.evidence.agreement import compare_with_prediction
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.manifest_process import start_process
 from whichgen.evidence.summary import summarize_evidence
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.xmp import read_xmp
 
 #: A picture with a signed manifest, which takes a key to make.
@@ -116,7 +116,7 @@ def check(data: bytes) -> None:
         with enforce_limits():
             text = data[len(TEXT) :].decode("utf-8", errors="surrogateescape")
             for field in ("prompt", "Software"):
-                _keeps(Evidence(tuple(interpret("text", field, text))))
+                _keeps(Evidence(tuple(interpret_text("text", field, text))))
         return
     if data.startswith(XMP):
         with enforce_limits():

@@ -15,7 +15,7 @@ from tools.fuzz.scratch import clear_folder, folder
 from tools.fuzz.tiny import ENCODER, encode_image, models, picture
 from tools.fuzz.watch import enforce_limits, require
 from whichgen.inference.attributor import Attributor
-from whichgen.service.app import create_app
+from whichgen.service.http_app import create_app
 from whichgen.service.limits import Limits
 from whichgen.service.settings import Settings
 
@@ -29,7 +29,12 @@ _LIMITS = Limits(image_bytes=4096, image_pixels=10_000, request_images=4, queue=
 _PATHS = (
     *("/attribute", "/explain", "/report", "/report?format=pdf", "/enroll", "/model", "/health"),
     *("/metrics", "/", "/openapi.json", "/exemplars/1", "/exemplars/../model", "/static/app.js"),
-    *("/explain?grid=2", "/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd"),
+    *(
+        "/explain?grid=2",
+        "/static/../http_app.py",
+        "/static/%2e%2e/http_app.py",
+        "/static//etc/passwd",
+    ),
     *("/exemplars/99999999999999999999", "/exemplars/-1", "/exemplars/%00", "/docs", "/enroll/"),
 )
 _METHODS = ("POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "x")

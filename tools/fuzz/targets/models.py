@@ -19,7 +19,7 @@ from tools.fuzz.tiny import ENCODER, models, picture
 from tools.fuzz.watch import enforce_limits, require
 from whichgen.errors import FitError, ModelFileError, WhichgenError
 from whichgen.inference.attributor import Attributor
-from whichgen.models.card import model_card
+from whichgen.models.model_card import create_model_card
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     HEAD_FILE,
@@ -96,7 +96,7 @@ def _use() -> None:
     require(len(origins) == len(set(origins)), "a duplicate origin")
     require(model.temperature > 0 and math.isfinite(model.temperature), "no temperature")
     require(not math.isnan(model.threshold), "no threshold")
-    model_card(model).encode()
+    create_model_card(model).encode()
     try:
         attributor = Attributor(model, ENCODER)
     except ModelFileError:

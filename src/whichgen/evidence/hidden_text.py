@@ -1,9 +1,9 @@
 """Read generation parameters that are hidden in the lowest bits of the pixels.
 
-They are written by NovelAI and by the extension ``stealth_pnginfo`` of Stable Diffusion web UIs.
-The data consist of a signature of 15 letters, the length of the text in bits (as 32 bits), and the
-text. They are stored column by column, in the alpha channel or in red, green and blue in turn. The
-signature specifies the channels and whether the text is compressed with gzip.
+NovelAI and the extension ``stealth_pnginfo`` of Stable Diffusion web UIs write such parameters. The
+data consist of a signature of 15 letters, the length of the text in bits (as 32 bits), and the
+text. The bits are stored column by column, in the alpha channel or in red, green and blue in turn.
+The signature specifies the channels and whether the text is compressed with gzip.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from PIL import Image
 
 from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.text_fields import interpret
+from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import MAX_TEXT
 
 if TYPE_CHECKING:
     import numpy as np
 
+#: Names of the fields in reports.
 _ALPHA, _RGB = "alpha channel", "lowest bits of the colors"
 
-#: Maps each signature to the field name in reports and to whether the text is compressed.
+#: Maps each signature to the name of the field and to whether the text is compressed.
 _SIGNATURES = {
     b"stealth_pnginfo": (_ALPHA, False),
     b"stealth_pngcomp": (_ALPHA, True),
@@ -33,7 +34,7 @@ _SIGNATURES = {
 _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 
 
-def read_stealth(image: Image.Image) -> Evidence:
+def read_hidden_text(image: Image.Image) -> Evidence:
     """Extract provenance evidence from the lowest bits of a lossless image.
 
     Images without an alpha channel are skipped if they have more than 4 million pixels.
@@ -42,6 +43,8 @@ def read_stealth(image: Image.Image) -> Evidence:
     ------
     ImageError
         The pixels are damaged or truncated.
+    ValueError
+        The compressed text is damaged.
     """
     has_alpha = image.mode in ("RGBA", "LA")
     if image.format not in ("PNG", "WEBP") or not (has_alpha or has_examined_pixels(image)):
@@ -52,19 +55,19 @@ def read_stealth(image: Image.Image) -> Evidence:
     if has_alpha:
         text = _read_bits(np.asarray(image.getchannel("A")).T.reshape(-1) & 1, _ALPHA)
         if text:
-            return Evidence(tuple(interpret("text", _ALPHA, text)))
+            return Evidence(tuple(interpret_text("text", _ALPHA, text)))
     if has_examined_pixels(image):
         # Check the signature, which takes 40 pixels, before rearranging all pixels.
         columns = np.asarray(image.crop((0, 0, -(-_SIGNATURE_BITS // image.height), image.height)))
         head = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
         if _SIGNATURES.get(_pack(head), ("", False))[0] == _RGB:
             pixels = np.asarray(image)[..., :3].transpose(1, 0, 2).reshape(-1) & 1
-            return Evidence(tuple(interpret("text", _RGB, _read_bits(pixels, _RGB))))
+            return Evidence(tuple(interpret_text("text", _RGB, _read_bits(pixels, _RGB))))
     return Evidence()
 
 
 def _read_bits(bits: np.ndarray, field: str) -> str:
-    """Return the text in a sequence of bits; empty if there is no signature of ``field``."""
+    """Return the text in a sequence of bits; empty without the signature of ``field``."""
     signature_field, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
     if signature_field != field:
         return ""
@@ -73,7 +76,10 @@ def _read_bits(bits: np.ndarray, field: str) -> str:
     content = _pack(bits[start : start + min(size, 8 * MAX_TEXT)])
     if is_compressed:
         # wbits=47 accepts gzip and zlib.
-        content = zlib.decompressobj(wbits=47).decompress(content, MAX_TEXT)
+        try:
+            content = zlib.decompressobj(wbits=47).decompress(content, MAX_TEXT)
+        except zlib.error:
+            raise ValueError("its compressed data are damaged") from None
     return content.decode("utf-8", errors="replace")
 
 

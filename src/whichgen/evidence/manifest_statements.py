@@ -1,6 +1,6 @@
 """Extract statements about the origin of an image from a C2PA manifest.
 
-Statements are actions, source types, and programs.
+Manifests state actions, digital source types, programs and cameras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NO_EDITS = _ORIGINS | frozenset(
     )
 )
 
-# Descriptions of generated images by companies, such as Microsoft, that state no source type.
+# Descriptions of generated images. Some companies, such as Microsoft, state no source type.
 _GENERATED = re.compile(
     r"\bAI[- ]generated\b|\b(generated|created) (by|with|using) (\w+ )?(AI|generative)\b",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ _ADOBE_GENERATIVE = "com.adobe.generative-ai"
 
 
 @dataclass(frozen=True)
-class Statement:
+class ManifestStatement:
     """One statement of a manifest about the origin of the image.
 
     Parameters
@@ -66,7 +66,7 @@ class Statement:
     strength: Strength = "strong"
 
 
-def list_statements(manifest: dict[str, Any]) -> list[Statement]:
+def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
     """List the statements of a manifest in the JSON of the C2PA library.
 
     Each source type of an action is one statement, and all edits together are one statement. The
@@ -85,22 +85,24 @@ def list_statements(manifest: dict[str, Any]) -> list[Statement]:
         if action.get("action") not in _NO_EDITS and not list(_iterate_sources(action))
     ]
     if edits:
-        statements.append(Statement("edits", ", ".join(dict.fromkeys(edits)), "edited"))
+        statements.append(ManifestStatement("edits", ", ".join(dict.fromkeys(edits)), "edited"))
     return [*statements, *_interpret_assertions(manifest)]
 
 
-def interpret_claim_generator(manifest: dict[str, Any]) -> list[Statement]:
+def interpret_claim_generator(manifest: dict[str, Any]) -> list[ManifestStatement]:
     """Return a weak statement if the program that wrote a manifest is a known generator.
 
-    Use it only if no manifest states an origin, because a generator may also sign pictures that it
-    did not generate.
+    For other programs, the list is empty. Call this function only if no manifest states an origin,
+    because a generator may also sign pictures that it did not generate.
     """
     program = format_claim_generator(manifest)
     generator = find_generator(program)
     if generator is None or generator.is_tool:
         return []
     title = f"claim generator: {program}"
-    return [Statement(title, "no source type is stated", "synthetic", generator.name, "weak")]
+    return [
+        ManifestStatement(title, "no source type is stated", "synthetic", generator.name, "weak")
+    ]
 
 
 def creates_content(manifest: dict[str, Any]) -> bool:
@@ -117,7 +119,10 @@ def format_signer(manifest: dict[str, Any]) -> str:
 
 
 def name_signer(manifest: dict[str, Any]) -> str:
-    """Return the organization of the signer, the common name or, without both, an empty string."""
+    """Return the organization of the signer or, without an organization, the common name.
+
+    Without both, the result is an empty string.
+    """
     info = as_dict(manifest.get("signature_info"))
     return clean(str(info.get("issuer") or info.get("common_name") or ""), 80)
 
@@ -170,7 +175,7 @@ def _has_parent(manifest: dict[str, Any]) -> bool:
 
 
 def _starts_from_picture(action: dict[str, Any]) -> bool:
-    """Return whether an action opens a picture, or creates one without a generator."""
+    """Return whether an action opens a picture, or creates a picture of a nonsynthetic type."""
     if action.get("action") == "c2pa.opened":
         return True
     indications = [parse_source_type(source)[1] for source, _ in _iterate_sources(action)]
@@ -183,7 +188,7 @@ def _starts_from_picture(action: dict[str, Any]) -> bool:
 
 def _interpret_action(
     action: dict[str, Any], agents: list[Any], manifest: dict[str, Any], *, is_derived: bool
-) -> Iterator[Statement]:
+) -> Iterator[ManifestStatement]:
     name = clean(str(action.get("action") or "action"), 60)
     number = action.get("softwareAgentIndex")
     agent = format_programs(action.get("softwareAgent"))
@@ -199,7 +204,7 @@ def _interpret_action(
     for source, is_parameter in _iterate_sources(action):
         code, indication, meaning = parse_source_type(source)
         program = agent
-        if is_parameter:  # the program that made the opened picture, not the one that opened it
+        if is_parameter:  # a statement about the program that made the opened picture
             program = format_programs(parameters.get("com.adobe.details"))
         generator = _name_generator(program, description) if indication == "synthetic" else ""
         if indication == "synthetic" and name not in _ORIGINS and is_derived:
@@ -207,7 +212,7 @@ def _interpret_action(
         if indication == "synthetic" and not generator and not is_parameter:
             generator = format_claim_generator(manifest) or format_signer(manifest)
         parts = (meaning, program and f"by {program}", *versions[:1], description)
-        yield Statement(f"{name}: {code}", _join(parts), indication, generator)
+        yield ManifestStatement(f"{name}: {code}", _join(parts), indication, generator)
         description = ""
     if name == "c2pa.created" and not list(_iterate_sources(action)):
         is_stated = bool(_GENERATED.search(description))
@@ -216,24 +221,25 @@ def _interpret_action(
             parts = (description, agent and f"by {agent}", *versions[:1])
             strength: Strength = "strong" if is_stated else "weak"
             title = f"{name}: generated" if is_stated else f"{name}: by a generator"
-            yield Statement(title, _join(parts), "synthetic", generator, strength)
+            yield ManifestStatement(title, _join(parts), "synthetic", generator, strength)
 
 
 def _name_generator(program: str, description: str) -> str:
+    """Return the program of an action or, without a program, the generator in its description."""
     if program:
         return program
     generator = find_generator(description)
     return generator.name if generator else ""
 
 
-def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[Statement]:
+def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[ManifestStatement]:
     """Yield the statements of metadata assertions and of Adobe's assertions."""
     for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
         label = clean(str(assertion.get("label")), 60)
         data = as_dict(assertion.get("data"))
         if label.startswith(_ADOBE_GENERATIVE):
             detail = _join((str(data.get("description") or ""), format_programs(data.get("model"))))
-            yield Statement(label, detail, "synthetic", "Adobe Firefly")
+            yield ManifestStatement(label, detail, "synthetic", "Adobe Firefly")
         if not label.startswith(_METADATA):
             continue
         fields = {
@@ -244,11 +250,11 @@ def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[Statement]:
         source = as_dict(source).get("@id", source)
         if isinstance(source, str) and source:
             code, indication, meaning = parse_source_type(source)
-            yield Statement(f"{label}: {code}", meaning, indication)
+            yield ManifestStatement(f"{label}: {code}", meaning, indication)
         camera = [fields.get(key) for key in ("make", "model")]
         if all(isinstance(text, str) and text.strip() for text in camera):
             names = " ".join(clean(str(text), 60) for text in camera)
-            yield Statement(f"{label}: camera {names}", "", "camera")
+            yield ManifestStatement(f"{label}: camera {names}", "", "camera")
 
 
 def _join(parts: tuple[str, ...]) -> str:

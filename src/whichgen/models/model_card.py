@@ -65,7 +65,7 @@ all metrics. `whichgen robustness` measures by how much.
 """
 
 
-def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
+def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     """Return the model card in Markdown.
 
     Parameters
@@ -83,16 +83,16 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         name=json.dumps(name),
         model=model,
         origins="\n".join(f"- {_escape(o)}{families.get(o, '')}" for o in model.origins),
-        encoder=_code(model.encoder["name"]),
+        encoder=_format_code(model.encoder["name"]),
         weights=_escape(str(model.encoder["weights_hash"])),
         dtype=_escape(str(model.encoder["dtype"])),
         blocks=", ".join(map(str, model.blocks)),
         threshold=_describe_threshold(model),
         sources=f"- Sources of the training images: {sources}\n" if sources else "",
-        data=_code(Path(str(config.get("data", ""))).name),
+        data=_format_code(Path(str(config.get("data", ""))).name),
         data_hash=_escape(model.data_hash),
         protocol=_escape(str(config.get("protocol", "not recorded"))),
-        seeds=_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
+        seeds=_format_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
         enrolled=f"- Enrolled later: {', '.join(map(_escape, enrolled))}\n" if enrolled else "",
         version=__version__,
         metrics=_describe_metrics(model),
@@ -124,7 +124,7 @@ def _describe_metrics(model: OriginModel) -> str:
     return "\n".join([f"{note}\n", "| Metric | % |", "| --- | ---: |", *rows])
 
 
-def _code(text: str) -> str:
+def _format_code(text: str) -> str:
     """Format text as Markdown inline code, without backticks and with single spaces only."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 

@@ -25,7 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichgen.data.images.decoding import decode_image
 from whichgen.errors import WhichgenError
-from whichgen.evidence.options import EvidenceOptions
+from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import GRID, explain
