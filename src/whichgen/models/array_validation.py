@@ -1,7 +1,7 @@
 """Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
 
-:func:`whichgen.models.saved_model.load_model` adds the folder and advice to the messages of
-:class:`~whichgen.errors.FitError` in this module.
+The messages of :class:`~whichgen.errors.FitError` in this module are only reasons:
+:func:`whichgen.models.saved_model.load_model` adds the folder and advice to them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
 
 
 def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
-    """Split the concatenated bytes of the thumbnails, and return the bytes of each thumbnail.
+    """Split the concatenated bytes of thumbnails into the bytes of each thumbnail.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
         A shape or dtype is wrong, a size is negative, or the sizes do not add up to the length of
         ``content``.
     """
-    valid = (
+    is_valid = (
         content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
     )
     # Check each size, because the sum of very large integers can overflow to the correct value.
-    if not valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
+    if not is_valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
         raise FitError("the thumbnail sizes do not add up to the length of the thumbnail array")
     ends = np.cumsum(sizes).tolist()
     data = content.tobytes()
-    return tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    return tuple(data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
 
 
 def check_feature_width(model: OriginModel, width: int) -> None:
@@ -97,15 +97,15 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     Raises
     ------
     ModelFileError
-        The features of the exemplars have another number of columns, or
-        :func:`predict_and_validate` fails on an array of zeros.
+        The exemplars have another number of features, or :func:`predict_and_validate` fails on an
+        array of zeros.
     """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
         raise _inconsistent_arrays_error(
             f"exemplars have {n_features} features, but the encoder has {width}"
         )
-    for n in (1, 2):  # arrays that work with both batch sizes work with any batch size
+    for n in (1, 2):  # a model that accepts both batch sizes accepts any batch size
         predict_and_validate(model, np.zeros((n, width), dtype=np.float32))
 
 
@@ -146,7 +146,7 @@ def predict_and_validate(
             f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise _inconsistent_arrays_error("the output contains NaN")
+        raise _inconsistent_arrays_error("the output contains NaN or infinity")
     return output, probabilities, scores
 
 

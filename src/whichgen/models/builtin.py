@@ -1,8 +1,8 @@
-"""Model that is bundled with whichgen; ``make starter`` trains it."""
+"""Folder of the model that is installed with whichgen, trained by ``make starter``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Folder of the built-in model.
+#: Path of this folder.
 BUILTIN_MODEL = Path(__file__).parent / "builtin"

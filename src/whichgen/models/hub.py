@@ -13,7 +13,7 @@ from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
 from whichgen.models.signatures import CHECKSUMS_FILE, SIGNATURE_FILE
 
-# Files of a repository that are downloaded.
+#: Files that are downloaded from a repository.
 _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE]
 
 
@@ -30,12 +30,12 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     Raises
     ------
     ModelFileError
-        ``name`` is not a folder and can't be downloaded, e.g. because there is no such repository
-        or the hub can't be reached.
+        ``name`` is not a folder and can't be downloaded, for example because the repository does
+        not exist or the hub can't be reached.
     """
     if Path(name).is_dir():
         return Path(name)
-    # huggingface_hub takes half a second to import.
+    # Import here, because importing huggingface_hub takes half a second.
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -58,11 +58,13 @@ def upload_model(
 ) -> str:
     """Upload a model and its card to a hub repository, which is created if it does not exist.
 
-    The features of the exemplars are uploaded because enrollment requires them. Their thumbnails
-    are not uploaded because the license of the images may not permit sharing them.
+    The features of the exemplars are uploaded because enrollment requires them. The thumbnails of
+    the exemplars are not uploaded, because the licenses of the images may not permit it.
 
     Parameters
     ----------
+    model
+        The model to upload.
     repository
         The hub repository ``owner/name``.
     private
@@ -78,7 +80,7 @@ def upload_model(
     Raises
     ------
     ModelFileError
-        The upload fails, e.g. because the hub can't be reached or rejects it.
+        The upload fails, for example because the hub can't be reached or rejects the upload.
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

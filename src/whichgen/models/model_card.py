@@ -16,6 +16,7 @@ from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.models.origin_model import OriginModel
 from whichgen.version import __version__
 
+#: File name of the model card in a model folder.
 CARD_FILE = "README.md"
 
 _CARD = """\
@@ -66,10 +67,12 @@ all metrics. `whichgen robustness` measures by how much.
 
 
 def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
-    """Return the model card in Markdown.
+    """Create the model card in Markdown.
 
     Parameters
     ----------
+    model
+        The model to describe.
     name
         Path of the model folder or hub repository ``owner/name``, for the code example of the card.
     """
@@ -100,6 +103,7 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
 
 
 def _describe_threshold(model: OriginModel) -> str:
+    """Return the end of a sentence that begins with the threshold."""
     n, tpr = len(model.calibration.labels), 100 * model.tpr
     if model.run_metadata.get("training_sources"):
         return (
@@ -130,5 +134,5 @@ def _format_code(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown's special characters in untrusted text, and collapse it to one line."""
+    """Return untrusted text in one line, with Markdown's special characters escaped."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

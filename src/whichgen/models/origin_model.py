@@ -62,8 +62,8 @@ class Exemplars:
 class Calibration:
     """Probabilities and open-set scores of the model for validation images of known origins.
 
-    They are used to compute prediction sets (:mod:`whichgen.evaluation.conformal`) and the
-    percentiles of the scores of new images.
+    Prediction sets (:mod:`whichgen.evaluation.conformal`) and the score percentiles of new images
+    are computed from these data.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Calibration:
     scores
         Open-set scores: float64 array (n,).
     sources
-        Number of each image's source: int64 array (n,); ``None`` without sources.
+        Index of each image's source: int64 array (n,); ``None`` without sources.
     """
 
     probabilities: np.ndarray
@@ -198,14 +198,14 @@ class OriginModel:
         return self.predict_from(self.head.forward(features))
 
     def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
-        """Compute what :meth:`predict` returns, given the output of the head for n images."""
+        """Compute the result of :meth:`predict` from the output of the head for n images."""
         return predict(output, self.score, self.temperature)
 
     def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
         """Return the predicted origin of each image or, if it is rejected, a coarser prediction.
 
-        The coarser prediction is a generator family, ``synthetic`` or ``real`` or, if none of them
-        is certain, ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        The coarser prediction is a generator family, ``synthetic`` or ``real``. If none of these is
+        certain, it is ``unknown`` (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------

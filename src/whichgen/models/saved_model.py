@@ -40,11 +40,12 @@ from whichgen.openset.hierarchy import Hierarchy
 from whichgen.openset.registry import score_class
 from whichgen.version import __version__
 
+#: Number of the format of model folders. Folders in other formats are rejected.
 FORMAT = 5
 DESCRIPTION_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 
-# Limits in bytes, so that an untrusted file cannot exhaust the memory.
+# Maximum file sizes in bytes, so that an untrusted file can't exhaust the memory.
 _MAX_DESCRIPTION_BYTES, _MAX_ARRAY_BYTES = 2**26, 2**34
 
 
@@ -67,7 +68,7 @@ class _Enrollment(BaseModel):
 
 
 class _RunMetadata(BaseModel):
-    # The program reads only these fields; all other fields are for people.
+    # whichgen reads only these fields. All other fields are for people.
     model_config = ConfigDict(extra="allow")
     config: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
@@ -107,6 +108,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
 
     Parameters
     ----------
+    model
+        The model to save.
     folder
         Path of the model folder, which is created if it does not exist. Existing files of a model
         are replaced.
@@ -133,8 +136,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
         }
         | {f"exemplars.{name}": array for name, array in exemplars.items()}
     )
-    # safetensors writes arrays in memory order, so that Fortran-ordered arrays, such as
-    # scikit-learn's weights, would be loaded with permuted values.
+    # safetensors writes arrays in memory order. Without the conversion, Fortran-ordered arrays,
+    # such as scikit-learn's weights, would be loaded with permuted values.
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     description = _Description(
         **{key: value for key, value in vars(model).items() if key in _Description.model_fields},
@@ -170,7 +173,7 @@ def find_model_folder(path: Path) -> Path:
 
 
 def suggest_runs(folder: Path) -> str:
-    """Return up to three run folders below ``folder`` as text to append to an error message."""
+    """Return advice for an error message: up to three run folders in ``folder``, if any."""
     runs = islice(folder.rglob(f"model/{DESCRIPTION_FILE}"), 3)
     text = " or ".join(sorted(str(file.parents[1]) for file in runs))
     return text and f", e.g. {text}"
@@ -235,7 +238,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     except (SafetensorError, FitError) as error:
         raise _damaged_model_error(folder, str(error)) from None
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        # Arrays with wrong dtypes or shapes for a head or a score.
+        # Heads and scores raise these errors for arrays of wrong dtypes or shapes.
         raise _damaged_model_error(
             folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}"
         ) from None

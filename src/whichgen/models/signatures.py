@@ -21,10 +21,11 @@ from pathlib import Path
 from whichgen.errors import ModelFileError, first_line
 from whichgen.io.atomic import is_temporary, write_text
 
+#: Names of the files of checksums and of the signature in a model folder.
 CHECKSUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = "model.sig"
 
-#: Environment variable: path of the public key that must verify every loaded model.
+#: Environment variable with the path of the public key that must verify every loaded model.
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
@@ -45,7 +46,7 @@ def verify_checksums(folder: Path) -> None:
     Raises
     ------
     ModelFileError
-        ``SHA256SUMS`` is missing or is not valid UTF-8; or a file, except the signature, was
+        ``SHA256SUMS`` is missing or is not valid UTF-8, or a file other than the signature was
         changed, removed or added.
     """
     try:
@@ -69,13 +70,15 @@ def verify_signature(folder: Path, key: Path) -> None:
 
     Parameters
     ----------
+    folder
+        The model folder.
     key
         PEM file of the public key, on the curve P-256, P-384 or P-521.
 
     Raises
     ------
     ModelFileError
-        The extra ``sign`` is not installed; the key can't be read; or the signature is missing, is
+        The extra ``sign`` is not installed, the key can't be read, or the signature is missing, is
         not valid, was created with another key or does not match the files.
     """
     try:
@@ -131,6 +134,7 @@ def _file_digests(folder: Path) -> dict[str, str]:
 
 def _signature_error(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{folder} is rejected: {reason}. It must be signed with the private key of {key}. Get "
-        "it from a trusted source or, if it is yours, sign it with `python -m model_signing`."
+        f"{folder} is rejected: {reason}. It must be signed with the private key that belongs to "
+        f"{key}. Get the model from a trusted source or, if it is your model, sign it with `python "
+        "-m model_signing`."
     )

@@ -21,12 +21,12 @@ _TITLES = {name: METRIC_TITLES[name] for name in CROSS_SOURCE_METRICS} | ANSWER_
 
 _CALIBRATION_TITLE = "Expected calibration error"
 
-#: File name, without suffix, of the results.
+#: Name of the files and of the plot, without suffix.
 _NAME = "cross_source"
 
 
 def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, str]]:
-    """Return the metrics in percent with their intervals: rows with ``metric`` and ``value``."""
+    """Return one row per metric, with its title and its value and interval in percent."""
     rows = []
     for name, title in _TITLES.items():
         if interval := result.metrics.get(name):
@@ -52,8 +52,9 @@ def tabulate_cross_source_results(results: Sequence[CrossSourceResult]) -> list[
 def plot_precision(results: Sequence[CrossSourceResult]) -> Plot:
     """Plot the precision of generator predictions against their coverage, for each result.
 
-    Images whose most probable origin is a generator are sorted by open-set score. Coverage is the
-    number of images of known generators among those above a score, divided by their total number.
+    Only images whose most probable origin is a generator are considered. For each threshold of the
+    open-set score, coverage is the fraction of all images of known generators that are considered
+    and reach the threshold.
     """
     title = "Precision of named generators"
     figure, ax = create_axes(title, "coverage of known generators (%)", "precision (%)")
@@ -108,7 +109,7 @@ def write_cross_source(
         "with 95 % bootstrap intervals over sources.\n\n"
         f"{markdown_table(tabulate_cross_source_results(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
-        f"## Sources\n\nNumber of images of each source, which was held out.\n\n"
+        f"## Sources\n\nNumber of images of each source when it was held out.\n\n"
         f"{markdown_table(tabulate_sources(first.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)

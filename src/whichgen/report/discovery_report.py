@@ -19,7 +19,7 @@ from whichgen.io.result_files import Row, markdown_table, percent, write_csv, wr
 from whichgen.io.text_tables import format_rows
 from whichgen.report.figures.style import save_png, shorten
 
-#: Maximum number of images per group (columns) and of groups (rows) on the contact sheet.
+#: Maximum numbers of images per group (columns) and of groups (rows) on the contact sheet.
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 
@@ -99,7 +99,7 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
         )
     write_text(
         folder / "report.md",
-        f"# {len(groups)} putative generators among {len(paths)} images\n\n{agreement}"
+        f"# {len(groups)} groups of similar images among {len(paths)} images\n\n{agreement}"
         f"{markdown_table(tabulate_discovery(discovery))}\nThe images in a group have similar "
         "embeddings. A group can contain several generators, or only some images of one "
         "generator. Inspect a group before you enroll it.\n\n"

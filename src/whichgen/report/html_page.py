@@ -1,4 +1,4 @@
-"""Write a self-contained HTML page with the results of one run or a comparison of several runs."""
+"""Write a self-contained HTML page with the results of one run or of runs to compare."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
-#: Maximum number of thumbnails on the t-SNE plot, and of errors per type.
+#: Maximum numbers of thumbnails on the t-SNE plot and of errors per type.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
 
@@ -50,6 +50,8 @@ def write_html_page(
         Metrics of a low-data experiment; empty to omit its section.
     images
         Whether to embed thumbnails of test images.
+    progress
+        Function that shows the progress of an iteration over the runs.
 
     Returns
     -------
@@ -58,9 +60,10 @@ def write_html_page(
     """
     labels = _label_runs(runs)
     thumbnails = Thumbnails(images)
-    numbered = enumerate(progress(labels.items(), description="Writing the page", total=len(runs)))
+    items = progress(labels.items(), description="Writing the page", total=len(runs))
     sections = [
-        _build_run_section(f"run{i + 1}", label, run, thumbnails) for i, (label, run) in numbered
+        _build_run_section(f"run{i}", label, run, thumbnails)
+        for i, (label, run) in enumerate(items, start=1)
     ]
     has_multiple_runs = len(runs) > 1
     curves = [plot_curve(labels, "roc"), plot_curve(labels, "oscr")] if has_multiple_runs else []
@@ -112,6 +115,7 @@ def _label_runs(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def _build_run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Return the template values of one run; ``prefix`` begins the HTML IDs of its section."""
     known_errors = _list_confident_errors(run, 0, ~run.known.is_correct(run.origins))
     unknown_errors = _list_confident_errors(run, 1, run.unknown.scores >= run.threshold)
     thumbnails.add(error["path"] for error in (*known_errors, *unknown_errors))
@@ -142,6 +146,8 @@ def _list_confident_errors(run: Run, index: int, is_wrong: np.ndarray) -> list[d
 
     Parameters
     ----------
+    run
+        The run.
     index
         0 for known test images, 1 for unknown test images.
     is_wrong

@@ -22,6 +22,7 @@ from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
+#: Warnings in reports.
 SHUFFLE_WARNING = (
     "Label leak: heads fitted on shuffled labels beat chance. The true labels leak into the "
     "training or test set, so the results are not valid. Find and remove the leak, then rerun."
@@ -35,12 +36,12 @@ NO_UNKNOWN_WARNING = (
     "rejection of images of unknown generators."
 )
 
-#: Metrics in all comparisons: attribute name and column title.
+#: Metrics in all comparisons: name of the attribute and title of the column.
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
-#: Metrics of only the known or only the unknown test images; other metrics are of all test images.
+#: Metrics that are computed only on the known or only on the unknown test images.
 _KNOWN_ONLY = ("accuracy", "macro_f1", "macro_recall", "acceptance_rate")
 _UNKNOWN_ONLY = ("rejection_rate",)
 

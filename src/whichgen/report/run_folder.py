@@ -1,7 +1,7 @@
 """Write the output folder of a run: model, results.json, CSV files, plots and report.md.
 
 The model is written first, then the JSON and CSV files. The plots, ``report.md`` and the HTML page
-(:mod:`whichgen.report.html_page`) are generated from the JSON and CSV files, so that all show the
+(:mod:`whichgen.report.html_page`) are generated from the JSON and CSV files, so they all show the
 same values.
 """
 
@@ -47,6 +47,8 @@ def write_run(
         Result of the shortcut check; ``None`` if the check is disabled.
     shuffle
         Result of the shuffled-label control; ``None`` if the control is disabled.
+    progress
+        Function that shows the progress of an iteration over the plots.
     """
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))

@@ -38,11 +38,12 @@ from whichgen.version import __version__
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-#: Names of values that can be NaN, which is stored as null in JSON.
+#: Names of values that can be NaN. JSON files contain null instead of NaN.
 _MAY_BE_NAN = frozenset({"rejection_rate", "recall", "confidence", "accuracy", "low", "high"})
 
 
 def _restore_nan(value: Any, name: str = "") -> Any:
+    """Return a JSON value with NaN instead of ``None`` under the names in :data:`_MAY_BE_NAN`."""
     if isinstance(value, dict):
         return {key: _restore_nan(v, key) for key, v in value.items()}
     if isinstance(value, list):
@@ -208,8 +209,8 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     DataError
-        A file is missing or damaged, was written by an incompatible version of whichgen, or belongs
-        to another run.
+        A file is missing or damaged, was written by an incompatible version of whichgen, or is from
+        another run.
     """
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)

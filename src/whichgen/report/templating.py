@@ -1,4 +1,4 @@
-"""Jinja environment for the templates of report.md and the HTML page."""
+"""Create the Jinja environment for the templates of report.md and the HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whichgen.report.figures.style import svg_uri
 
 
 def make_environment(*, autoescape: bool) -> Environment:
-    """Create the Jinja environment; if ``autoescape`` is true, inserted text is HTML-escaped."""
+    """Create the Jinja environment; ``autoescape`` escapes HTML in inserted text."""
     environment = Environment(
         loader=PackageLoader("whichgen.report"),
         autoescape=autoescape,

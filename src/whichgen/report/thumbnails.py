@@ -12,7 +12,7 @@ from whichgen.data.images.decoding import make_thumbnail, read_image
 from whichgen.errors import ImageError
 from whichgen.io.file_names import unescape_name
 
-#: Longer side in pixels, and WebP quality (0 to 100).
+#: Longer side of a thumbnail in pixels, and WebP quality (0 to 100).
 _SIDE, _QUALITY = 96, 70
 
 
@@ -23,7 +23,7 @@ class Thumbnails:
     Parameters
     ----------
     enabled
-        If false, :meth:`add` does nothing.
+        Whether :meth:`add` creates thumbnails.
     uris
         ``uris[path]`` is the thumbnail of an image, in WebP format, as a ``data:`` URI.
     missing
@@ -37,8 +37,8 @@ class Thumbnails:
     def add(self, paths: Iterable[str]) -> None:
         """Create a thumbnail of each image that does not have one.
 
-        Paths of missing and unreadable images are added to :attr:`missing`; these images are not
-        read again.
+        The paths of missing and unreadable images are added to :attr:`missing`. These images are
+        not read again.
         """
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:

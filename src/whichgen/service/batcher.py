@@ -1,8 +1,8 @@
 """Attribute the images of concurrent requests in shared batches.
 
 One thread runs the model. New images wait in a bounded queue until the current batch is complete. A
-request is accepted only if all its images without a cached answer fit in the queue. Accepted
-requests are completed even during shutdown.
+request is accepted only if all its images without a cached answer fit in the queue. During
+shutdown, all accepted requests are completed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from whichgen.inference.attributor import Attributor
 from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings
 
-#: Number of cached answers. The cache speeds up reports, because the web page sends images again.
+#: Number of cached answers. The cache speeds up reports, for which the web page sends images again.
 _CACHE_SIZE = 1024
 
-#: Maximum number of pending long tasks (heat maps, enrollments).
-_LONG_TASKS = 4
+#: Maximum number of pending long tasks (heat maps, enrollments), and assumed seconds per task.
+_LONG_TASKS, _LONG_TASK_SECONDS = 4, 5
 
 _T = TypeVar("_T")
 
@@ -93,19 +93,19 @@ class Batcher:
             The images without a cached answer do not fit in the queue.
         """
         digests = [hash_image(data) for data in images]
-        cached = [self._cache.get(digest) for digest in digests]
+        cached_answers = [self._cache.get(digest) for digest in digests]
         loop = asyncio.get_running_loop()
-        new = [
+        new_images = [
             _QueuedImage(data, digest, loop.create_future())
-            for data, digest, answer in zip(images, digests, cached, strict=True)
+            for data, digest, answer in zip(images, digests, cached_answers, strict=True)
             if answer is None
         ]
-        if self.queue_size + len(new) > self._settings.limits.queue:
+        if self.queue_size + len(new_images) > self._settings.limits.queue:
             raise ServiceBusy(1 + int(self.queue_size / self._rate))
-        for image in new:
+        for image in new_images:
             self._queue.put_nowait(image)
-        answers = iter(await asyncio.gather(*(image.answer for image in new)))
-        return [next(answers) if answer is None else answer for answer in cached]
+        new_answers = iter(await asyncio.gather(*(image.answer for image in new_images)))
+        return [next(new_answers) if answer is None else answer for answer in cached_answers]
 
     async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
         """Run a long task on the model thread, between two batches, and return its result.
@@ -118,7 +118,7 @@ class Batcher:
             Four long tasks are already pending.
         """
         if self._long_tasks >= _LONG_TASKS:
-            raise ServiceBusy(5 * self._long_tasks)
+            raise ServiceBusy(_LONG_TASK_SECONDS * self._long_tasks)
         self._long_tasks += 1
         try:
             loop = asyncio.get_running_loop()
@@ -128,19 +128,19 @@ class Batcher:
 
     def replace_model(self, attributor: Attributor) -> None:
         """Use another model from the next batch on, and clear the answer cache."""
-        # Create a new dictionary: the current batch may still add answers to the old one.
+        # Create a new dictionary, because the current batch may still add answers to its own.
         self.attributor, self._cache = attributor, {}
 
     async def _process_queue(self) -> None:
         while True:
-            queued = [await self._queue.get()]
-            while len(queued) < self._settings.batch_size and not self._queue.empty():
-                queued.append(self._queue.get_nowait())
-            # The future is already done (canceled) if the client disconnected.
-            batch = [image for image in queued if not image.answer.done()]
+            queued_images = [await self._queue.get()]
+            while len(queued_images) < self._settings.batch_size and not self._queue.empty():
+                queued_images.append(self._queue.get_nowait())
+            # If a client has disconnected, the futures of its images are canceled.
+            batch = [image for image in queued_images if not image.answer.done()]
             if batch:
                 await self._attribute_batch(batch)
-            for _ in queued:
+            for _ in queued_images:
                 self._queue.task_done()
 
     async def _attribute_batch(self, batch: list[_QueuedImage]) -> None:
@@ -163,6 +163,7 @@ class Batcher:
                     image.answer.set_exception(error)
             return
         seconds = time.perf_counter() - start
+        # Exponential moving average.
         self._rate = 0.7 * self._rate + 0.3 * len(batch) / max(seconds, 1e-3)
         self._on_batch(len(batch), seconds)
         for image, answer in zip(batch, answers, strict=True):

@@ -56,10 +56,10 @@ from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 
-#: Origin names that are also valid folder names.
+#: Pattern of origin names that are also valid folder names.
 _ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 
-#: Seconds between checks whether a client has disconnected, and the status of such a request.
+#: Seconds between checks whether a client has disconnected, and the HTTP status of its request.
 _DISCONNECT_INTERVAL, _CLIENT_CLOSED_REQUEST = 1.0, 499
 
 _MEDIA_TYPES = {"html": "text/html", "pdf": "application/pdf"}
@@ -72,14 +72,14 @@ Images = Annotated[list[UploadFile], File(min_length=1, description="image files
 
 
 def create_app(attributor: Attributor, settings: Settings | None = None) -> FastAPI:
-    """Create the FastAPI application.
+    """Create the FastAPI application that serves the web page and the API.
 
     Parameters
     ----------
     attributor
-        Model with its encoder.
+        Model with its encoder, which answers the requests.
     settings
-        Configuration and limits; ``None`` uses the defaults.
+        Settings and limits; default: ``Settings()``.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -109,7 +109,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
 
 class _InMemoryParser(MultiPartParser):
-    """Form parser that keeps uploads in memory; :class:`Guard` limits the size of a request."""
+    """Form parser that keeps uploads in memory. :class:`Guard` limits the size of a request."""
 
     spool_max_size = sys.maxsize
 
@@ -133,8 +133,8 @@ class _InMemoryRoute(APIRoute):
                     parser = _InMemoryParser(request.headers, request.stream())
                     request._form = await parser.parse()
                 except (MultiPartException, KeyError) as error:  # KeyError: no boundary
-                    missing = "The Content-Type header has no boundary. Add `boundary=…` to it."
-                    message = getattr(error, "message", missing)
+                    default = "The Content-Type header has no boundary. Add `boundary=…` to it."
+                    message = getattr(error, "message", default)
                     raise HTTPException(400, message) from None
             return await handle_request(request)
 
@@ -152,6 +152,7 @@ def _document_responses(
 
 
 def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> APIRouter:
+    """Create the routes of the API and of the web page."""
     router = APIRouter(
         route_class=_InMemoryRoute,
         responses=_document_responses(400, 401, 403, 408, 413, 422, 429, 503),
@@ -164,6 +165,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def read_uploads(
         files: Sequence[UploadFile], evidence: EvidenceOptions | None = None
     ) -> list[Upload]:
+        """Read uploaded files and check them against the limits."""
         limits = settings.limits
         if len(files) > limits.request_images:
             maximum = limits.request_images
@@ -177,10 +179,10 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
-        """Attribute uploaded files; return the uploads, the answers and the model description."""
+        """Attribute uploaded files; return the uploads, their answers and the model description."""
         uploads = await read_uploads(files, settings.evidence)
         contents = [upload.data for upload in uploads if not upload.error]
-        # Repeat if an origin was enrolled meanwhile: the answers may come from either model.
+        # If an origin was enrolled meanwhile, the answers may be from two models: repeat.
         attributor = None
         while attributor is not batcher.attributor:
             attributor = batcher.attributor
@@ -290,7 +292,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.get("/metrics", responses=_document_responses(media_types=["text/plain"]))
     async def prometheus_metrics() -> Response:
-        """Return metrics in the Prometheus text format."""
+        """Return the metrics of the service in the Prometheus text format."""
         metrics.queue_size.set(batcher.queue_size)
         text = generate_latest(metrics.registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})

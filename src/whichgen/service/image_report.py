@@ -1,4 +1,4 @@
-"""Reports on attributed images: self-contained HTML files or PDFs."""
+"""Write reports on attributed images: self-contained HTML files or PDFs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Settings
 from whichgen.service.uploads import inspect_upload
 
-#: Local files are limited only by the image decoder.
+#: Limits for local files, which are limited only by the image decoder.
 _NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
 #: Longer side of a thumbnail in pixels.
@@ -40,6 +40,7 @@ ReportFormat = Literal["html", "pdf"]
 #: Pairs (name, value) in the header of a report.
 Facts = list[tuple[str, str]]
 
+#: Caveats in the header of every report.
 CAVEATS = (
     "An answer is evidence, not proof. Consider it together with the source of the file and other "
     "evidence.",
@@ -55,14 +56,14 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class ReportedImage:
-    """Answer for one image, and its JPEG thumbnail (empty if the answer has an error)."""
+    """Answer for one image, and its JPEG thumbnail, which is empty if the answer has an error."""
 
     answer: ImageAnswer
     thumbnail: bytes
 
     @property
     def top_origins(self) -> list[tuple[str, str]]:
-        """Display name and formatted probability of each of the eight most probable origins."""
+        """Display names and formatted probabilities of the eight most probable origins."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
         return [(display_name(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
@@ -80,7 +81,7 @@ def render_report(
     Raises
     ------
     DataError
-        No installed font contains all characters of a PDF.
+        A PDF needs a character that no installed font contains, or a missing package.
     """
     images = [
         ReportedImage(
@@ -97,7 +98,7 @@ def write_image_report(
 ) -> Path:
     """Write a report on local image files, and return its path.
 
-    If the fonts lack characters of a PDF, an HTML report is written instead.
+    If the installed fonts lack characters of a PDF report, an HTML report is written instead.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def _list_facts(model: ModelDescription) -> Facts:
         ("Model", model.digest),
         ("Known origins", ", ".join(display_name(origin) for origin in model.origins)),
         ("Encoder and head", f"{model.encoder}, {model.head}, score {model.score}"),
-        ("Test metrics", ", ".join(metrics) or "not available (an origin was enrolled later)"),
+        ("Test metrics", ", ".join(metrics) or "not available (not tested after the last change)"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pages of a PDF report on attributed images."""
+"""Lay out a PDF report on attributed images."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PdfReport(FPDF):
         Raises
         ------
         DataError
-            No font contains all characters
-            (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
+            Fonts or a package are missing
+            (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
         """
         super().__init__(format="A4")
         self.set_auto_page_break(True, margin=15)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from whichgen.errors import DataError
 
+#: Bytes per mebibyte.
 MIB = 2**20
 
 

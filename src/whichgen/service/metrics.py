@@ -45,7 +45,7 @@ class Metrics:
 
 
 class RequestMetrics:
-    """ASGI middleware: count requests and measure the time until the response starts."""
+    """ASGI middleware that counts requests and measures the time until the response starts."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

@@ -18,7 +18,7 @@ _FOLDER = Path(get_data_path()) / "fonts" / "ttf"
 #: Regular and bold font of reports: Latin, Greek, Cyrillic, Hebrew, Arabic, symbols, some emoji.
 REGULAR, BOLD = _FOLDER / "DejaVuSans.ttf", _FOLDER / "DejaVuSans-Bold.ttf"
 
-#: Unicode categories and range of characters without a glyph, such as controls and joiners.
+#: Unicode categories, and range of variation selectors, of characters that need no glyph.
 _INVISIBLE = ("Cc", "Cf")
 _VARIATIONS = range(0xFE00, 0xFE10)
 
@@ -32,7 +32,7 @@ def has_right_to_left(text: str) -> bool:
 
 
 def find_fallback_fonts(text: str) -> list[Path]:
-    """Return installed fonts for the characters that are missing in the report's fonts.
+    """Return the installed fonts for characters that the fonts of the report do not contain.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def find_fallback_fonts(text: str) -> list[Path]:
     Raises
     ------
     DataError
-        No installed font contains a character, or the text contains Arabic or Hebrew letters and
-        the package uharfbuzz is missing.
+        A character is in no installed font, or the text contains Arabic or Hebrew letters and the
+        package uharfbuzz is missing.
     """
     if has_right_to_left(text) and not find_spec("uharfbuzz"):
         raise DataError(
@@ -83,7 +83,7 @@ def _list_characters(file: Path, candidates: Collection[str]) -> set[str]:
     """Return the characters that a font can draw; empty if the font can't be embedded."""
     try:
         with TTFont(file, lazy=True) as font:
-            if "glyf" not in font:  # only bitmaps, or outlines that fpdf can't embed
+            if "glyf" not in font:  # bitmaps or outlines that fpdf can't embed
                 return set()
             glyphs = font.getBestCmap() or {}
     except Exception:  # damaged fonts raise various exceptions

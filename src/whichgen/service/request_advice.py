@@ -1,4 +1,4 @@
-"""Error messages for invalid requests: the correct field, path and command."""
+"""Create error messages for invalid requests that state the correct field, path and command."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/
 #: First bytes of a TLS connection, and the TLS alert for an unsupported protocol.
 _TLS_HANDSHAKE, _TLS_ALERT = b"\x16\x03", b"\x15\x03\x01\x00\x02\x02\x46"
 
-#: Names from a request are cut to this length in messages.
+#: Maximum length in messages of a name from a request.
 _MAX_NAME = 80
 
 _LOG = logging.getLogger("uvicorn.error")
 
 
 class StripSlash:
-    """ASGI middleware: serve ``/attribute/`` as ``/attribute``.
+    """ASGI middleware that serves, for example, ``/attribute/`` as ``/attribute``.
 
     A redirect would lose the body of the request in many clients.
     """
@@ -108,7 +108,7 @@ def explain_path(request: Request, status: int) -> str:
 
 
 def _format_example(request: Request, route: APIRoute) -> str:
-    """Return an instruction with a curl command that sends the form fields of a route."""
+    """Return advice to send the form fields of a route, with a curl command as an example."""
     fields = [
         f"-F {p.alias}={'@photo.jpg' if isinstance(p.field_info, File) else p.alias.upper()}"
         for p in route.dependant.body_params

@@ -1,4 +1,4 @@
-"""Middleware: check the Origin header, size, API key, rate and upload time of each request."""
+"""Middleware that checks Origin header, size, API key, rate and upload time of each request."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from whichgen.service.settings import Settings
 #: Paths without API key and rate limit; their responses do not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
+#: Headers of every response: allow the page to load only files of the service.
 _SECURITY_HEADERS = (
     (
         b"content-security-policy",
@@ -43,7 +44,7 @@ class ServiceBusy(HTTPException):
 
 
 class Guard:
-    """ASGI middleware: enforce the API key and request limits; add security headers to responses.
+    """ASGI middleware that enforces the API key and the limits, and adds security headers.
 
     Cross-origin requests are rejected. Otherwise, any website could make a visitor's browser send
     requests to the service.
@@ -97,6 +98,13 @@ class Guard:
             await response(scope, receive, send_secured)
 
     def _check_headers(self, scope: Scope) -> None:
+        """Check the origin, the size, the API key and the rate of a request.
+
+        Raises
+        ------
+        HTTPException
+            The request is not allowed.
+        """
         headers, limits = Headers(scope=scope), self._settings.limits
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
@@ -120,8 +128,8 @@ class Guard:
         _check_size(length, limits, self.pending_bytes + length)
 
     def _is_within_rate(self, client: str) -> bool:
-        # The limiter uses wall-clock time: after the clock is set back, it would reject requests
-        # until the clock catches up.
+        # The limiter uses wall-clock time. If the clock was set back, the limiter would reject
+        # requests until the clock reaches the previous time again.
         offset = time.time() - time.monotonic()
         if abs(offset - self._clock_offset) > 1:
             self._storage.reset()
@@ -131,7 +139,7 @@ class Guard:
 
 
 class _Body:
-    """Receive a request body, and limit its size and the time to receive it."""
+    """Request body, with limits on its size and on the time to receive it."""
 
     def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
         self.size = 0
@@ -196,6 +204,7 @@ def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
 
 
 def _has_key(headers: Headers, key: str) -> bool:
+    """Return whether the headers contain the API key; true if ``key`` is empty."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     client_key = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
     return not key or hmac.compare_digest(client_key.encode(), key.encode())

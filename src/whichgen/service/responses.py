@@ -71,7 +71,7 @@ def build_image_answer(
 
 
 def _compare_score(answer: Attribution, tpr: float) -> str:
-    """Describe the score percentile in one sentence; return "" without a percentile."""
+    """Describe the score percentile in one sentence; empty without a percentile."""
     if answer.score_percentile is None:
         return ""
     percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"

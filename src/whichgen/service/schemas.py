@@ -17,7 +17,7 @@ class Problem(BaseModel):
 
 
 class SimilarImage(BaseModel):
-    """Exemplar (training image stored in the model) that is similar to the uploaded image."""
+    """Exemplar (image stored in the model) that is similar to the uploaded image."""
 
     origin: str
     similarity: float = Field(description="cosine similarity, -1 to 1")
@@ -118,10 +118,12 @@ class EnrollResponse(BaseModel):
     origin: str
     images: int
     old_accuracy: list[float] = Field(
-        description="accuracy on held-out images of the old origins, before and after enrollment"
+        description="accuracy on held-out images of the other origins, before and after enrollment"
     )
     recognized: float | None = Field(
-        description="cross-validated fraction of the new images that are recognized"
+        description="fraction of the enrolled images recognized in cross-validation"
     )
-    answered: dict[str, int] = Field(description="number of new images per answer of the old model")
+    answered: dict[str, int] = Field(
+        description="number of enrolled images per answer of the model before enrollment"
+    )
     folder: str

@@ -15,7 +15,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Settings:
-    """Configuration of the service.
+    """Settings of the service.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class Settings:
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.
     batch_size
-        Maximum number of images per batch, including copies.
+        Maximum number of images per batch, including the altered copies for the stability check.
     stability
-        Check the stability of answers (:mod:`whichgen.inference.stability`).
+        Whether to check the stability of answers (:mod:`whichgen.inference.stability`).
     evidence
         Options for collecting provenance evidence; ``None`` disables it.
     """

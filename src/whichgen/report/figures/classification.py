@@ -13,7 +13,7 @@ from whichgen.report.figures.style import Plot, create_axes, get_color, shorten
 from whichgen.report.result_tables import METRICS, count_confusions, tabulate_blocks
 from whichgen.report.run_reader import Run
 
-#: Confusion matrices with more cells are drawn without numbers.
+#: Maximum number of cells of a confusion matrix that is drawn with numbers.
 _MAX_LABELED_CELLS = 900
 
 

@@ -1,4 +1,4 @@
-"""t-SNE plot of the test images."""
+"""Draw the t-SNE plot of the test images."""
 
 from __future__ import annotations
 

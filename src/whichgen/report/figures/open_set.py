@@ -15,7 +15,7 @@ from whichgen.io.result_files import Row, percent
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
-#: Maximum number of curves in a figure.
+#: Maximum number of unknown generators with curves of their own in a figure.
 _MAX_CURVES = 8
 #: Title, y axis and caption of each kind of curve.
 _CURVES = {
@@ -80,8 +80,8 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
                 style = {"color": GRAYS[j % len(GRAYS)], "ls": DASHES[j % len(DASHES)]}
                 add_curve(result.name, run, result, scores, lw=1, **style)
         style = {"color": get_color(i), "ls": DASHES[i // 8 % len(DASHES)]}
-        name_of_all = "all unknown" if len(runs) == 1 else label
-        add_curve(name_of_all, run, test, unknown.scores, lw=2.2, **style)
+        curve_label = "all unknown" if len(runs) == 1 else label
+        add_curve(curve_label, run, test, unknown.scores, lw=2.2, **style)
     if not rows:
         return None
     if name == "roc":

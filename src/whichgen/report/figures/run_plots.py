@@ -15,7 +15,7 @@ from whichgen.report.run_reader import Run
 
 
 def plot_run(run: Run) -> list[Plot]:
-    """Draw the figures of a run; omit inapplicable ones, e.g. ROC without unknown images."""
+    """Draw the figures of a run; omit figures without data, such as ROC without unknown images."""
     plots = (
         plot_curve({"": run}, "roc"),
         plot_curve({"": run}, "oscr"),

@@ -19,6 +19,7 @@ from whichgen.io.result_files import Row
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")
 #: Colors of unknown generators.
 GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
+#: Line styles.
 DASHES = ("-", "--", ":", "-.")
 
 #: Maximum length of names in figures, in characters.
@@ -49,20 +50,20 @@ class Plot:
 
 
 def create_axes(
-    title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
+    title: str, x_label: str, y_label: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
     """Create a figure with one set of axes; ``size`` is its width and height in inches."""
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
-    style_axes(ax, title, x, y)
+    style_axes(ax, title, x_label, y_label)
     return figure, ax
 
 
-def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
+def style_axes(ax: Axes, title: str, x_label: str, y_label: str) -> None:
     """Set the title and axis labels, draw a light grid, and hide the top and right borders."""
     ax.set_title(title, fontsize=11)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -73,7 +74,7 @@ def get_color(i: int) -> str:
 
 
 def shorten(name: str) -> str:
-    """Shorten a name of more than 22 characters with an ellipsis in the middle.
+    """Return a name of at most 22 characters, with an ellipsis in the middle of a longer name.
 
     Dollar signs are escaped because matplotlib typesets text between dollar signs as math.
     """
@@ -83,7 +84,7 @@ def shorten(name: str) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure to a PNG file atomically."""
+    """Write a figure to a PNG file; an error leaves an existing file unchanged."""
     with replace_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
