@@ -1,14 +1,15 @@
-"""Which features, and which way of putting them together: every way on the same splits.
+"""Compare features and ways to combine them, on the same splits.
 
     python benchmarks/ablation.py --shared ../shared/images --out benchmarks/claims
 
-An image is extracted once: the encoder's blocks on the resized image and on crops at native
-resolution, each with mean and spread over places, and the traces. A *view* is a set of columns with
-a linear probe of its own. Views are pooled by the mean of their log-probabilities (as ``fuse``
-does), of their probabilities, or by convex weights learned on validation images of known origins:
-``Σ w_v p_v`` by expectation maximization. C is chosen on validation, way by way, like the way
-itself; the last columns are means over the choices of unknown generators. ``--perturbation`` puts
-every image, training ones too, through one first.
+The features of an image are the encoder's blocks on the resized image and on crops at native
+resolution, each with mean and standard deviation over patches, and the residual statistics. A
+*view* is a set of columns with its own linear probe. Views are pooled by the mean of their
+log-probabilities (as ``whichgen fuse`` does), by the mean of their probabilities, or by learned
+convex weights: Σ w_v p_v, where expectation maximization fits w_v on validation images of known
+origins. C is selected by validation OSCR for each variant. The table contains means over the
+choices of unknown generators. ``--perturbation`` applies a perturbation to all images, including
+training images.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from statistics import fmean
 
 import numpy as np
 from cells import Cell
-from claims import ENCODER, SHARED, source_of
+from claims import ENCODER, SHARED, make_dataset_options
 
 from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
@@ -40,245 +41,299 @@ from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
 
+#: Combined encoder that computes the features of all variants.
 NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
 
-#: The metric of every probe's weights (:mod:`whichgen.heads.fusion`).
+#: Shrinkage of all probes (:mod:`whichgen.heads.fusion`).
 SHRINKAGE = 0.1
 
-#: A view: for each of its blocks the share of its columns, from the first one on.
+#: Number of steps of expectation maximization.
+EM_STEPS = 200
+
+#: Blocks of a view, each with the fraction of its columns that are used, from the first on.
 View = tuple[tuple[int, float], ...]
 
 #: Accuracy, AUROC and OSCR.
-Figures = tuple[float, ...]
-
-EM_STEPS = 200
+Metrics = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Way:
-    """Views and how they are pooled: ``log``, ``mean`` or ``learned``.
+class Variant:
+    """Views and the way they are pooled.
 
-    ``votes`` are the numbers of consecutive views that share a vote; empty: each has one.
+    Parameters
+    ----------
+    title
+        Name of the variant in the table.
+    views
+        The views.
+    pool
+        ``log`` for the mean of log-probabilities, ``mean`` for the mean of probabilities, or
+        ``learned`` for learned convex weights.
+    views_per_vote
+        Number of consecutive views in each vote; if empty, each view has its own vote.
     """
 
     title: str
     views: tuple[View, ...]
     pool: str = "log"
-    votes: tuple[int, ...] = ()
+    views_per_vote: tuple[int, ...] = ()
 
     @property
-    def shares(self) -> np.ndarray:
-        """How much each view weighs, where that is not learned: float64 array (views,)."""
-        votes = self.votes or (1,) * len(self.views)
-        return np.concatenate([np.full(n, 1 / (n * len(votes))) for n in votes])
+    def weights(self) -> np.ndarray:
+        """Weight of each view if weights are not learned: float64 array (views,)."""
+        sizes = self.views_per_vote or (1,) * len(self.views)
+        return np.concatenate([np.full(n, 1 / (n * len(sizes))) for n in sizes])
 
 
-def ways_of(encoder: Encoder) -> list[Way]:
-    """Every way; the encoder is :data:`NAME`."""
+def list_variants(encoder: Encoder) -> list[Variant]:
+    """List all variants for the encoder :data:`NAME`."""
     resized, native, traces = encoder.block_groups
-    blocks = [tuple((b, 0.5) for b in vote[0]) for vote in (resized, native)]
-    spread = [tuple((b, 1.0) for b in vote[0]) for vote in (resized, native)]
-    each = tuple((place,) for place in blocks[0])
-    fine: tuple[View, ...] = tuple(((vote[0], 1.0),) for vote in traces)
-    wide = tuple((place,) for place in spread[0])
-    near = tuple((place,) for place in spread[1])
-    shared, alone = (len(each),), (1,) * len(fine)
-    everything = (*spread[0], *spread[1], *(place for view in fine for place in view))
+    # The first half of the columns of a block are the means over patches.
+    means = [tuple((b, 0.5) for b in group[0]) for group in (resized, native)]
+    stds = [tuple((b, 1.0) for b in group[0]) for group in (resized, native)]
+    mean_views = tuple((block,) for block in means[0])
+    std_views = tuple((block,) for block in stds[0])
+    crop_views = tuple((block,) for block in stds[1])
+    trace_views: tuple[View, ...] = tuple(((group[0], 1.0),) for group in traces)
+    n_blocks, single = len(mean_views), (1,) * len(trace_views)
+    all_blocks = (*stds[0], *stds[1], *(block for view in trace_views for block in view))
     return [
-        Way("blocks side by side", (blocks[0],)),
-        Way("a probe a block, log-probabilities averaged", each),
-        Way("a probe a block, probabilities averaged", each, "mean"),
-        Way("a probe a block, learned convex weights", each, "learned"),
-        Way("blocks with spread over places", (spread[0],)),
-        Way("blocks of native crops", (blocks[1],)),
-        Way("blocks of native crops with spread", (spread[1],)),
-        Way("resized and native", (blocks[0], blocks[1])),
-        Way("resized and native with spread", (spread[0], spread[1])),
-        Way("traces", fine),
-        Way("blocks side by side, and traces", (blocks[0], *fine)),
-        Way(
-            "**a vote of all blocks, one of each of the traces (`fuse`)**",
-            (*each, *fine),
+        Variant("one probe for all blocks", (means[0],)),
+        Variant("one probe per block, mean of log-probabilities", mean_views),
+        Variant("one probe per block, mean of probabilities", mean_views, "mean"),
+        Variant("one probe per block, learned convex weights", mean_views, "learned"),
+        Variant("one probe for all blocks, with std", (stds[0],)),
+        Variant("one probe for all blocks of crops", (means[1],)),
+        Variant("one probe for all blocks of crops, with std", (stds[1],)),
+        Variant("resized image and crops", (means[0], means[1])),
+        Variant("resized image and crops, with std", (stds[0], stds[1])),
+        Variant("traces", trace_views),
+        Variant("one probe for all blocks, and traces", (means[0], *trace_views)),
+        Variant(
+            "**one vote for all blocks, one for each block of traces (`fuse`)**",
+            (*mean_views, *trace_views),
             "log",
-            (*shared, *alone),
+            (n_blocks, *single),
         ),
-        Way(
-            "**a vote of all blocks, one of all traces (`fuse`)**",
-            (*each, *fine),
+        Variant(
+            "**one vote for all blocks, one for all traces (`fuse`)**",
+            (*mean_views, *trace_views),
             "log",
-            (*shared, len(fine)),
+            (n_blocks, len(trace_views)),
         ),
-        Way("a vote of each block and of each of the traces", (*each, *fine)),
-        Way(
-            "the votes of `fuse`, probabilities averaged", (*each, *fine), "mean", (*shared, *alone)
+        Variant("one vote for each block and each block of traces", (*mean_views, *trace_views)),
+        Variant(
+            "votes of `fuse`, mean of probabilities",
+            (*mean_views, *trace_views),
+            "mean",
+            (n_blocks, *single),
         ),
-        Way("blocks and traces, learned convex weights", (*each, *fine), "learned"),
-        Way("the votes of `fuse`, blocks with spread", (*wide, *fine), "log", (*shared, *alone)),
-        Way(
-            "the same, and a vote of native crops with spread",
-            (*wide, *near, *fine),
+        Variant(
+            "blocks and traces, learned convex weights", (*mean_views, *trace_views), "learned"
+        ),
+        Variant(
+            "votes of `fuse`, blocks with std",
+            (*std_views, *trace_views),
             "log",
-            (*shared, *shared, *alone),
+            (n_blocks, *single),
         ),
-        Way("all of it side by side", (everything,)),
+        Variant(
+            "the same, and one vote for crops with std",
+            (*std_views, *crop_views, *trace_views),
+            "log",
+            (n_blocks, n_blocks, *single),
+        ),
+        Variant("one probe for all features", (all_blocks,)),
     ]
 
 
-def columns(table: FeatureTable, view: View) -> np.ndarray:
-    """The features of a view: float32 array (n, d)."""
-    parts = [table.block(block) for block, _ in view]
+def select_columns(table: FeatureTable, view: View) -> np.ndarray:
+    """Return the features of a view: float32 array (n, d)."""
+    blocks = [table.block(block) for block, _ in view]
     return np.hstack(
-        [x[:, : round(share * x.shape[1])] for x, (_, share) in zip(parts, view, strict=True)]
+        [
+            x[:, : round(fraction * x.shape[1])]
+            for x, (_, fraction) in zip(blocks, view, strict=True)
+        ]
     )
 
 
-def _fit(x: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """For each C the log-probabilities of the images asked about."""
+def fit_probes(
+    x: np.ndarray, labels: np.ndarray, queries: Sequence[np.ndarray]
+) -> list[list[np.ndarray]]:
+    """Fit a probe for each C, and return its log-probabilities of each query set."""
     probes = fit_view(x, labels, int(labels.max()) + 1, FUSION_C, SHRINKAGE)
-    return [[probe.log_probabilities(query) for query in asked] for probe in probes]
+    return [[probe.log_probabilities(query) for query in queries] for probe in probes]
 
 
-def convex_weights(logs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weights of views (v, n, k) that make the mixture's labels likeliest: float64 array (v,)."""
-    p = np.exp(logs[:, np.arange(len(labels)), labels])
-    weights = np.full(len(logs), 1 / len(logs))
+def fit_convex_weights(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Maximize the likelihood of labels (n,) under a mixture of views (views, n, origins).
+
+    Returns the weights: float64 array (views,).
+    """
+    p = np.exp(log_probabilities[:, np.arange(len(labels)), labels])
+    weights = np.full(len(p), 1 / len(p))
     for _ in range(EM_STEPS):
-        shares = weights[:, None] * p
-        weights = (shares / shares.sum(axis=0)).mean(axis=1)
+        responsibilities = weights[:, None] * p
+        weights = (responsibilities / responsibilities.sum(axis=0)).mean(axis=1)
     return weights
 
 
-def figures(
+def compute_metrics(
     pool: str, known: np.ndarray, unknown: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> Figures:
-    """Of log-probabilities (views, images, origins)."""
+) -> Metrics:
+    """Pool log-probabilities (views, n, origins) of known and unknown images, and evaluate them."""
 
-    def answer(logs: np.ndarray) -> np.ndarray:
-        if pool == "log":
-            return np.tensordot(weights, logs, axes=1)
-        return np.tensordot(weights, np.exp(logs), axes=1)
+    def combine(log_probabilities: np.ndarray) -> np.ndarray:
+        values = log_probabilities if pool == "log" else np.exp(log_probabilities)
+        return np.tensordot(weights, values, axes=1)
 
-    said, strange = answer(known), answer(unknown).max(axis=1)
-    right, scores = said.argmax(axis=1) == labels, said.max(axis=1)
-    return float(right.mean()), auroc(scores, strange), oscr(scores, right, strange)
+    outputs, unknown_scores = combine(known), combine(unknown).max(axis=1)
+    correct, scores = outputs.argmax(axis=1) == labels, outputs.max(axis=1)
+    return (
+        float(correct.mean()),
+        auroc(scores, unknown_scores),
+        oscr(scores, correct, unknown_scores),
+    )
 
 
 @dataclass(frozen=True)
 class Task:
-    """Images to fit on, known and unknown ones to test on, and known ones to learn weights on."""
+    """Known origins and feature tables of one fit.
 
-    known: tuple[str, ...]
+    Parameters
+    ----------
+    origins
+        The known origins.
+    train
+        Training images.
+    test, unknown
+        Known and unknown images for evaluation.
+    val
+        Known images on which convex weights are learned.
+    """
+
+    origins: tuple[str, ...]
     train: FeatureTable
     test: FeatureTable
     unknown: FeatureTable
-    learn: FeatureTable
+    val: FeatureTable
 
     def labels(self, table: FeatureTable) -> np.ndarray:
-        """Class indices: int64 array (n,)."""
-        return label_indices(table.origins, self.known)
+        """Return the origin index of each image: int64 array (n,)."""
+        return label_indices(table.origins, self.origins)
 
 
-def tasks_of(parts: SplitFeatures) -> list[Task]:
-    """The final task, then the folds of the clean protocol."""
-    known, of = parts.dataset.known, parts.tables
-    tasks = [Task(known, of["train"], of["test"], of["test_unknown"], of["val"])]
-    for fold in add_leave_out_folds(make_protocol(parts.dataset), known).folds:
-        origins, train, val, unknown = fold_tables(parts, fold)
-        tasks.append(Task(origins, train, val, unknown, val))
+def list_tasks(features: SplitFeatures) -> list[Task]:
+    """Return the task of the test images, then one task per fold of the protocol ``clean``."""
+    known, tables = features.dataset.known, features.tables
+    test, unknown = tables["test"], tables["test_unknown"]
+    tasks = [Task(known, tables["train"], test, unknown, tables["val"])]
+    for fold in add_leave_out_folds(make_protocol(features.dataset), known).folds:
+        origins, train, val, val_unknown = fold_tables(features, fold)
+        tasks.append(Task(origins, train, val, val_unknown, val))
     return tasks
 
 
-def of_choice(tasks: Sequence[Task], ways: Sequence[Way]) -> dict[str, dict[str, Figures]]:
-    """For each way its validation and test figures at the C that validation chooses."""
-    views = list(dict.fromkeys(view for way in ways for view in way.views))
+def evaluate_variants(
+    tasks: Sequence[Task], variants: Sequence[Variant]
+) -> dict[str, dict[str, Metrics]]:
+    """Return the validation and test metrics of each variant, with the best C on validation data.
+
+    The result maps titles of variants to dictionaries with the keys ``val`` and ``test``.
+    """
+    views = list(dict.fromkeys(view for variant in variants for view in variant.views))
     calls = (
         (
-            columns(task.train, view),
+            select_columns(task.train, view),
             task.labels(task.train),
-            [columns(table, view) for table in (task.test, task.unknown, task.learn)],
+            [select_columns(table, view) for table in (task.test, task.unknown, task.val)],
         )
         for task in tasks
         for view in views
     )
-    results = run_in_processes(_fit, calls)
-    said = [{view: next(results) for view in views} for _ in tasks]
-    found = {}
-    for way in ways:
-        at_each_c = []
+    results = run_in_processes(fit_probes, calls)
+    outputs = [{view: next(results) for view in views} for _ in tasks]
+    best_metrics = {}
+    for variant in variants:
+        by_c = []
         for c in range(len(FUSION_C)):
-            of_tasks = []
-            for task, of_view in zip(tasks, said, strict=True):
-                test, unknown, learn = (
-                    np.stack([of_view[view][c][i] for view in way.views]) for i in range(3)
+            by_task = []
+            for task, by_view in zip(tasks, outputs, strict=True):
+                test, unknown, val = (
+                    np.stack([by_view[view][c][i] for view in variant.views]) for i in range(3)
                 )
-                weights = (
-                    convex_weights(learn, task.labels(task.learn))
-                    if way.pool == "learned"
-                    else way.shares
-                )
+                weights = variant.weights
+                if variant.pool == "learned":
+                    weights = fit_convex_weights(val, task.labels(task.val))
                 labels = task.labels(task.test)
-                of_tasks.append(figures(way.pool, test, unknown, labels, weights))
-            at_each_c.append(of_tasks)
-        on_val = [tuple(map(fmean, zip(*of_tasks[1:], strict=True))) for of_tasks in at_each_c]
-        best = max(range(len(FUSION_C)), key=lambda c: on_val[c][2])
-        found[way.title] = {"val": on_val[best], "test": at_each_c[best][0]}
-    return found
+                by_task.append(compute_metrics(variant.pool, test, unknown, labels, weights))
+            by_c.append(by_task)
+        validation = [tuple(map(fmean, zip(*by_task[1:], strict=True))) for by_task in by_c]
+        best = max(range(len(FUSION_C)), key=lambda c: validation[c][2])
+        best_metrics[variant.title] = {"val": validation[best], "test": by_c[best][0]}
+    return best_metrics
 
 
 def main() -> None:
-    """Measures the choices that are missing, then writes ``ablation.md`` and ``ablation.csv``."""
+    """Measure the missing choices, and write ``ablation.md`` and ``ablation.csv``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--shared", type=Path, required=True, help="the shared images")
+    parser.add_argument("--shared", type=Path, required=True, help="folder of the shared images")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/claims"))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "whichgen")
     parser.add_argument("--choices", nargs="+", default=list(SHARED), choices=list(SHARED))
-    parser.add_argument("--perturbation", default="", help="as in jpeg:75")
-    given = parser.parse_args()
+    parser.add_argument("--perturbation", default="", help="for example jpeg:75")
+    arguments = parser.parse_args()
     encoder = load_encoder(NAME, device="auto", dtype="float32")
-    ways = ways_of(encoder)
-    title = f"ablation {given.perturbation.replace(':', '')}".strip().replace(" ", "-")
-    found = []
-    for choice in given.choices:
-        file = given.out / f"{title}_{choice}.json"
+    variants = list_variants(encoder)
+    perturbation = parse_perturbation(arguments.perturbation) if arguments.perturbation else None
+    title = f"ablation {arguments.perturbation.replace(':', '')}".strip().replace(" ", "-")
+    choices = []
+    for choice in arguments.choices:
+        file = arguments.out / f"{title}_{choice}.json"
         if not file.is_file():
-            source = source_of(Cell("shared", choice, "fusion", 0), {"shared": given.shared})
-            store = FeatureStore(given.cache / "features", encoder)
-            parts = extract_splits(
-                source.open(given.cache),
-                encoder,
-                store,
-                perturbation=parse_perturbation(given.perturbation) if given.perturbation else None,
+            cell = Cell("shared", choice, "fusion", 0)
+            options = make_dataset_options(cell, {"shared": arguments.shared})
+            store = FeatureStore(arguments.cache / "features", encoder)
+            features = extract_splits(
+                options.open(arguments.cache), encoder, store, perturbation=perturbation
             )
-            made = collect_run_metadata(
-                source.as_config(),
+            run_metadata = collect_run_metadata(
+                options.as_config(),
                 seeds={"seed": 0},
                 encoder=encoder.describe(),
-                data_hash=parts.data_hash,
+                data_hash=features.data_hash,
             )
-            of_ways = of_choice(tasks_of(parts), ways)
-            write_text(file, json.dumps({"ways": of_ways, "run_metadata": made}, indent=1))
-        found.append(json.loads(file.read_text("utf-8"))["ways"])
+            metrics = evaluate_variants(list_tasks(features), variants)
+            write_text(file, json.dumps({"ways": metrics, "run_metadata": run_metadata}, indent=1))
+        choices.append(json.loads(file.read_text("utf-8"))["ways"])
         print(choice, "done", flush=True)
     rows: list[Row] = []
-    for way in ways:
-        on = {
-            part: [100 * np.mean([of[way.title][part][m] for of in found]) for m in range(3)]
+    for variant in variants:
+        means = {
+            part: [
+                100 * np.mean([metrics[variant.title][part][m] for metrics in choices])
+                for m in range(3)
+            ]
             for part in ("val", "test")
         }
         rows.append(
             {
-                "way": way.title,
-                "validation OSCR": f"{on['val'][2]:.1f}",
+                "variant": variant.title,
+                "validation OSCR": f"{means['val'][2]:.1f}",
                 **{
                     name: f"{value:.1f}"
-                    for name, value in zip(("accuracy", "AUROC", "OSCR"), on["test"], strict=True)
+                    for name, value in zip(
+                        ("accuracy", "AUROC", "OSCR"), means["test"], strict=True
+                    )
                 },
             }
         )
-    write_csv(given.out / f"{title}.csv", rows)
-    write_text(given.out / f"{title}.md", f"# {title.capitalize()}\n\n{markdown_table(rows)}")
+    write_csv(arguments.out / f"{title}.csv", rows)
+    write_text(arguments.out / f"{title}.md", f"# {title.capitalize()}\n\n{markdown_table(rows)}")
     print(markdown_table(rows))
 
 

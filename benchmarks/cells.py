@@ -1,6 +1,7 @@
-"""One cell of the claims: a method, on one choice of unknown generators, with one seed.
+"""Measure one cell of a benchmark: a method, a choice of unknown generators, and a seed.
 
-A cell's figures and answers are kept in files of their own, so that a stopped run goes on.
+The metrics and the predictions of each cell are saved in files of their own, so that an interrupted
+run can resume.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import FITTING_SPLITS, extract_splits
 
-#: Every method chooses by this.
+#: Selection metric of every method.
 METRIC = "OSCR"
 
-#: What robust training adds a copy of each image of.
+#: Kinds of perturbation for augmented training: one copy of each image per kind.
 AUGMENT = ("jpeg", "blur", "crop", "resize", "social")
 
-#: Methods by name: the joined encoders' names after the first one, and what training is augmented
-#: by.
+#: For each method, the encoders that are combined with the base encoder, and the kinds of
+#: perturbation for augmented training.
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "paper": ("", ()),
     "fusion": ("+traces", ()),
@@ -45,18 +46,20 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured.
+    """One measurement.
 
     Parameters
     ----------
     data, choice
-        Name of the data set, and of the choice of unknown generators.
+        Names of the dataset and of the choice of unknown generators.
     method
         One of :data:`METHODS`.
+    seed
+        Seed of the split and of training.
     perturbation
-        What every image went through, those of training too; empty: nothing.
+        Perturbation of all images, including training images; empty for none.
     shots
-        Training images a class, at most; 0: all.
+        Maximum number of training images per origin; 0 for all.
     """
 
     data: str
@@ -68,7 +71,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its files."""
+        """Name of the cell's files, without suffix."""
         parts = [self.data, self.choice, self.method, f"seed{self.seed}"]
         parts += [self.perturbation.replace(":", "")] if self.perturbation else []
         parts += [f"shots{self.shots}"] if self.shots else []
@@ -78,57 +81,60 @@ class Cell:
 def run_cell(
     cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out: Path
 ) -> Mapping[str, Any]:
-    """The figures of a cell, in [0, 1]: measured, or read if they are there."""
+    """Return the saved record of a cell; measure and save it first if necessary.
+
+    ``source`` are the options of the dataset. The metrics are in [0, 1], under the key ``figures``.
+    """
     file = out / f"{cell.name}.json"
     if not file.is_file():
-        found = _measure(cell, source, encoder, cache)
-        save_model(found.model, out / "models" / cell.name)
+        result = _measure(cell, source, encoder, cache)
+        save_model(result.model, out / "models" / cell.name)
         with replace_file(out / f"{cell.name}.npz") as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **_arrays(found))
+            np.savez_compressed(handle, allow_pickle=False, **_collect_arrays(result))
         write_text(
             file,
             json.dumps(
                 {
                     "cell": asdict(cell),
-                    "figures": dict(found.model.metrics),
+                    "figures": dict(result.model.metrics),
                     "chosen": {
-                        "blocks": list(found.model.blocks),
-                        "C": found.model.hyperparameter,
-                        "score": found.model.score_method,
+                        "blocks": list(result.model.blocks),
+                        "C": result.model.hyperparameter,
+                        "score": result.model.score_method,
                     },
-                    "images": {"known": len(found.known), "unknown": len(found.unknown)},
-                    "run_metadata": dict(found.model.run_metadata),
+                    "images": {"known": len(result.known), "unknown": len(result.unknown)},
+                    "run_metadata": dict(result.model.run_metadata),
                 },
                 indent=1,
             ),
         )
-    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return kept
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A measured cell's answers about test images."""
+class CellPredictions:
+    """Predictions for the known and the unknown test images of a cell, and the known origins."""
 
     known: Predictions
     unknown: Predictions
     origins: list[str]
 
 
-def read_answers(cell: Cell, out: Path) -> Kept:
-    """What :func:`run_cell` kept."""
+def read_predictions(cell: Cell, out: Path) -> CellPredictions:
+    """Read the predictions that :func:`run_cell` saved."""
     with np.load(out / f"{cell.name}.npz", allow_pickle=False) as arrays:
         fields = ("probabilities", "origins", "scores", "groups")
         known, unknown = (
             Predictions(*(arrays[f"{part}_{field}"] for field in fields))
             for part in ("known", "unknown")
         )
-        return Kept(known, unknown, arrays["origins"].tolist())
+        return CellPredictions(known, unknown, arrays["origins"].tolist())
 
 
 def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) -> EvaluatedModel:
     _, augment = METHODS[cell.method]
-    parts = extract_splits(
+    features = extract_splits(
         source.open(cache),
         encoder,
         FeatureStore(cache / "features", encoder),
@@ -138,24 +144,25 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
         seed=cell.seed,
     )
     if cell.shots:
-        parts = subsample_training(parts, cell.shots, cell.seed)
+        features = subsample_training(features, cell.shots, cell.seed)
     config = {**source.as_config(), **asdict(cell)}
     if cell.method.startswith("paper"):
         options = FitOptions(LinearMethod(), metric=METRIC, seed=cell.seed)
-        return fit(parts, encoder, options, config=config, cache=cache / "sweeps")
-    return fuse(parts, encoder, FusionOptions(metric=METRIC, seed=cell.seed), config=config)
+        return fit(features, encoder, options, config=config, cache=cache / "sweeps")
+    return fuse(features, encoder, FusionOptions(metric=METRIC, seed=cell.seed), config=config)
 
 
-def _arrays(found: EvaluatedModel) -> dict[str, np.ndarray]:
-    arrays = {"origins": np.array(found.model.origins)}
-    tables = found.features.test_tables(found.protocol)
-    for part, answers, table in zip(
-        ("known", "unknown"), (found.known, found.unknown), tables, strict=True
+def _collect_arrays(result: EvaluatedModel) -> dict[str, np.ndarray]:
+    """Return the arrays to save, by name."""
+    arrays = {"origins": np.array(result.model.origins)}
+    tables = result.features.test_tables(result.protocol)
+    for part, predictions, table in zip(
+        ("known", "unknown"), (result.known, result.unknown), tables, strict=True
     ):
         arrays |= {
-            f"{part}_probabilities": answers.probabilities,
-            f"{part}_scores": answers.scores,
-            f"{part}_origins": answers.origins,
+            f"{part}_probabilities": predictions.probabilities,
+            f"{part}_scores": predictions.scores,
+            f"{part}_origins": predictions.origins,
             f"{part}_groups": np.array([sample.group for sample in table.samples], dtype=str),
         }
     return arrays
