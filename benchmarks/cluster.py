@@ -1,8 +1,9 @@
-"""Extraction by both engines side by side: images a second, local and on a local Ray cluster.
+"""Compare the speed of extraction by the local engine and by a local Ray cluster.
 
-``python benchmarks/cluster.py`` measures CLIP ViT-B/16 with random weights on JPEGs of 640 × 480,
-as files and in tars, and writes the table of ``cluster.md`` to standard output. A ratio is of runs
-one after the other; a cluster's start and its workers' are outside, as they are paid once.
+``python benchmarks/cluster.py`` extracts features of CLIP ViT-B/16 with random weights from JPEG
+files of 640 × 480 pixels and from tar archives of these files. It prints the table of
+``cluster.md``. The engines run one after the other. The start of the cluster and of its workers is
+not measured.
 """
 
 from __future__ import annotations
@@ -30,83 +31,88 @@ from whichgen.features.store import FeatureStore
 from whichgen.io.result_files import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parent / "speed"))
-from extraction import jpegs
-from random_clip import clip_b16
+from extraction import write_jpegs
+from random_clip import write_random_clip
 
 
 def measure(
     images: int, dtype: str, workers: int, repeats: int, folder: Path
 ) -> Iterable[dict[str, object]]:
-    """A row for each source: rates in images a second, steady, and their ratio."""
-    name = clip_b16(folder / "clip")
+    """Yield one row per source of images and repeat: images per second, and their ratio."""
+    name = write_random_clip(folder / "clip")
     encoder = load_encoder(name, device="cpu", dtype=dtype)
-    for source in (copies(jpegs(folder / "jpegs"), images, folder), tars(folder, images)):
+    jpegs = write_jpegs(folder / "jpegs")
+    for source in (copy_files(jpegs, images, folder), write_tars(folder, images)):
         shards = find_shards([str(source)], batch_size=BATCH_SIZE)
         for repeat in range(repeats):
             rates = []
             for engine in ("local", "ray"):
                 store = FeatureStore(folder / f"{engine}{repeat}{source.name}", encoder)
-                rates.append(rate(encoder, shards, store, engine, workers))
+                rates.append(measure_rate(encoder, shards, store, engine, workers))
             local, ray = rates
             yield {
                 "source": source.name,
                 "type": dtype,
                 "threads, workers": workers,
-                "one process of so many threads, images/s": f"{local:.1f}",
-                "so many workers of Ray, images/s": f"{ray:.1f}",
+                "local, images/s": f"{local:.1f}",
+                "Ray, images/s": f"{ray:.1f}",
                 "ratio": f"{ray / local:.2f}",
             }
 
 
-def rate(
+def measure_rate(
     encoder: Encoder, shards: list[Shard], store: FeatureStore, engine: str, workers: int
 ) -> float:
-    """Images a second: from when there are as many parts as workers, to the last one stored."""
+    """Measure the images per second that are extracted and stored, after one part per worker.
+
+    ``engine`` is ``local``, one process with ``workers`` threads, or ``ray``, with ``workers``
+    worker processes.
+    """
     if engine == "local":
         torch.set_num_threads(workers)
         encode = BatchEncoder(encoder, pad_to=BATCH_SIZE)
-        found = (
+        parts = (
             part
             for shard in shards
             for part in encode_shard(shard, encode, batch_size=BATCH_SIZE, keys_to_skip=store)
         )
     else:
         job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, BATCH_SIZE, KeySet(()))
-        found = run_on_cluster(job, shards, Workers(workers))
+        parts = run_on_cluster(job, shards, Workers(workers))
     for _ in range(workers):
-        next(found)
+        next(parts)
     start = time.perf_counter()
-    summary = write_features(found, store)
+    summary = write_features(parts, store)
     return summary.images / (time.perf_counter() - start)
 
 
-def copies(files: list[Path], images: int, folder: Path) -> Path:
-    """So many files that differ; the pixels repeat, which the encoder does not know."""
-    made = folder / "files"
-    made.mkdir()
+def copy_files(files: list[Path], images: int, folder: Path) -> Path:
+    """Write different files with repeated pixels, and return their folder."""
+    copies = folder / "files"
+    copies.mkdir()
     for i in range(images):
-        # What follows a JPEG's end mark is part of its content, and not of its picture.
-        (made / f"{i}.jpg").write_bytes(files[i % len(files)].read_bytes() + b"%d" % i)
-    return made
+        # Bytes after the end marker change the content hash of a JPEG file, but not its pixels.
+        (copies / f"{i}.jpg").write_bytes(files[i % len(files)].read_bytes() + b"%d" % i)
+    return copies
 
 
-def tars(folder: Path, images: int) -> Path:
-    """The same files in four tars."""
-    made = folder / "tars"
-    made.mkdir()
+def write_tars(folder: Path, images: int) -> Path:
+    """Write the files of :func:`copy_files` to four tar archives, and return their folder."""
+    tars = folder / "tars"
+    tars.mkdir()
     files = sorted((folder / "files").iterdir())
     for part in range(4):
-        with tarfile.open(made / f"{part}.tar", "w") as archive:
+        with tarfile.open(tars / f"{part}.tar", "w") as archive:
             for file in files[part * images // 4 : (part + 1) * images // 4]:
                 data = file.read_bytes()
                 member = tarfile.TarInfo(file.name)
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-    return made
+    return tars
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--dtype", default="float32")

@@ -1,7 +1,7 @@
--- wrk's side of benchmarks/load: every request is one image that the service has not seen before.
--- Arguments: files with multipart bodies, each without its closing boundary.
+-- Script of benchmarks/load for wrk: each request contains one image that is new to the service.
+-- Arguments: files with multipart bodies, without the closing boundary.
 
-local bodies, sent, patience = {}, 0, {}
+local bodies, n_requests, delays = {}, 0, {}
 local threads = {}
 
 function setup(thread)
@@ -21,35 +21,35 @@ function init(arguments)
 end
 
 function request()
-  sent = sent + 1
-  -- Bytes after the end of a JPEG change no pixel, and make of it another file.
-  local unseen = string.format("%d %d", id, sent)
-  local body = bodies[sent % #bodies + 1] .. unseen .. "\r\n--LOAD--\r\n"
+  n_requests = n_requests + 1
+  -- Bytes after the end of a JPEG file change its content hash, but not its pixels.
+  local suffix = string.format("%d %d", id, n_requests)
+  local body = bodies[n_requests % #bodies + 1] .. suffix .. "\r\n--LOAD--\r\n"
   return wrk.format(nil, "/attribute", nil, body)
 end
 
 function response(status, headers, body)
   statuses[status] = (statuses[status] or 0) + 1
   if status == 503 then
-    table.insert(patience, 1000 * tonumber(headers["Retry-After"] or headers["retry-after"] or 1))
+    table.insert(delays, 1000 * tonumber(headers["Retry-After"] or headers["retry-after"] or 1))
   end
 end
 
--- A client that was told to come again comes when it was told to.
+-- Milliseconds to wait before the next request, from the header Retry-After of a 503 response.
 function delay()
-  return table.remove(patience) or 0
+  return table.remove(delays) or 0
 end
 
 function done(summary, latency, requests)
-  local all = {}
+  local totals = {}
   for _, thread in ipairs(threads) do
-    for status, times in pairs(thread:get("statuses")) do
-      all[status] = (all[status] or 0) + times
+    for status, count in pairs(thread:get("statuses")) do
+      totals[status] = (totals[status] or 0) + count
     end
   end
   local parts = {}
-  for status, times in pairs(all) do
-    table.insert(parts, string.format('"%d": %d', status, times))
+  for status, count in pairs(totals) do
+    table.insert(parts, string.format('"%d": %d', status, count))
   end
   local errors = summary.errors
   print(string.format(

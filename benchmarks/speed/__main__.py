@@ -1,8 +1,8 @@
-"""How fast whichgen is, as ratios measured side by side in one run.
+"""Measure the speed of whichgen relative to other implementations, in the same run.
 
-python benchmarks/speed                    # all, into benchmarks/RESULTS.md; half an hour
+python benchmarks/speed                    # writes benchmarks/RESULTS.md; takes half an hour
 python benchmarks/speed --only solvers startup --out /tmp/some.md
-python benchmarks/speed --only protocol --limit 12 --out /tmp/small.md    # a test of the script
+python benchmarks/speed --only protocol --limit 12 --out /tmp/small.md    # to test the script
 """
 
 from __future__ import annotations
@@ -36,29 +36,33 @@ def protocol_section(limit: int) -> Iterator[str]:
         comparisons, data = protocol.compare(folder, limit)
         yield f"DINOv2 ViT-S/14 on the CPU, {protocol.BLOCKS} blocks. {data}"
         yield (
-            "The reference implementation runs in full on the selected block, and this time counts "
-            f"{protocol.BLOCKS} times, because it repeats everything for each block: the other "
-            "blocks are extrapolated. whichgen's commands run in full, with report, plots and "
-            "controls. Peak memory is that of the largest process."
+            "The reference implementation runs in full on the selected block. Its time is "
+            f"multiplied by {protocol.BLOCKS}, because it repeats all steps for each block. "
+            "whichgen's commands run in full, with report, plots and controls. Peak memory is that "
+            "of the largest process."
         )
         yield markdown_table(list(protocol.time_rows(comparisons)))
-        yield "What was measured of the reference implementation:"
-        yield markdown_table(list(protocol.measured_rows(comparisons)))
+        yield "Measured times of the reference implementation:"
+        yield markdown_table(list(protocol.reference_rows(comparisons)))
         yield protocol.describe_agreement(comparisons)
         yield (
-            "On each other block, the reference implementation fits the value that whichgen "
-            'selects. "Equal blocks" counts those with the same validation AUROC: on early blocks, '
-            "its fits stop at 1,000 steps before they converge. Test metrics in percent:"
+            "On each of the other blocks, the reference implementation is fitted with the value "
+            'that whichgen selects. "Equal blocks" is the number of blocks with the same '
+            "validation AUROC: on early blocks, the reference implementation stops after 1,000 "
+            "steps, before it converges. Test metrics in percent:"
         )
         yield markdown_table(list(protocol.metric_rows(comparisons)))
-        yield "Profile of `whichgen linear` from image files. Worker processes count as waiting:"
+        yield (
+            "Profile of the main process of `whichgen linear` from image files, which includes the "
+            "time of waiting for worker processes:"
+        )
         command = protocol.whichgen_arguments("linear", folder, folder / "profile")
         yield markdown_table(profile_rows(command, folder / "command.stats"))
         yield (
-            "What stays, and why: each image passes the network once, at the rate of the runtime "
-            "in the next section. The fits solve all problems to their optimum, and five more with "
-            "shuffled labels, in worker processes that import scikit-learn first. The shortcut "
-            "check and the report answer questions that the reference implementation does not ask."
+            "The remaining time has these causes: each image passes through the network once, at "
+            "the rate of the runtime in the next section. Worker processes import scikit-learn, "
+            "then fit all heads to convergence, and five more with shuffled labels. The shortcut "
+            "check and the report have no counterpart in the reference implementation."
         )
 
 
@@ -87,16 +91,19 @@ def write_section(name: str, limit: int) -> Iterator[str]:
 
 def main() -> None:
     """Run the sections and write their tables; exit with status 1 if results differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     parser.add_argument("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
-    parser.add_argument("--limit", type=int, default=0, help="images per origin; 0: all")
+    parser.add_argument("--limit", type=int, default=0, help="images per origin; 0 for all")
     arguments = parser.parse_args()
     machine = collect_run_metadata({"sections": arguments.only}, seeds={}, encoder={}, data_hash="")
     libraries = ", ".join(f"{name} {number}" for name, number in machine["libraries"].items())
     text = [
         "# Speed",
-        "Written by `make bench`. Ratios are of one run; times are this machine's.",
+        "Written by `make bench`. The two times of a ratio are from the same run. Times depend on "
+        "the machine.",
         f"{machine['machine']}, {torch.get_num_threads()} threads, Python {machine['python']}; "
         f"{libraries}; whichgen {machine['whichgen']}; {machine['time']}.",
     ]

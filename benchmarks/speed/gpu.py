@@ -1,6 +1,6 @@
-"""A GPU: CLIP ViT-B/16 in shares of the measured bfloat16 matrix peak, and decoding apart from it.
+"""Measure CLIP ViT-B/16 on a GPU, relative to the fastest matrix product, and JPEG decoding.
 
-python benchmarks/speed/gpu.py --out benchmarks/RESULTS-GPU.md --json gpu.json
+python benchmarks/speed/gpu.py --out gpu.md --json gpu.json
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from gpu_files import decoding, extraction, photographs
-from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
-from random_clip import clip_b16
+from gpu_files import make_jpegs, measure_decoding, measure_extraction
+from gpu_rows import BATCH, CORES, SIDE, Table, make_batch, measure_seconds, record_graph
+from random_clip import write_random_clip
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.cuda_graphs import GpuEncode
@@ -26,125 +26,138 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table
 
+#: Libraries whose versions are reported.
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")
 
 
-def matrix_products(table: Table, sides: Sequence[int] = (4096, 8192, 16384)) -> None:
-    """The peak: the best square, on random data."""
+def measure_products(table: Table, sides: Sequence[int] = (4096, 8192, 16384)) -> None:
+    """Measure products of random square matrices; the fastest is the peak of the table."""
     rates = []
     for n in sides:
         a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-        rates.append(2 * n**3 / seconds(lambda a=a, b=b: a @ b))
+        rates.append(2 * n**3 / measure_seconds(lambda a=a, b=b: a @ b))
         table.add(f"matrix product of {n}", "bfloat16", note=f"{rates[-1] / 1e12:.0f} TFLOP/s")
     table.peak = max(rates)
 
 
-def network(table: Table, encoder: Encoder, batches: Sequence[int]) -> None:
-    """Passes alone, of batches that lie on the GPU."""
+def measure_network(table: Table, encoder: Encoder, sizes: Sequence[int]) -> None:
+    """Measure forward passes of batches on the GPU, with and without CUDA graphs."""
     forward = encoder.encode.forward  # type: ignore[attr-defined]
-    for n in batches:
-        batch = on_gpu(n, encoder)
-        rate = n / seconds(lambda batch=batch: forward(batch))
+    for n in sizes:
+        batch = make_batch(n, encoder)
+        rate = n / measure_seconds(lambda batch=batch: forward(batch))
         table.add("network", encoder.dtype, n, rate, share=True)
-        rate = n / seconds(recorded(forward, batch))
+        rate = n / measure_seconds(record_graph(forward, batch))
         table.add("network, CUDA graph", encoder.dtype, n, rate, share=True)
 
 
-def network_tf32(table: Table, encoder: Encoder) -> None:
-    """The same at a precision that whichgen does not offer, for comparison."""
+def measure_tf32(table: Table, encoder: Encoder) -> None:
+    """Measure forward passes in TF32, which whichgen does not offer, for comparison."""
     torch.set_float32_matmul_precision("high")
-    call = recorded(encoder.encode.forward, on_gpu(BATCH, encoder))  # type: ignore[attr-defined]
-    table.add("network, CUDA graph", "TF32", BATCH, BATCH / seconds(call), share=True)
+    call = record_graph(encoder.encode.forward, make_batch(BATCH, encoder))  # type: ignore[attr-defined]
+    table.add("network, CUDA graph", "TF32", BATCH, BATCH / measure_seconds(call), share=True)
     torch.set_float32_matmul_precision("highest")
 
 
-def from_memory(table: Table, what: str, encoder: Encoder, batches: Sequence[int]) -> None:
-    """``Encoder.encode``: preprocessed images in the host's memory to features there."""
-    for n in batches:
-        pixels = _pixels(n)
-        rate = n / seconds(lambda pixels=pixels: encoder.encode(pixels))
-        table.add(what, encoder.dtype, n, rate, share=True)
+def measure_encode(table: Table, step: str, encoder: Encoder, sizes: Sequence[int]) -> None:
+    """Measure ``Encoder.encode``, from preprocessed images to features in the host's memory."""
+    for n in sizes:
+        pixels = _draw_pixels(n)
+        rate = n / measure_seconds(lambda pixels=pixels: encoder.encode(pixels))
+        table.add(step, encoder.dtype, n, rate, share=True)
 
 
-def _pixels(n: int) -> np.ndarray:
-    some = np.random.default_rng(n).standard_normal((min(n, 256), 3, SIDE, SIDE), np.float32)
-    return np.resize(some, (n, *some.shape[1:]))
+def _draw_pixels(n: int) -> np.ndarray:
+    """Draw n preprocessed images, of which at most 256 are different."""
+    images = np.random.default_rng(n).standard_normal((min(n, 256), 3, SIDE, SIDE), np.float32)
+    return np.resize(images, (n, *images.shape[1:]))
 
 
-def agreement(table: Table, exact: Encoder, encoders: dict[str, Encoder], n: int = 16) -> None:
-    """How far features are from the CPU's in float32: the worst vector, relative to its length."""
-    pixels = _pixels(n)
-    right = exact.encode(pixels)
-    for what, encoder in encoders.items():
+def compare_features(
+    table: Table, reference: Encoder, encoders: dict[str, Encoder], n: int = 16
+) -> None:
+    """Add the largest relative difference of features from those of ``reference``, over images."""
+    pixels = _draw_pixels(n)
+    expected = reference.encode(pixels)
+    for name, encoder in encoders.items():
         encoder.encode(pixels)
-        worst = max(
+        difference = max(
             float((np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)).max())
-            for a, b in zip(encoder.encode(pixels), right, strict=True)
+            for a, b in zip(encoder.encode(pixels), expected, strict=True)
         )
-        table.add(f"features of {what}", encoder.dtype, n, note=f"off the CPU's by {worst:.0e}")
+        note = f"differs from the CPU by {difference:.0e}"
+        table.add(f"features of {name}", encoder.dtype, n, note=note)
 
 
-def unrecorded(encoder: Encoder) -> Encoder:
-    """The encoder without CUDA graphs."""
-    own = encoder.encode
-    assert isinstance(own, GpuEncode)
-    encode = GpuEncode(own.forward, encoder.device, own.dtype, record=lambda run, _: run)
-    return replace(encoder, encode=encode)
+class UnrecordedEncode(GpuEncode):
+    """:class:`GpuEncode` without CUDA graphs."""
+
+    def _run(self, batch: torch.Tensor) -> torch.Tensor:
+        return self._pass(batch)
 
 
-def steps(table: Table) -> Iterator[Callable[[], None]]:
-    """All measurements, the most important ones first."""
+def remove_graphs(encoder: Encoder) -> Encoder:
+    """Return the encoder without CUDA graphs."""
+    encode = encoder.encode
+    assert isinstance(encode, GpuEncode)
+    unrecorded = UnrecordedEncode(encode.forward, encoder.device, encode.dtype)
+    return replace(encoder, encode=unrecorded)
+
+
+def list_measurements(table: Table) -> Iterator[Callable[[], None]]:
+    """Yield functions that measure and add rows, the most important ones first."""
     with TemporaryDirectory() as folder:
-        name = clip_b16(Path(folder))
-        rough, exact = (load_encoder(name, device="cuda", dtype=d) for d in ("bfloat16", "float32"))
-        yield lambda: matrix_products(table)
-        yield lambda: network(table, rough, (1, 32, 64, 128, 256, 512, 1024))
-        encode = "memory to memory"
-        yield lambda: from_memory(table, encode, rough, (1, 32, 256, 4096))
+        name = write_random_clip(Path(folder))
+        bfloat16, float32 = (
+            load_encoder(name, device="cuda", dtype=dtype) for dtype in ("bfloat16", "float32")
+        )
+        yield lambda: measure_products(table)
+        yield lambda: measure_network(table, bfloat16, (1, 32, 64, 128, 256, 512, 1024))
+        step = "memory to memory"
+        yield lambda: measure_encode(table, step, bfloat16, (1, 32, 256, 4096))
         cpu = load_encoder(name, device="cpu", dtype="float32")
-        found = {"float32": exact, "bfloat16": rough}
-        yield lambda: agreement(table, cpu, found)
-        files = photographs(BATCH)
-        yield lambda: decoding(table, rough, files)
-        yield lambda: extraction(table, "files to store", rough, files)
-        yield lambda: network(table, exact, (32, BATCH))
-        yield lambda: network_tf32(table, exact)
-        yield lambda: from_memory(table, encode, exact, (32, 1024))
-        plain = unrecorded(rough)
-        yield lambda: from_memory(table, f"{encode}, no graph", plain, (1, 32, 256, 4096))
-        yield lambda: extraction(table, "files to store, no graph", plain, files)
+        encoders = {"float32": float32, "bfloat16": bfloat16}
+        yield lambda: compare_features(table, cpu, encoders)
+        files = make_jpegs(BATCH)
+        yield lambda: measure_decoding(table, bfloat16, files)
+        yield lambda: measure_extraction(table, "files to store", bfloat16, files)
+        yield lambda: measure_network(table, float32, (32, BATCH))
+        yield lambda: measure_tf32(table, float32)
+        yield lambda: measure_encode(table, step, float32, (32, 1024))
+        no_graphs = remove_graphs(bfloat16)
+        yield lambda: measure_encode(table, f"{step}, no graph", no_graphs, (1, 32, 256, 4096))
+        yield lambda: measure_extraction(table, "files to store, no graph", no_graphs, files)
 
 
 def measure() -> list[Row]:
-    """All rows, or one that says that there is no GPU."""
-    if not torch.cuda.is_available():
-        return [{"what": "skipped: no CUDA GPU here"}]
+    """Return the rows of all measurements."""
     table = Table()
-    for step in steps(table):
+    for run in list_measurements(table):
         try:
             with torch.inference_mode():
-                step()
-        except Exception as error:  # too little memory, no compiler …: the other rows still count
+                run()
+        except Exception as error:  # for example too little memory: continue with the next one
             table.add("failed", note=f"{type(error).__name__}: {str(error).strip()[:200]}")
     return table.rows
 
 
 def main() -> None:
-    """Writes the table, and what it was measured with."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="a Markdown file")
-    parser.add_argument("--json", type=Path, help="the same rows as JSON")
-    given = parser.parse_args()
-    rows = measure()
+    """Write the table with the names of the GPU and the libraries."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--json", type=Path, help="JSON file to write with the same rows")
+    arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        print(rows[0]["what"])
-        return
-    card = torch.cuda.get_device_name()
+        raise SystemExit("No CUDA GPU is available. Run this script on a machine with a GPU.")
+    rows = measure()
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    made = f"{card}, {CORES} CPU cores; {libraries}; {datetime.now(UTC):%Y-%m-%d}"
-    write_text(given.out, f"# Speed on a GPU\n\n{made}.\n\n{markdown_table(rows)}")
-    if given.json:
-        write_text(given.json, json.dumps({"made": made, "rows": rows}, indent=1))
+    machine = f"{torch.cuda.get_device_name()}, {CORES} CPU cores"
+    conditions = f"{machine}; {libraries}; {datetime.now(UTC):%Y-%m-%d}"
+    write_text(arguments.out, f"# Speed on a GPU\n\n{conditions}.\n\n{markdown_table(rows)}")
+    if arguments.json:
+        write_text(arguments.json, json.dumps({"made": conditions, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the measurements on a GPU share: the table, the clock, and a pass ready to be timed."""
+"""Table, timer and forward passes for the measurements on a GPU."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from whichgen.encoders.cuda_graphs import CudaGraph, Forward
 from whichgen.io.result_files import Row
 
 CORES = os.cpu_count() or 1
+
+#: Side of the network's input in pixels.
 SIDE = 224
-#: Images of the passes whose batch is not what is measured.
+
+#: Batch size of the measurements that do not compare batch sizes.
 BATCH = 256
 
 
-def operations(patch: int = 16, width: int = 768, blocks: int = 12) -> int:
-    """Floating-point operations of a ViT for one image, a multiplication and its addition as two.
+def count_operations(patch: int = 16, width: int = 768, blocks: int = 12) -> int:
+    """Count the floating-point operations of a ViT for one image: 35.1e9 for ViT-B/16.
 
-    35.1e9 for ViT-B/16: the patches, each block's projections and MLP, and attention.
+    The patch embedding and each block's projections, attention and MLP are counted. A
+    multiplication and an addition are two operations.
     """
     patches = (SIDE // patch) ** 2
     tokens = patches + 1
@@ -32,24 +36,31 @@ def operations(patch: int = 16, width: int = 768, blocks: int = 12) -> int:
     return 2 * (patches * 3 * patch**2 * width + blocks * block)
 
 
-def seconds(call: Callable[[], Any], *, window: float = 0.2, repeats: int = 5) -> float:
-    """The time of a call: the median of windows of many calls, after some to warm up."""
+def measure_seconds(call: Callable[[], Any], *, window: float = 0.2, repeats: int = 5) -> float:
+    """Measure the time of a call, after warm-up calls.
 
-    def timed(times: int) -> float:
+    The result is the median over ``repeats`` windows of about ``window`` seconds, each with many
+    calls.
+    """
+
+    def average_calls(n: int) -> float:
         torch.cuda.synchronize()
         start = time.perf_counter()
-        for _ in range(times):
+        for _ in range(n):
             call()
         torch.cuda.synchronize()
-        return (time.perf_counter() - start) / times
+        return (time.perf_counter() - start) / n
 
-    timed(3)
-    times = max(1, round(window / timed(1)))
-    return statistics.median(timed(times) for _ in range(repeats))
+    average_calls(3)
+    n = max(1, round(window / average_calls(1)))
+    return statistics.median(average_calls(n) for _ in range(repeats))
 
 
 class Table:
-    """Rows in one form, printed as they come."""
+    """Table of results; each row is also printed.
+
+    ``peak`` is the rate of the fastest matrix product, in operations per second.
+    """
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -57,33 +68,51 @@ class Table:
 
     def add(
         self,
-        what: str,
-        kind: str = "",
+        step: str,
+        dtype: str = "",
         batch: int | str = "",
         rate: float = float("nan"),
         *,
         share: bool = False,
         note: str = "",
     ) -> None:
-        """A row; ``rate`` in images a second, ``share`` if it is one of the GPU's own work."""
+        """Add a row.
+
+        Parameters
+        ----------
+        step
+            What was measured.
+        dtype
+            Precision of the arithmetic.
+        batch
+            Batch size.
+        rate
+            Images per second.
+        share
+            Whether to add the share of the peak.
+        note
+            Further information.
+        """
+        used = rate * count_operations() / self.peak
         self.rows.append(
             {
-                "what": what,
-                "type": kind,
-                "images at once": batch,
+                "step": step,
+                "type": dtype,
+                "batch size": batch,
                 "images/s": "" if np.isnan(rate) else f"{rate:.0f}",
-                "share of peak, %": f"{100 * rate * operations() / self.peak:.1f}" if share else "",
+                "share of peak, %": f"{100 * used:.1f}" if share else "",
                 "note": note,
             }
         )
         print(" | ".join(str(value) for value in self.rows[-1].values()), flush=True)
 
 
-def recorded(forward: Forward, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """A pass as a CUDA graph."""
+def record_graph(forward: Forward, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Return a function that runs the forward pass on a batch as a CUDA graph."""
     graph = CudaGraph(lambda x: torch.cat([b.float() for b in forward(x)], dim=1), batch)
     return lambda: graph(batch)
 
 
-def on_gpu(n: int, encoder: Encoder) -> torch.Tensor:
+def make_batch(n: int, encoder: Encoder) -> torch.Tensor:
+    """Return a random batch of n images on the GPU, with the encoder's dtype."""
     return torch.randn(n, 3, SIDE, SIDE, device="cuda", dtype=encoder.encode.dtype)  # type: ignore[attr-defined]

@@ -1,10 +1,11 @@
-"""CPU time and peak memory against the number of images, origins, sources and blocks.
+"""Measure the growth of CPU time and peak memory with images, origins, sources and blocks.
 
-    python benchmarks/speed/growth.py      # benchmarks/growth.md and growth.png, about ten minutes
+    python benchmarks/speed/growth.py
 
-Each point is a process with one thread, so that its peak memory is its own. Time is CPU time, which
-other work on the machine hardly changes. Features are random clusters in dimensions of falling
-spread, as float16 in a memory map on disk.
+Writes ``benchmarks/growth.md`` and ``growth.png`` in about ten minutes. Each point is measured in a
+new process with one thread, so that its peak memory does not include that of other points. CPU time
+depends little on other processes of the machine. Features are random clusters, as float16 in a
+memory-mapped file; their standard deviation decreases from the first to the last dimension.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ METHOD = LinearMethod((1e-3, 1e-2, 1e-1))
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+#: Function whose time and memory are measured.
 Run = Callable[[], object]
 
 TEXT = """# Growth
@@ -81,15 +83,15 @@ def write_features(file: Path, n: int, d: int, k: int) -> np.ndarray:
     return labels
 
 
-def fit(file: Path, n: int, d: int, k: int) -> Run:
-    """Fit a linear probe to n images with d features of k origins."""
+def prepare_fit(file: Path, n: int, d: int, k: int) -> Run:
+    """Return a function that fits a linear probe to n images with d features of k origins."""
     labels = write_features(file, n, d, k)
     features = np.load(file, mmap_mode="r")
     return lambda: list(METHOD.fit_path(features, labels, k, METHOD.values))
 
 
-def sweep_blocks(file: Path, blocks: int) -> Run:
-    """Sweep C on blocks of 5,000 images with 256 features of 5 origins."""
+def prepare_sweeps(file: Path, blocks: int) -> Run:
+    """Return a function that sweeps C on blocks of 5,000 images with 256 features of 5 origins."""
     n, d, k = 5_000, 256, 5
     labels = write_features(file, blocks * n, d, k)[:n]
     features = np.load(file, mmap_mode="r").reshape(blocks, n, d)
@@ -98,8 +100,11 @@ def sweep_blocks(file: Path, blocks: int) -> Run:
     return lambda: list(run_in_processes(sweep_block, calls, jobs=1))
 
 
-def divide_sources(file: Path, n_sources: int) -> Run:
-    """Divide 20,000 images by source into splits and folds, and compute bootstrap intervals."""
+def prepare_division(file: Path, n_sources: int) -> Run:
+    """Return a function that divides 20,000 images by source, and computes bootstrap intervals.
+
+    The images are divided into splits and into folds.
+    """
     n, k, rng = 20_000, 5, np.random.default_rng(0)
     sources = rng.permutation(np.arange(n) % n_sources)
     labels = rng.integers(0, k, n)
@@ -119,20 +124,20 @@ def divide_sources(file: Path, n_sources: int) -> Run:
     return run
 
 
-#: For each number: its values, and the function that prepares one of them.
+#: Values of each number, and the function that prepares the measurement of a value.
 EXPERIMENTS: dict[str, tuple[tuple[int, ...], Callable[[Path, int], Run]]] = {
     "images": (
         (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000),
-        lambda file, n: fit(file, n, 768, 5),
+        lambda file, n: prepare_fit(file, n, 768, 5),
     ),
-    "origins": ((3, 5, 10, 20, 50, 100, 200), lambda file, k: fit(file, 20_000, 256, k)),
-    "sources": ((30, 100, 300, 1_000, 3_000, 10_000), divide_sources),
-    "blocks": ((1, 2, 4, 8, 12, 24), sweep_blocks),
+    "origins": ((3, 5, 10, 20, 50, 100, 200), lambda file, k: prepare_fit(file, 20_000, 256, k)),
+    "sources": ((30, 100, 300, 1_000, 3_000, 10_000), prepare_division),
+    "blocks": ((1, 2, 4, 8, 12, 24), prepare_sweeps),
 }
 
 
 def measure_points(name: str) -> list[Row]:
-    """Measure all points of an experiment, each in a process of its own."""
+    """Measure all points of an experiment, each in a new process."""
     rows: list[Row] = []
     for value in EXPERIMENTS[name][0]:
         command = [sys.executable, __file__, "--point", name, str(value)]
@@ -172,9 +177,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1])
-    given = parser.parse_args()
-    if given.point:
-        name, value = given.point
+    arguments = parser.parse_args()
+    if arguments.point:
+        name, value = arguments.point
         with TemporaryDirectory() as folder:
             run = EXPERIMENTS[name][1](Path(folder) / "features.npy", int(value))
             print(json.dumps(measure(run)))
@@ -189,10 +194,10 @@ def main() -> None:
         }
         for name, rows in results.items()
     ]
-    plot(results, given.out / "growth.png")
+    plot(results, arguments.out / "growth.png")
     tables = "\n".join(map(markdown_table, results.values()))
     text = TEXT.format(date.today(), os.cpu_count(), markdown_table(exponents), tables)
-    write_text(given.out / "growth.md", text)
+    write_text(arguments.out / "growth.md", text)
 
 
 if __name__ == "__main__":

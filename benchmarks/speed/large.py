@@ -1,12 +1,12 @@
-"""Time and peak memory of ``whichgen linear`` on many images whose features are in the cache.
+"""Measure time and peak memory of ``whichgen linear`` on many images with cached features.
 
     python benchmarks/speed/large.py 1000000 /data/large --c-values 3
 
-The images are PNG files of 8 × 8 random pixels, all different. Every stage reads them as it reads
-any others; only the features, 768 per image, are not computed but drawn at random: one Gaussian
-cluster per origin. A second call for the same folder does not make the images again. Peak memory is
-that of the largest process, as ``/usr/bin/time -v`` reports it, and that of all processes together,
-with shared pages counted once.
+The images are different PNG files of 8 × 8 random pixels. Their features are not computed but drawn
+at random: 768 features per image, with one Gaussian cluster per origin. All other stages read the
+files as usual. A second call for the same folder uses the same images. Peak memory is reported for
+the largest process, by ``/usr/bin/time -v``, and for all processes together, with shared pages
+counted once. Other options are passed to ``whichgen linear``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
-from random_clip import clip_b16
+from random_clip import write_random_clip
 
 from whichgen.data.images.decoding import hash_image
 from whichgen.encoders.loading import load_encoder
@@ -53,9 +53,9 @@ def encode_png(pixels: np.ndarray) -> bytes:
     )
 
 
-def make_data(folder: Path, n: int) -> None:
-    """Write n images, in folders of about 1,400, and their features."""
-    encoder = load_encoder(clip_b16(folder / "clip", layers=1), device="cpu")
+def write_data(folder: Path, n: int) -> None:
+    """Write n images, in folders of about 1,400 images, and their features."""
+    encoder = load_encoder(write_random_clip(folder / "clip", layers=1), device="cpu")
     store = FeatureStore(folder / "cache" / "features", encoder)
     (dim,) = store.block_dims
     rng = np.random.default_rng(0)
@@ -76,13 +76,13 @@ def make_data(folder: Path, n: int) -> None:
         store.add([feature_key(hash_image(data)) for data in files], [features])
 
 
-def measure_tree(process: subprocess.Popen[bytes], done: Event, every: float = 2.0) -> float:
+def measure_tree(process: subprocess.Popen[bytes], stop: Event, interval: float = 2.0) -> float:
     """Return the largest sum, in GiB, of the proportional set sizes of a process and its children.
 
-    It is sampled until ``done`` is set.
+    The sum is measured every ``interval`` seconds until ``stop`` is set.
     """
     peak = 0
-    while not done.wait(every):
+    while not stop.wait(interval):
         total, pids = 0, [process.pid]
         while pids:
             folder = Path(f"/proc/{pids.pop()}")
@@ -97,15 +97,17 @@ def measure_tree(process: subprocess.Popen[bytes], done: Event, every: float = 2
 
 
 def main() -> None:
-    """Make the data if needed, run the command, and print its time and peak memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", type=int)
-    parser.add_argument("folder", type=Path)
-    given, options = parser.parse_known_args()
-    folder = given.folder.resolve()
+    """Write the data if needed, run the command, and print its time and peak memory."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", type=int, help="number of images")
+    parser.add_argument("folder", type=Path, help="folder for images, cache and results")
+    arguments, options = parser.parse_known_args()
+    folder = arguments.folder.resolve()
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        make_data(folder, given.images)
+        write_data(folder, arguments.images)
         (folder / "complete").touch()
     shutil.rmtree(folder / "output", ignore_errors=True)
     for name in ("splits", "sweeps"):
@@ -114,15 +116,18 @@ def main() -> None:
     whichgen += ["--unknown", ",".join(UNKNOWN), "--unknown-val", UNKNOWN[0]]
     whichgen += ["--samples-per-class", "0", "--backbone", str(folder / "clip")]
     whichgen += ["--cache-dir", str(folder / "cache"), "--output-dir", str(folder / "output")]
-    start, done, peaks = time.perf_counter(), Event(), list[float]()
+    start, stop, peaks = time.perf_counter(), Event(), list[float]()
     process = subprocess.Popen(["/usr/bin/time", "-v", *whichgen, *options])
-    watcher = Thread(target=lambda: peaks.append(measure_tree(process, done)))
+    watcher = Thread(target=lambda: peaks.append(measure_tree(process, stop)))
     watcher.start()
     process.wait()
-    done.set()
+    stop.set()
     watcher.join()
     seconds = time.perf_counter() - start
-    print(f"{given.images} images: {seconds:.0f} s, all processes together {peaks[0]:.2f} GiB")
+    print(
+        f"{arguments.images} images: {seconds:.0f} s, peak memory of all processes together "
+        f"{peaks[0]:.2f} GiB"
+    )
     sys.exit(process.returncode)
 
 

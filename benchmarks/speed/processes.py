@@ -1,7 +1,7 @@
-"""Time and peak memory of a command, with all its processes.
+"""Measure the time and peak memory of a command, including its child processes.
 
-Run as a program, it starts the command and writes its use of resources: a process inherits the peak
-memory of the one that starts it, so that must be a small one.
+A process inherits the peak memory of its parent. The command is therefore started by a small
+process, which runs this file as a program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory, gettempdir
 #: The program of this virtual environment.
 WHICHGEN = str(Path(sys.executable).parent / "whichgen")
 
-#: Processes find compiled bytecode, as after `pip install`, whatever this environment says.
+#: Environment variables with which processes use compiled bytecode, as after ``pip install``.
 _BYTECODE = {
     "PYTHONDONTWRITEBYTECODE": "",
     "PYTHONPYCACHEPREFIX": str(Path(gettempdir()) / "whichgen-bytecode"),
@@ -28,16 +28,16 @@ _BYTECODE = {
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took.
+    """Time and memory of a command.
 
     Parameters
     ----------
     seconds
         Time from start to end.
     cpu
-        User and system time of all its processes in seconds.
+        User and system time of all processes in seconds.
     peak
-        Peak memory of its largest process in MiB.
+        Peak memory of the largest process in MiB.
     """
 
     seconds: float
@@ -46,7 +46,7 @@ class Usage:
 
 
 def measure(command: Sequence[str]) -> Usage:
-    """Run a command; its output is shown only if it fails.
+    """Run and measure a command; show its output only if it fails.
 
     Raises
     ------
@@ -55,27 +55,27 @@ def measure(command: Sequence[str]) -> Usage:
     """
     with TemporaryDirectory() as folder:
         report = Path(folder) / "usage.json"
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, __file__, str(report), *command],
             env={**os.environ, **_BYTECODE},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
         )
-        if done.returncode:
-            sys.stderr.buffer.write(done.stdout)
-            done.check_returncode()
+        if result.returncode:
+            sys.stderr.buffer.write(result.stdout)
+            result.check_returncode()
         return Usage(**json.loads(report.read_text()))
 
 
 def main() -> None:
-    """Run the command in the arguments, behind the name of the report."""
+    """Run the command in ``sys.argv[2:]``, and write its :class:`Usage` to ``sys.argv[1]``."""
     start = time.perf_counter()
     process = subprocess.Popen(sys.argv[2:])
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    found = {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime}
-    Path(sys.argv[1]).write_text(json.dumps({**found, "peak": usage.ru_maxrss / 1024}))
+    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    Path(sys.argv[1]).write_text(json.dumps({"seconds": seconds, "cpu": cpu, "peak": peak}))
     sys.exit(os.waitstatus_to_exitcode(status))
 
 

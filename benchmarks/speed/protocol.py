@@ -1,9 +1,10 @@
-"""The reference protocol at realistic size: whichgen beside the reference implementation.
+"""Compare whichgen with the reference implementation: the reference protocol at realistic size.
 
-DINOv2 ViT-S/14 with its pretrained weights, all twelve blocks, the paper's 45 values of C and 20 of
-k. The reference implementation runs in full on one block, the one that it selects, and that time
-counts once per block: it repeats everything for each. Both must select the same block and value,
-and their metrics must be equal to 0.1 points.
+The encoder is DINOv2 ViT-S/14 with pretrained weights and all twelve blocks; the hyperparameter
+values are the paper's 45 values of C and 20 values of k. The reference implementation runs in full
+only on the selected block. Its time is multiplied by the number of blocks, because it repeats all
+steps for each block. Both must select the same block and value, and their metrics must not differ
+by more than 0.1 percentage points.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from whichgen.io.result_files import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-PACK = ROOT / "demo" / "images"
+DEMO = ROOT / "demo" / "images"
 
 ENCODER, BLOCKS = "dinov2_small", 12
 
-#: Largest difference between metrics of the two, in percentage points.
+#: Maximum difference between the metrics of both implementations, in percentage points.
 TOLERANCE = 0.1
 
 #: Origins of the images in ``shared/``: eight known and two unknown.
@@ -40,26 +41,28 @@ _UNKNOWN = ("glid3_xl", "dalle_3")
 _RENAMED = {"stable_diffusion_beta": "stable_diffusion_1", "midjourney_2022": "midjourney"}
 
 #: Unknown origins of the demo's images.
-_UNKNOWN_OF_PACK = ("vqvae", "wgan-gp")
+_DEMO_UNKNOWN = ("vqvae", "wgan-gp")
 
 #: Start of the text if whichgen and the reference implementation do not agree.
 DIFFERENT = "**Results differ:**"
 
+#: Annotation name and hyperparameter of each head method.
 METHODS = {"linear": ("linear-probe", "C"), "knn": ("knn", "k")}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One head method, run by both.
+    """Results of one head method for both implementations.
 
     Parameters
     ----------
     method
         ``linear`` or ``knn``.
     cold, cached
-        whichgen's command with an empty cache, and with features but no sweeps in the cache.
+        Time and memory of whichgen's command with an empty cache, and with features but no sweeps
+        in the cache.
     reference
-        What the reference implementation measured (see :mod:`reference_process`).
+        Results of the reference implementation (:func:`reference_process.run_method`).
     results
         ``results.json`` of whichgen's run.
     """
@@ -72,10 +75,10 @@ class Comparison:
 
 
 def collect_images(folder: Path, limit: int = 0) -> tuple[Path, tuple[str, ...], str]:
-    """Link the images into a folder per origin.
+    """Write links to the images in one folder per origin.
 
-    ``limit`` is the maximum number of images per origin; 0: no limit. Returns the folder, the
-    unknown origins, and a description.
+    ``limit`` is the maximum number of images per origin; 0 for all. Returns the parent folder, the
+    unknown origins, and a description of the images.
     """
     files: dict[str, list[Path]] = {}
     if SHARED.is_dir():
@@ -86,8 +89,8 @@ def collect_images(folder: Path, limit: int = 0) -> tuple[Path, tuple[str, ...],
         unknown, description = _UNKNOWN, "photographs and images of generators from 2022 to 2025"
         files = {origin: files[origin] for origin in (*_KNOWN, *_UNKNOWN)}
     else:
-        files = {origin.name: sorted(origin.iterdir()) for origin in PACK.iterdir()}
-        unknown, description = _UNKNOWN_OF_PACK, "the images of the demo"
+        files = {origin.name: sorted(origin.iterdir()) for origin in DEMO.iterdir()}
+        unknown, description = _DEMO_UNKNOWN, "the images of the demo"
     for origin, paths in files.items():
         (folder / origin).mkdir(parents=True)
         for number, path in enumerate(paths[: limit or None]):
@@ -96,9 +99,9 @@ def collect_images(folder: Path, limit: int = 0) -> tuple[Path, tuple[str, ...],
 
 
 def compare(folder: Path, limit: int = 0) -> tuple[list[Comparison], str]:
-    """Run everything in an empty folder.
+    """Run both implementations in an empty folder; return the comparisons and a text on the data.
 
-    Returns the comparisons, and a sentence on the data.
+    ``limit`` is the maximum number of images per origin; 0 for all.
     """
     images, unknown, description = collect_images(folder / "pack", limit)
     os.environ["WHICHGEN_CACHE"] = str(folder / "weights")
@@ -127,13 +130,13 @@ def compare(folder: Path, limit: int = 0) -> tuple[list[Comparison], str]:
     return comparisons, (
         f"{description[0].upper()}{description[1:]}: {counts['train']} training, {counts['val']} "
         f"known and {counts['val_unknown']} unknown validation, {counts['test_unknown']} unknown "
-        "test images; the known validation images are the known test images, too. The weights were "
-        f"converted before, once per machine, in {conversion.seconds:.0f} s."
+        "test images; the known validation images are also the known test images. The weights were "
+        f"converted before the measurement, in {conversion.seconds:.0f} s."
     )
 
 
 def whichgen_arguments(method: str, folder: Path, cache: Path) -> list[str]:
-    """Return the arguments of the command as a user writes it, with all controls and plots."""
+    """Return the arguments of whichgen's command, with all controls and plots."""
     return [
         *(method, "--protocol", "paper", "--backbone", ENCODER, "--cache-dir", str(cache)),
         *("--data", f"pack:split=split1:root={folder / 'dataset'}", "-o", str(folder / "output")),
@@ -141,7 +144,7 @@ def whichgen_arguments(method: str, folder: Path, cache: Path) -> list[str]:
 
 
 def run_whichgen(method: str, folder: Path) -> Usage:
-    """Run the command; the cache is kept."""
+    """Run and measure whichgen's command with the cache of earlier runs."""
     shutil.rmtree(folder / "output", ignore_errors=True)
     usage = measure([WHICHGEN, *whichgen_arguments(method, folder, folder / method)])
     print(f"whichgen {method}: {usage}", flush=True)
@@ -158,70 +161,71 @@ def read_results(folder: Path) -> dict[str, Any]:
 def run_reference(
     splits: Path, results: dict[str, dict[str, Any]], folder: Path
 ) -> dict[str, dict[str, Any]]:
-    """Run the reference implementation in a process of its own, for all methods.
+    """Run the reference implementation in a separate process, and return its results by method.
 
-    ``results[method]`` are whichgen's.
+    ``splits`` is the folder of annotation files, and ``results`` maps each method to whichgen's
+    results.
     """
     methods = {
         method: {
-            "block": found["selection"]["block"],
-            "selected": {block["block"]: block["value"] for block in found["blocks"]},
+            "block": method_results["selection"]["block"],
+            "selected": {block["block"]: block["value"] for block in method_results["blocks"]},
         }
-        for method, found in results.items()
+        for method, method_results in results.items()
     }
     file = folder / "reference.json"
     file.write_text(json.dumps({"splits": str(splits), "methods": methods}))
     program = Path(__file__).with_name("reference_process.py")
     usage = measure([sys.executable, str(program), str(file)])
     print(f"reference implementation: {usage}", flush=True)
-    measured = json.loads(file.read_text())
-    return {method: {**values, "peak": usage.peak} for method, values in measured.items()}
+    reference = json.loads(file.read_text())
+    return {method: {**values, "peak": usage.peak} for method, values in reference.items()}
 
 
 def find_differences(comparison: Comparison) -> list[str]:
-    """Return what differs: the selected block or value, or metrics of the selected classifier."""
-    ours, theirs, method = comparison.results, comparison.reference, comparison.method
-    selection = ours["selection"]
-    validation = {int(block): metrics for block, metrics in theirs["validation"].items()}
+    """Describe the differences in selected block, selected value, validation and test metrics."""
+    results, reference, method = comparison.results, comparison.reference, comparison.method
+    selection = results["selection"]
+    validation = {int(block): metrics for block, metrics in reference["validation"].items()}
     best = max(validation, key=lambda block: validation[block]["auroc"])
-    (selected,) = (block for block in ours["blocks"] if block["block"] == selection["block"])
-    metrics = test_metrics(ours)
+    (selected,) = (block for block in results["blocks"] if block["block"] == selection["block"])
+    test = test_metrics(results)
     pairs = {
         "block": (best, selection["block"], 0),
-        METHODS[method][1]: (theirs["value"], selection["value"], 0),
-        **{f"test {name}": (theirs["test"][name], metrics[name], TOLERANCE) for name in metrics},
+        METHODS[method][1]: (reference["value"], selection["value"], 0),
+        **{f"test {name}": (reference["test"][name], test[name], TOLERANCE) for name in test},
         **{
             f"validation {name}": (
                 validation[selection["block"]][name],
                 100 * selected[f"val_{name}"],
                 TOLERANCE,
             )
-            for name in metrics
+            for name in test
         },
     }
     return [
-        f"{method}, {name}: reference {their_value:g}, whichgen {our_value:g}"
-        for name, (their_value, our_value, tolerance) in pairs.items()
-        if abs(their_value - our_value) > tolerance
+        f"{method}, {name}: reference {reference_value:g}, whichgen {value:g}"
+        for name, (reference_value, value, tolerance) in pairs.items()
+        if abs(reference_value - value) > tolerance
     ]
 
 
 def describe_agreement(comparisons: list[Comparison]) -> str:
-    """Return a sentence on the agreement; it starts with :data:`DIFFERENT` if there is none."""
+    """Describe the agreement; the text starts with :data:`DIFFERENT` if results differ."""
     differences = [d for comparison in comparisons for d in find_differences(comparison)]
     if differences:
         return f"{DIFFERENT} {'; '.join(differences)}."
     return (
-        "Both select the same block and value, and all metrics of the selected classifiers are "
-        f"equal to {TOLERANCE} points (checked)."
+        "Both select the same block and value, and no metric of the selected classifiers differs "
+        f"by more than {TOLERANCE} percentage points."
     )
 
 
 def count_equal_blocks(comparison: Comparison) -> int:
-    """Return the number of blocks of which the validation AUROC of both is equal."""
-    theirs = comparison.reference["validation"]
+    """Count the blocks with the same validation AUROC in both implementations."""
+    validation = comparison.reference["validation"]
     return sum(
-        abs(theirs[str(block["block"])]["auroc"] - 100 * block["val_auroc"]) <= TOLERANCE
+        abs(validation[str(block["block"])]["auroc"] - 100 * block["val_auroc"]) <= TOLERANCE
         for block in comparison.results["blocks"]
     )
 
@@ -238,28 +242,28 @@ def time_rows(comparisons: list[Comparison]) -> Iterator[Row]:
     for comparison in comparisons:
         reference = comparison.reference
         extraction, fits = BLOCKS * reference["extraction"], BLOCKS * reference["fits"]
-        for name, theirs, ours in (
+        for name, seconds, usage in (
             ("from image files", extraction + fits, comparison.cold),
             ("from cached features", fits, comparison.cached),
         ):
             yield {
                 "command": f"{comparison.method}, {name}",
-                "reference implementation, s": f"{theirs:.0f}",
-                "whichgen, s": f"{ours.seconds:.1f}",
-                "ratio": f"{theirs / ours.seconds:.0f}",
-                "whichgen's CPU seconds": f"{ours.cpu:.0f}",
-                "reference's peak MiB": f"{reference['peak']:.0f}",
-                "whichgen's peak MiB": f"{ours.peak:.0f}",
+                "reference implementation, s": f"{seconds:.0f}",
+                "whichgen, s": f"{usage.seconds:.1f}",
+                "ratio": f"{seconds / usage.seconds:.0f}",
+                "whichgen, CPU s": f"{usage.cpu:.0f}",
+                "reference, peak MiB": f"{reference['peak']:.0f}",
+                "whichgen, peak MiB": f"{usage.peak:.0f}",
             }
 
 
-def measured_rows(comparisons: list[Comparison]) -> Iterator[Row]:
-    """Yield the rows of what was measured of the reference implementation."""
+def reference_rows(comparisons: list[Comparison]) -> Iterator[Row]:
+    """Yield the rows of the table of measured times of the reference implementation."""
     for comparison in comparisons:
         reference, parameter = comparison.reference, METHODS[comparison.method][1]
         parts = {
             f"decode and encode {reference['images']} images": reference["extraction"],
-            f"{reference['values']} values of {parameter}, and the test": reference["fits"],
+            f"fit {reference['values']} values of {parameter}, and test": reference["fits"],
         }
         for part, seconds in parts.items():
             yield {
@@ -271,18 +275,17 @@ def measured_rows(comparisons: list[Comparison]) -> Iterator[Row]:
 
 
 def metric_rows(comparisons: list[Comparison]) -> Iterator[Row]:
-    """Yield the rows of the test metrics in percent."""
+    """Yield the rows of the table of test metrics, in percent."""
     for comparison in comparisons:
-        ours = test_metrics(comparison.results)
         selection = comparison.results["selection"]
         parameter = METHODS[comparison.method][1]
-        for who, value, metrics in (
+        for implementation, value, metrics in (
             ("reference", comparison.reference["value"], comparison.reference["test"]),
-            ("whichgen", selection["value"], ours),
+            ("whichgen", selection["value"], test_metrics(comparison.results)),
         ):
             yield {
                 "method": comparison.method,
-                "by": who,
+                "implementation": implementation,
                 "equal blocks": count_equal_blocks(comparison),
                 "selected": f"block {selection['block']}, {parameter} = {value:.4g}",
                 "accuracy": f"{metrics['accuracy']:.2f}",

@@ -1,4 +1,4 @@
-"""CLIP ViT-B/16 without its weights, which no package registry has."""
+"""CLIP ViT-B/16 with random weights, for measurements of speed without a download."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 import transformers
 
 
-def clip_b16(folder: Path, layers: int = 12) -> str:
-    """The exact CLIP ViT-B/16 architecture with random weights: for times, never for figures."""
+def write_random_clip(folder: Path, layers: int = 12) -> str:
+    """Write a checkpoint with CLIP's architecture and random weights; return its folder.
+
+    Use it only to measure speed, never accuracy.
+    """
     torch.manual_seed(0)
     config = transformers.CLIPVisionConfig(
         hidden_size=768,

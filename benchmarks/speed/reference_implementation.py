@@ -1,13 +1,13 @@
-"""What the reference implementation (UniversalAttribution) does, call by call: the baseline.
+"""Reproduction of the reference implementation (UniversalAttribution), as the baseline for speed.
 
-Written after its published code. For each block it decodes and encodes the images of five loaders
-again: training images, with those of small classes repeated; known and unknown validation images;
-known and unknown test images. Then it fits scikit-learn's logistic regression, or builds a faiss
-index, anew for each value of C or k, and predicts in batches of eight.
+It performs the same steps as the published code. For each block, it decodes and encodes the images
+of five loaders: training images, with repeated images of small classes; known and unknown
+validation images; known and unknown test images. For each value of C or k, it fits scikit-learn's
+logistic regression or builds a faiss index, and predicts in batches of eight.
 
-It differs in two ways. Preprocessing is the checkpoint's own, in Pillow and torch, so that features
-can be compared; the reference implementation scales all images to squares. Metrics are whichgen's,
-which take less time.
+There are two differences. Images are preprocessed as the checkpoint specifies, so that features can
+be compared, whereas the published code scales all images to squares. Metrics are computed by
+whichgen, which takes less time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 
+#: Tolerance and maximum number of iterations of the logistic regression.
 TOLERANCE, MAX_ITER = 1e-12, 1000
 
-#: Batch sizes of its base configuration, and number of processes that decode.
+#: Batch sizes of the published configuration, and number of processes that decode images.
 TRAIN_BATCH, EVALUATION_BATCH, PREDICTION_BATCH, WORKERS = 16, 64, 8, 8
 
 #: Path and label of an image.
@@ -60,7 +61,7 @@ class Features:
 
 
 class _BalancedImages(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Item i has the i-th image of each class; small classes start again from their first."""
+    """Dataset whose item i contains the i-th image of each class; small classes are repeated."""
 
     def __init__(self, annotations: Sequence[Annotation]) -> None:
         labels = sorted({label for _, label in annotations})
@@ -88,7 +89,7 @@ class _Images(Dataset[tuple[torch.Tensor, int]]):
 
 
 def _preprocess(path: str) -> torch.Tensor:
-    """DINOv2's: shortest side 256 (bicubic), center crop 224, mean and deviation of ImageNet."""
+    """Preprocess as DINOv2: shortest side 256 (bicubic), center crop 224, ImageNet mean and std."""
     with Path(path).open("rb") as file:
         image = Image.open(file).convert("RGB")
     width, height = (int(256 * side / min(image.size)) for side in image.size)
@@ -123,7 +124,7 @@ def make_loaders(split: dict[str, list[Annotation]]) -> dict[str, DataLoader[obj
 def extract_features(
     loader: DataLoader[object], network: torch.nn.Module, blocks: Sequence[int]
 ) -> dict[int, Features]:
-    """Run the whole network on all images, and keep the CLS token of some blocks."""
+    """Run the network on all images, and return the CLS tokens of the given blocks."""
     features: dict[int, list[torch.Tensor]] = {block: [] for block in blocks}
     labels = []
     for pixels, label in loader:
@@ -136,7 +137,7 @@ def extract_features(
 
 
 def fit_linear(train: Features, c: float) -> Predict:
-    """Fit a linear probe. A fit that stops at its step limit counts as it is."""
+    """Fit a linear probe; a fit that reaches the maximum number of iterations is used as it is."""
     model = LogisticRegression(C=c, tol=TOLERANCE, max_iter=MAX_ITER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -163,9 +164,9 @@ def fit_knn(train: Features, k: float) -> Predict:
 
 def evaluate(predict: Predict, known: Features, unknown: Features) -> Metrics:
     """Predict in small batches and compute the metrics."""
-    of_known, of_unknown = (_predict_all(predict, part) for part in (known, unknown))
-    correct = of_known.argmax(axis=1) == known.y.numpy()
-    scores, unknown_scores = of_known.max(axis=1), of_unknown.max(axis=1)
+    probabilities, unknown_probabilities = (_predict_all(predict, x) for x in (known, unknown))
+    correct = probabilities.argmax(axis=1) == known.y.numpy()
+    scores, unknown_scores = probabilities.max(axis=1), unknown_probabilities.max(axis=1)
     return Metrics(
         100 * float(correct.mean()),
         100 * auroc(scores, unknown_scores),

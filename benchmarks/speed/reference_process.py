@@ -1,10 +1,11 @@
-"""Run the reference implementation on a dataset, in a process of its own.
+"""Run the reference implementation on a dataset, as a separate process.
 
 python benchmarks/speed/reference_process.py REQUEST.json
 
-``REQUEST.json`` names the folder of annotation files, the methods, and for each method the block to
-run in full and the value of C or k for each block. The results replace it. On other blocks, only
-the value that whichgen selected is fitted, for a comparison of the validation metrics.
+``REQUEST.json`` contains the folder of annotation files, the methods, and for each method the block
+to run in full and the value of C or k that whichgen selected for each block. On the other blocks,
+only this value is fitted, to compare validation metrics. The results replace the content of the
+file.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FILES = {
 
 
 def main() -> None:
-    """Replace the request by the results."""
+    """Replace the content of the request file with the results."""
     file = Path(sys.argv[1])
     request = json.loads(file.read_text())
     file.write_text(json.dumps(run(request)))
@@ -77,18 +78,34 @@ def run_method(
     block: int,
     selected: dict[str, float],
 ) -> dict[str, Any]:
-    """Run a method in full on one block, and with one value on the others.
+    """Run a method with all values on one block, and with one value on each of the other blocks.
 
-    Returns the selected value, the validation metrics by block, the test metrics, the seconds of
-    the block's fits, and the number of values.
+    Parameters
+    ----------
+    method
+        One of :data:`METHODS`.
+    by_block
+        Features of each part of the dataset, for each block.
+    block
+        The block on which all values are fitted.
+    selected
+        Maps each block to the value to fit.
+
+    Returns
+    -------
+    dict
+        ``value``: the selected value; ``validation``: metrics by block; ``test``: metrics;
+        ``fits``: seconds of all fits on the block; ``values``: number of values.
     """
     fit, values = METHODS[method]
     result = reference.run_block(fit, values, by_block[block])
     validation = {block: asdict(result.validation[result.value])}
-    for other, value in selected.items():
-        if int(other) != block:
-            train, *known = (by_block[int(other)][p] for p in ("train", "val", "val_unknown"))
-            validation[int(other)] = asdict(reference.evaluate(fit(train, value), *known))
+    for other_block, value in selected.items():
+        if int(other_block) != block:
+            parts = by_block[int(other_block)]
+            predict = fit(parts["train"], value)
+            metrics = reference.evaluate(predict, parts["val"], parts["val_unknown"])
+            validation[int(other_block)] = asdict(metrics)
     return {
         "value": result.value,
         "validation": validation,

@@ -1,4 +1,4 @@
-"""Where the time of a training command goes: a profile of its main process."""
+"""Profile the main process of a training command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from processes import measure
 
 from whichgen.io.result_files import Row
 
-#: Functions that take less than this share of the time are left out.
+#: Functions with a smaller share of the total time are omitted.
 _MIN_SHARE = 0.02
 
 #: Maximum number of rows.
@@ -18,12 +18,20 @@ _MAX_ROWS = 14
 
 
 def profile_rows(arguments: list[str], file: Path) -> list[Row]:
-    """Run ``whichgen`` under cProfile and list functions by the time in them and their callees.
+    """Profile a command, and return its functions by total time, including their callees.
 
-    Only functions of whichgen behind the command line are listed, and of several that take the same
-    time, the first. Worker processes are not profiled: waiting for them counts.
+    Only functions of whichgen outside :mod:`whichgen.cli` are listed. If a function and its caller
+    take nearly the same time, only the caller is listed. Worker processes are not profiled; the
+    time of waiting for them is included.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of the program ``whichgen``.
+    file
+        File for the profile; a program with the same name and the suffix ``.py`` is also written.
     """
-    # The program's own name, because cProfile can't run the module `whichgen` as a command.
+    # cProfile can't run the module `whichgen` as a command.
     code = "import sys; from whichgen.cli.app import main; sys.argv[0] = 'whichgen'; main()"
     program = file.with_suffix(".py")
     program.write_text(code)
@@ -40,7 +48,7 @@ def profile_rows(arguments: list[str], file: Path) -> list[Row]:
     for cumulative, calls, name in sorted(entries, reverse=True):
         if cumulative < _MIN_SHARE * total or len(rows) == _MAX_ROWS:
             break
-        if previous - cumulative < _MIN_SHARE * total / 4:  # the caller of this one
+        if previous - cumulative < _MIN_SHARE * total / 4:  # the previous row is the caller
             continue
         previous = cumulative
         rows.append(

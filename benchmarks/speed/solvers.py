@@ -1,4 +1,4 @@
-"""A path of C, every fourth of the paper's values: whichgen's solver beside scikit-learn's."""
+"""Compare whichgen's solver with scikit-learn's on every fourth of the paper's values of C."""
 
 from __future__ import annotations
 
@@ -14,96 +14,108 @@ from sklearn.linear_model import LogisticRegression
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.io.result_files import Row
 
-Weights = tuple[np.ndarray, np.ndarray]
+#: Weights (origins, d) and biases (origins,).
+Solution = tuple[np.ndarray, np.ndarray]
 
-#: All 45 take scikit-learn's solvers too long for a run of all benchmarks.
+#: Values of C. With all 45 values, scikit-learn's solvers would take too long.
 VALUES = PAPER_C[::4]
 
 
-def objective(solution: Weights, x: np.ndarray, y: np.ndarray, c: float) -> float:
-    """½‖W‖² + C Σ cross-entropy."""
+def compute_objective(solution: Solution, x: np.ndarray, y: np.ndarray, c: float) -> float:
+    """Compute ½‖W‖² + C Σ cross-entropy."""
     weights, bias = solution
     logits = x @ weights.T + bias
     loss = logsumexp(logits, axis=1) - logits[np.arange(len(y)), y]
     return float(0.5 * np.square(weights).sum() + c * loss.sum())
 
 
-def whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
-    """:mod:`whichgen.heads.solver`."""
+def fit_whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Solution]:
+    """Fit one probe per value of C with :mod:`whichgen.heads.solver`."""
     path = LinearMethod().fit_path(x, y, int(y.max()) + 1, values)
-    return [(head.weights, head.bias) for _, head in path]
+    return [(head.weights, head.bias) for _, head in path if head]
 
 
-def scikit_learn(
+def make_scikit_learn(
     solver: str, *, tol: float, max_iter: int, warm: bool
-) -> Callable[[np.ndarray, np.ndarray, Sequence[float]], list[Weights]]:
-    """Fits one after another, each from nothing or from the one before (``warm``)."""
+) -> Callable[[np.ndarray, np.ndarray, Sequence[float]], list[Solution]]:
+    """Return a function that fits one probe per value of C, with warm starts if ``warm``."""
 
-    def path(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
+    def fit(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Solution]:
         model = LogisticRegression(solver=solver, tol=tol, max_iter=max_iter, warm_start=warm)
-        found = []
+        solutions = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             for model.C in values:
                 model.fit(x, y)
-                found.append((model.coef_.copy(), model.intercept_.copy()))
-        return found
+                solutions.append((model.coef_.copy(), model.intercept_.copy()))
+        return solutions
 
-    return path
+    return fit
 
 
-WAYS = {
-    "whichgen": whichgen,
-    "scikit-learn lbfgs, tol 1e-12, at most 1000 steps (reference implementation)": scikit_learn(
-        "lbfgs", tol=1e-12, max_iter=1000, warm=False
+#: Function that fits the probes, by name of the solver.
+SOLVERS = {
+    "whichgen": fit_whichgen,
+    "scikit-learn lbfgs, tol 1e-12, at most 1000 steps (reference implementation)": (
+        make_scikit_learn("lbfgs", tol=1e-12, max_iter=1000, warm=False)
     ),
-    "scikit-learn lbfgs, warm, tol 1e-8, to the end": scikit_learn(
+    "scikit-learn lbfgs, warm starts, tol 1e-8, until convergence": make_scikit_learn(
         "lbfgs", tol=1e-8, max_iter=100_000, warm=True
     ),
-    "scikit-learn newton-cholesky, warm, tol 1e-8": scikit_learn(
+    "scikit-learn newton-cholesky, warm starts, tol 1e-8": make_scikit_learn(
         "newton-cholesky", tol=1e-8, max_iter=100, warm=True
     ),
 }
 
 
-def encoder_like(n: int, d: int, origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features as a ViT's block gives them: a few long axes, a power law, means off zero."""
+def draw_features(n: int, d: int, origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw features (n, d) that resemble those of a ViT block, and the labels (n,).
+
+    The standard deviations along the principal axes follow a power law, and the means are not 0.
+    """
     rng = np.random.default_rng(seed)
     y = np.arange(n) % origins
-    spread = np.arange(1, d + 1) ** -0.7
-    z = rng.normal(0, 0.6, (origins, d))[y] * spread + rng.normal(0, 1, (n, d)) * spread
-    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    return (4 * z @ turn + rng.normal(0, 0.5, d)).astype(np.float32), y
+    std = np.arange(1, d + 1) ** -0.7
+    z = rng.normal(0, 0.6, (origins, d))[y] * std + rng.normal(0, 1, (n, d)) * std
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    return (4 * z @ rotation + rng.normal(0, 0.5, d)).astype(np.float32), y
 
 
 def measure() -> list[Row]:
-    """Return the rows of a small problem and of one that takes newton-cholesky too long."""
-    quick = [way for way in WAYS if "newton-cholesky" not in way]
-    return [*compare(240, 112, WAYS), *compare(2000, 256, quick)]
+    """Return the rows of a small problem and of a large one.
+
+    newton-cholesky is not measured on the large problem, because it would take too long.
+    """
+    fast_solvers = [name for name in SOLVERS if "newton-cholesky" not in name]
+    return [*compare(240, 112, SOLVERS), *compare(2000, 256, fast_solvers)]
 
 
-def compare(n: int, d: int, ways: Iterable[str], origins: int = 9) -> list[Row]:
-    """Return one row per solver: time, ratio to whichgen's, and the worst objective."""
-    name = f"made up: {n} × {d}, {origins} origins"
-    x, y = encoder_like(n, d, origins)
+def compare(n: int, d: int, solvers: Iterable[str], origins: int = 9) -> list[Row]:
+    """Return one row per solver: time, ratio to whichgen's time, and excess of the objective.
+
+    The excess is relative to the lowest objective of all solvers; the largest excess over values of
+    C is reported.
+    """
+    name = f"random: {n} × {d}, {origins} origins"
+    x, y = draw_features(n, d, origins)
     x = np.asarray(x, dtype=np.float64)
-    times, values = {}, {}
-    for way in ways:
+    times, objectives = {}, {}
+    for solver in solvers:
         start = time.perf_counter()
-        solutions = WAYS[way](x, y, VALUES)
-        times[way] = time.perf_counter() - start
-        print(f"{name}, {way}: {times[way]:.1f} s", flush=True)
-        values[way] = np.array(
-            [objective(s, x, y, c) for s, c in zip(solutions, VALUES, strict=True)]
+        solutions = SOLVERS[solver](x, y, VALUES)
+        times[solver] = time.perf_counter() - start
+        print(f"{name}, {solver}: {times[solver]:.1f} s", flush=True)
+        objectives[solver] = np.array(
+            [compute_objective(s, x, y, c) for s, c in zip(solutions, VALUES, strict=True)]
         )
-    best = np.min(list(values.values()), axis=0)
+    best = np.min(list(objectives.values()), axis=0)
     return [
         {
             "features": name,
-            "solver": way,
-            "seconds": f"{times[way]:.1f}",
-            "times whichgen's": f"{times[way] / times['whichgen']:.1f}",
-            "worst objective over the best": f"{np.max(values[way] / best - 1):.0e}",
+            "solver": solver,
+            "seconds": f"{times[solver]:.1f}",
+            "relative to whichgen": f"{times[solver] / times['whichgen']:.1f}",
+            "excess of the objective": f"{np.max(objectives[solver] / best - 1):.0e}",
         }
-        for way in times
+        for solver in times
     ]

@@ -1,4 +1,4 @@
-"""How long short commands take, each the best of several in processes of their own."""
+"""Measure the time and memory of short commands: the fastest of several runs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ COMMANDS = {
 
 
 def startup_rows(repeats: int = 5) -> list[Row]:
-    """Return one row per command; the first is Python itself, doing nothing."""
+    """Return one row per command; the first row is Python without a program."""
     calls = {"python -c pass": [sys.executable, "-c", "pass"]}
     calls |= {name: [WHICHGEN, *words] for name, words in COMMANDS.items()}
     if not SIGNED.exists():
         del calls["whichgen evidence, Content Credentials"]
     rows: list[Row] = []
     for name, call in calls.items():
-        measure(call)  # bytecode, and the cached model of the encoder
+        measure(call)  # compiles bytecode and caches the converted network
         runs = [measure(call) for _ in range(repeats)]
         rows.append(
             {
