@@ -1,6 +1,6 @@
-"""Draw the README's picture: ``python demo/picture.py RUN OUT.png``.
+"""Draw the picture of the README: ``python demo/picture.py RUN OUT.png``.
 
-Three test images of each origin with their true and predicted origin.
+The picture contains three test images of each origin with their true and predicted origin.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from PIL import Image
 
 from whichgen.constants import UNKNOWN
 
+#: Colors of correct and wrong predictions.
 CORRECT, WRONG = "#00795A", "#C04A00"
+#: Number of images per origin.
 ROWS = 3
 
 
 def draw(run: Path, out: Path) -> None:
-    """Draw test images at regular intervals in the predictions (none is picked for its result)."""
+    """Draw the picture of a run.
+
+    The images are taken at regular intervals from ``predictions.csv``, not chosen by their result.
+    """
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     prediction = "answer" if "answer" in rows[0] else "predicted"
@@ -33,8 +38,8 @@ def draw(run: Path, out: Path) -> None:
     for column, origin in enumerate(origins):
         samples = by_origin[origin][:: max(1, len(by_origin[origin]) // ROWS)][:ROWS]
         expected = origin if origin in known else UNKNOWN
-        for line, row in enumerate(samples):
-            ax = figure.add_subplot(ROWS, len(origins), line * len(origins) + column + 1)
+        for picture_row, row in enumerate(samples):
+            ax = figure.add_subplot(ROWS, len(origins), picture_row * len(origins) + column + 1)
             ax.imshow(Image.open(row["path"]).convert("RGB"))
             ax.set_xticks([])
             ax.set_yticks([])
@@ -44,7 +49,7 @@ def draw(run: Path, out: Path) -> None:
             ax.spines[:].set_linewidth(3)
             mark = "✓" if correct else "✗"
             ax.set_xlabel(f"{mark} {row[prediction]}", fontsize=9, color=color)
-            if line == 0:
+            if picture_row == 0:
                 group = "\n(known)" if origin in known else "\n(not in training)"
                 ax.set_title(f"{origin}{group}", fontsize=9.5, fontweight="bold")
     figure.suptitle(

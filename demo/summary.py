@@ -1,7 +1,7 @@
-"""Print what ``make demo`` produced: ``python demo/summary.py RUN``.
+"""Print the results of ``make demo``: ``python demo/summary.py RUN``.
 
-The metrics on the test set, three plots, and the predicted origin of five test images: the first of
-each of three known and two unknown origins (none is picked for its result).
+The results are the metrics on the test set, the paths of three plots, and the predicted origins of
+five test images: the first image of each of three known and two unknown origins.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from rich.table import Table
 from whichgen import Attributor
 from whichgen.constants import UNKNOWN
 
+#: Titles of the metrics.
 METRICS = {
     "accuracy": "Closed-set accuracy (known origins)",
     "auroc": "AUROC, known vs. unknown generators",
-    "oscr": "OSCR (accuracy and rejection in one)",
-    "acceptance_rate": "Known images kept at the threshold",
+    "oscr": "OSCR (accuracy and rejection combined)",
+    "acceptance_rate": "Known images accepted at the threshold",
     "rejection_rate": "Unknown images rejected at the threshold",
 }
+#: What each plot shows.
 PLOTS = {
-    "confusion_open": "which origins are confused",
+    "confusion_open": "confusion matrix with rejection",
     "scores": "scores of known and unknown images, and the threshold",
     "embedding": "map of the test images",
 }
@@ -72,10 +74,10 @@ def main(run: Path) -> None:
     console.print(table)
 
     console.print(results["shortcut_check"]["message"])
-    console.print("\nPlots to look at:")
-    for name, meaning in PLOTS.items():
-        console.print(f"  {run / 'plots' / name}.png  {meaning}", soft_wrap=True)
-    console.print("\nWhat to do next:")
+    console.print("\nPlots:")
+    for name, description in PLOTS.items():
+        console.print(f"  {run / 'plots' / name}.png  {description}", soft_wrap=True)
+    console.print("\nNext steps:")
     console.print(f"  . {os.path.relpath(sys.prefix)}/bin/activate", soft_wrap=True)
     console.print(f"  whichgen attribute YOUR_IMAGE -m {run}", soft_wrap=True)
     console.print(
