@@ -1,1 +1,1 @@
-"""Developer tools that are not part of the installed package: zoo, fuzz, faults, locks."""
+"""Tools for maintainers that are not part of the package: zoo, starter, fuzz, faults and locks."""

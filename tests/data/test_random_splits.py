@@ -262,7 +262,7 @@ def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., P
         (SplitOptions(unknown=("ganz",)), "has no origin ganz. Choose from diff, gan, real"),
         (
             SplitOptions(unknown=("gan",), unknown_val=("real",)),
-            "unknown_val contains real, but unknown does not",
+            "`unknown_val` contains real, but `unknown` does not",
         ),
         (SplitOptions(fractions=(0.5, 0.2, 0.2)), "must be positive and sum to 1"),
         (SplitOptions(fractions=(0.8, 0.2, 0.0)), "must be positive and sum to 1"),

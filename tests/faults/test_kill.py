@@ -40,17 +40,17 @@ def rounds(
 def test_killed_run_resumes_to_the_same_result(rounds: Any, stage: str, deaths: int) -> None:
     import stages
 
-    rounds.kill(getattr(stages, stage), deaths)
+    rounds.kill_and_resume(getattr(stages, stage), deaths)
     assert not rounds.tally.problems
     # The second of two enrollments may have nothing left to write.
-    assert rounds.tally.of(stage.lower()) >= 1
+    assert rounds.tally.count_deaths(stage.lower()) >= 1
 
 
 @pytest.mark.parametrize("deaths", [0, 1])
 def test_concurrent_runs_give_the_result_of_one(rounds: Any, deaths: int) -> None:
     from stages import EXTRACT
 
-    rounds.run_together(EXTRACT, 2, deaths)
+    rounds.run_concurrently(EXTRACT, 2, deaths)
     assert not rounds.tally.problems
 
 
@@ -58,11 +58,11 @@ def test_killed_service_restarts_and_gives_the_same_answers(rounds: Any) -> None
     from serving import ServeRounds
     from stages import EXTRACT
 
-    rounds.run_undisturbed(EXTRACT)
+    rounds.run_reference(EXTRACT)
     before = rounds.snapshots / EXTRACT.name
     ServeRounds(rounds.site, before, rounds.rng, rounds.tally).run(2)
     assert not rounds.tally.problems
-    assert rounds.tally.of("serve") == 2
+    assert rounds.tally.count_deaths("serve") == 2
 
 
 @pytest.mark.parametrize("moment", ["half", "written", "renamed"])

@@ -1,4 +1,4 @@
-"""A short run of every fuzz target, what they once found, and that they find anything at all.
+"""A short run of each fuzz target, earlier findings, and tests that the targets find defects.
 
 The long runs are ``python -m tools.fuzz.run``; see ``tools/fuzz/README.md``.
 """
@@ -19,14 +19,14 @@ from PIL import Image
 from whichgen.data.images import decoding as images
 from whichgen.errors import ImageError
 
-# The targets are no part of the package.
+# The targets are not part of the package.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tools.fuzz.case_limits import Finding, enforce_limits
 from tools.fuzz.choices import Choices, mutate
 from tools.fuzz.run import FINDINGS, TARGETS
-from tools.fuzz.watch import Finding, enforce_limits
 
-#: Cases of one target: seeds changed at random, and bytes that mean nothing.
+#: Number of cases per target: random mutations of seeds, and random bytes.
 _CASES = 400
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> Any:
-    """Each target in turn."""
+    """Return each target in turn."""
     return importlib.import_module(f"tools.fuzz.targets.{request.param}")
 
 
@@ -54,19 +54,19 @@ def test_a_short_run_finds_nothing(target: Any) -> None:
     run()
 
 
-def test_what_was_found_is_mended(target: Any) -> None:
+def test_earlier_findings_are_fixed(target: Any) -> None:
     folder = FINDINGS / target.__name__.rpartition(".")[2]
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         target.check(file.read_bytes())
 
 
 def test_a_seed_of_the_image_loader_is_an_image() -> None:
-    # Where everything is an error, nothing is found.
+    # If each seed raised an error, the target would find nothing.
     for seed in importlib.import_module("tools.fuzz.targets.images").seeds():
         assert images.decode_image(seed).mode == "RGB"
 
 
-def test_seeds_of_models_and_stores_get_through() -> None:
+def test_seeds_of_models_and_stores_are_accepted() -> None:
     models = importlib.import_module("tools.fuzz.targets.models")
     store = importlib.import_module("tools.fuzz.targets.store")
     calls: list[str] = []
@@ -74,16 +74,16 @@ def test_seeds_of_models_and_stores_get_through() -> None:
         patch.setattr(
             models, "create_model_card", lambda model: calls.append(model.head_method) or ""
         )
-        for number in range(len(models.models())):
+        for number in range(len(models.make_models())):
             models.check(bytes([number, 5]))  # no mutation
         assert {"linear", "knn", "fusion", "experts"} <= set(calls)
         patch.setattr(store, "require", lambda holds, what: calls.append(what))
-        store.check(b"\0" + store._WHOLE)
-    assert "other rows" in calls
+        store.check(b"\0" + store._VALID_SEGMENT)
+    assert "invalid rows" in calls
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "network", "program", "pickle"])
-def test_what_a_case_may_not_do_is_found(tmp_path: Path, kind: str) -> None:
+def test_forbidden_action_is_found(tmp_path: Path, kind: str) -> None:
     import os
     import pickle
 
@@ -109,8 +109,8 @@ def test_what_a_case_may_not_do_is_found(tmp_path: Path, kind: str) -> None:
         misbehave()
 
 
-def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.fuzz.watch.SECONDS", 0.01)
+def test_slow_case_and_violated_invariant_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.fuzz.case_limits.SECONDS", 0.01)
     with pytest.raises(Finding, match="slow"), enforce_limits():
         sum(range(2_000_000))
     checked = importlib.import_module("tools.fuzz.targets.images")
@@ -120,7 +120,7 @@ def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPa
             raise ImageError("nothing")
         return Image.new("L", (2, 2))
 
-    monkeypatch.setattr("tools.fuzz.watch.SECONDS", 60)
+    monkeypatch.setattr("tools.fuzz.case_limits.SECONDS", 60)
     monkeypatch.setattr(images, "decode_image", gray)
     checked.check(b"")
     with pytest.raises(Finding, match="pixels of L"):

@@ -1,4 +1,4 @@
-"""Kill the service during requests and enrollments, and restart it."""
+"""Kill the service during requests and enrollments, and start it again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from child import MOMENTS
-from stages import NEW, Command, Site
+from stages import NEW_ORIGIN, Command, Site
 from state import find_leftovers
 
 from whichgen.errors import ModelFileError
@@ -26,70 +26,92 @@ if TYPE_CHECKING:
 #: Number of concurrent clients.
 _CLIENTS = 3
 
-#: Seconds after which a service that did not die at a write is killed.
-_LONGEST = 4
+#: Maximum time in seconds after which a service is killed if it was not killed at a write.
+_MAX_SECONDS = 4
 
-#: Scores that differ by less are equal.
-_ROUNDING = 1e-6
+#: Maximum difference of two numbers that count as equal.
+_TOLERANCE = 1e-6
 
-#: Number of writes of an enrollment; the service dies at one of them.
-_WRITES = 4
+#: Number of writes of an enrollment; the service is killed at one of them.
+_ENROLL_WRITES = 4
 
 
 class ServeRounds:
-    """Kill a service repeatedly; each start checks the state after the previous death."""
+    """Kill a service repeatedly, and check after each kill that it starts and answers correctly.
 
-    def __init__(self, site: Site, before: Path, rng: random.Random, tally: Tally) -> None:
+    Parameters
+    ----------
+    site
+        Files of the service.
+    snapshot
+        Folder with a trained model, which is copied into the work folder.
+    rng
+        Random generator that chooses the moments.
+    tally
+        Receives counts and problems.
+    """
+
+    def __init__(self, site: Site, snapshot: Path, rng: random.Random, tally: Tally) -> None:
         self._site, self._rng, self._tally = site, rng, tally
         shutil.rmtree(site.work, ignore_errors=True)
-        shutil.copytree(before, site.work)
+        shutil.copytree(snapshot, site.work)
         self._enroll_folder = site.work / "enrolled"
         self._expected: dict[tuple[str, str], Any] = {}
 
     def run(self, times: int, *, show: bool = False) -> None:
-        """Kill the service ``times`` times, then start it once more."""
+        """Kill the service ``times`` times, and start it once more; ``show`` prints progress."""
         for n in range(times + 1):
-            write = self._rng.randint(1, _WRITES) if n < times and self._rng.random() < 0.6 else 0
+            write = (
+                self._rng.randint(1, _ENROLL_WRITES)
+                if n < times and self._rng.random() < 0.6
+                else 0
+            )
             moment = self._rng.choice(MOMENTS)
             stderr = self._site.folder / "stderr.txt"
             service = Command(self._arguments(), stderr, write, moment)
             try:
-                address = _address(service)
+                address = _find_address(service)
                 if not write:
                     self._ask(address, f"{self._site.folder}/images/real/000.png", None)
                 if n < times:
-                    died = self._disturb(service, address, n)
-                    self._tally.deaths["serve", moment if write and died else "any time"] += 1
+                    was_killed = self._send_requests(service, address, n)
+                    moment = moment if write and was_killed else "any time"
+                    self._tally.deaths["serve", moment] += 1
             finally:
                 service.kill()
             self._check_folders()
             self._tally.completed["serve"] += n > 0
             if show:
-                sys.stderr.write(f"serve: {n} of {times}, {self._tally.problems or 'well'}\n")
+                problems = self._tally.problems or "no problems"
+                sys.stderr.write(f"serve: {n} of {times}, {problems}\n")
 
     def _arguments(self) -> list[object]:
-        where = ["--port", 0, "--device", "cpu", "--rate-limit", 0]
-        return ["serve", "-m", self._site.run, *where, "--enroll-to", self._enroll_folder]
+        options = ["--port", 0, "--device", "cpu", "--rate-limit", 0]
+        return ["serve", "-m", self._site.run, *options, "--enroll-to", self._enroll_folder]
 
-    def _disturb(self, service: Command, address: str, n: int) -> bool:
-        """Send requests from several threads until it dies; return whether it died at a write."""
-        until = time.monotonic() + self._rng.uniform(0.05, _LONGEST)
+    def _send_requests(self, service: Command, address: str, n: int) -> bool:
+        """Send requests and an enrollment, and kill the service after a random time.
+
+        Return whether the service killed itself at a write before that time.
+        """
+        until = time.monotonic() + self._rng.uniform(0.05, _MAX_SECONDS)
         threads = [
-            threading.Thread(target=self._client, args=(address, self._rng.random(), until + 5))
+            threading.Thread(target=self._run_client, args=(address, self._rng.random(), until + 5))
             for _ in range(_CLIENTS)
         ]
-        threads += [threading.Thread(target=self._enroll, args=(address, f"{NEW}-{n}"))]
+        threads += [threading.Thread(target=self._enroll, args=(address, f"{NEW_ORIGIN}-{n}"))]
         for thread in threads:
             thread.start()
         while time.monotonic() < until and service.wait(0.01) is None:
             pass
-        died = service.wait(0) is not None
+        was_killed = service.wait(0) is not None
         service.kill()
         for thread in threads:
             thread.join()
-        return died
+        return was_killed
 
-    def _client(self, address: str, seed: float, until: float) -> None:
+    def _run_client(self, address: str, seed: float, until: float) -> None:
+        """Send requests until a time or until the service does not answer."""
         rng = random.Random(seed)
         images = [
             str(file) for origin in ("real", "gan", "flow") for file in self._site.images(origin)
@@ -98,7 +120,10 @@ class ServeRounds:
             pass
 
     def _ask(self, address: str, image: str, rng: random.Random | None) -> bool:
-        """Attribute an image; return false if the service no longer answers."""
+        """Request an attribution, and check it; return whether the service answers.
+
+        If ``rng`` is ``None``, it is a problem if the service does not answer.
+        """
         try:
             answer = httpx.post(
                 f"{address}attribute", files={"images": Path(image).read_bytes()}, timeout=30
@@ -114,16 +139,17 @@ class ServeRounds:
             return True
         content = answer.json()
         attribution = content["images"][0]
-        # The answer of one model must not depend on other requests or on earlier deaths.
+        # The answer of a model must not depend on other requests or on previous kills.
         key = (content["model"], image)
         expected = self._expected.setdefault(key, attribution)
-        if not _alike(expected, attribution):
+        if not _are_equal(expected, attribution):
             self._tally.problems.append(f"serve: {image}: {attribution} instead of {expected}")
         return True
 
     def _enroll(self, address: str, name: str) -> None:
+        """Request an enrollment, and check that the model exists if the request succeeds."""
         time.sleep(self._rng.uniform(0, 0.5))
-        files = [("images", file.read_bytes()) for file in self._site.images(NEW)[:3]]
+        files = [("images", file.read_bytes()) for file in self._site.images(NEW_ORIGIN)[:3]]
         try:
             response = httpx.post(f"{address}enroll", data={"name": name}, files=files, timeout=30)
         except httpx.TransportError:
@@ -136,7 +162,7 @@ class ServeRounds:
             self._tally.problems.append(f"serve: {name} is missing after a successful enrollment")
 
     def _check_folders(self) -> None:
-        """Check that every enrolled model is complete or absent."""
+        """Check that each enrolled model is complete or absent."""
         for folder in self._enroll_folder.glob("*"):
             if not (folder / "model" / DESCRIPTION_FILE).is_file():
                 continue
@@ -145,22 +171,22 @@ class ServeRounds:
             except ModelFileError as error:
                 self._tally.problems.append(f"serve: {error}")
             if not (folder / "model" / "README.md").is_file():
-                self._tally.problems.append(f"serve: {folder} has no card")
+                self._tally.problems.append(f"serve: {folder} has no model card")
         self._tally.leftovers = max(self._tally.leftovers, len(find_leftovers(self._site.work)))
 
 
-def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Check that two answers are equal up to rounding, which depends on the batch."""
-    numbers = [{**a["probabilities"], "score": a["score"]} for a in (one, other)]
-    if numbers[0].keys() != numbers[1].keys():
-        return False
-    near = all(math.isclose(numbers[0][k], numbers[1][k], abs_tol=_ROUNDING) for k in numbers[0])
+def _are_equal(answer: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Return whether two answers are equal up to rounding errors, which depend on the batch."""
+    first, second = ({**a["probabilities"], "score": a["score"]} for a in (answer, expected))
     return (
-        near and one["origin"] == other["origin"] and one["coarse_origin"] == other["coarse_origin"]
+        first.keys() == second.keys()
+        and all(math.isclose(first[k], second[k], abs_tol=_TOLERANCE) for k in first)
+        and all(answer[key] == expected[key] for key in ("origin", "coarse_origin"))
     )
 
 
-def _address(service: Command) -> str:
+def _find_address(service: Command) -> str:
+    """Wait until the service has printed its address, and return the address."""
     while service.wait(0.05) is None:
         if match := re.search(r"http://\S+/", service.stderr):
             return match.group()

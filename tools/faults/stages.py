@@ -1,4 +1,4 @@
-"""Commands to be killed, on a tiny site: images of five origins and a random CLIP tower."""
+"""The commands that are killed, and the tiny dataset and random CLIP encoder that they use."""
 
 from __future__ import annotations
 
@@ -9,65 +9,77 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import child
 
+#: Origins of the dataset, and the origin that is enrolled.
 ORIGINS = ("real", "gan", "vae", "ddpm", "flow")
-NEW = "new"
-EACH = 10
+NEW_ORIGIN = "new"
+
+IMAGES_PER_ORIGIN = 10
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where everything is. ``work`` is wiped before each round; its path is part of results."""
+    """Folder of the dataset, the encoder and the results.
+
+    The folder ``work`` is emptied before each round. Its path must not change, because results
+    contain the path.
+    """
 
     folder: Path
 
     @property
     def work(self) -> Path:
-        """The folder that commands write into: ``cache`` and ``out``."""
+        """The folder that commands write to; it contains the cache and the output folder."""
         return self.folder / "work"
 
     @property
     def run(self) -> Path:
-        """The folder of a fit's results."""
+        """The run folder of a fit."""
         return self.work / "out" / "clip" / "images"
 
     def images(self, origin: str) -> list[Path]:
-        """The images of one origin."""
-        base = self.folder if origin == NEW else self.folder / "images"
+        """Return the images of an origin."""
+        base = self.folder if origin == NEW_ORIGIN else self.folder / "images"
         return sorted((base / origin).iterdir())
 
 
 def make_site(
     folder: Path, save_encoder: Callable[[Path], object], image: Callable[..., object]
 ) -> Site:
-    """Writes images and encoder; ``image(seed, tint=…)`` makes a PIL image."""
+    """Write the images and the encoder; ``image(seed, tint=…)`` returns a Pillow image."""
     save_encoder(folder / "clip")
-    for tint, origin in enumerate((*ORIGINS, NEW)):
-        inside = folder / origin if origin == NEW else folder / "images" / origin
-        inside.mkdir(parents=True)
-        for i in range(EACH):
-            image(1000 * tint + i, tint=tint).save(inside / f"{i:03d}.png")  # type: ignore[attr-defined]
+    for tint, origin in enumerate((*ORIGINS, NEW_ORIGIN)):
+        subfolder = folder / origin if origin == NEW_ORIGIN else folder / "images" / origin
+        subfolder.mkdir(parents=True)
+        for i in range(IMAGES_PER_ORIGIN):
+            picture: Any = image(1000 * tint + i, tint=tint)
+            picture.save(subfolder / f"{i:03d}.png")
     return Site(folder)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A command, what must be there before it, and which of its writes belong to it.
+    """A command that is killed at some of its writes.
 
     Parameters
     ----------
+    name
+        Name of the stage in the report.
+    arguments
+        Function that returns the arguments of ``whichgen``.
     after_extract
-        Folders of what :data:`EXTRACT` leaves that are there before.
-    writes
-        Text in the path of a write that belongs to the stage; empty: every one.
+        Folders written by :data:`EXTRACT` that must exist before the command.
+    write_path
+        Text in the paths of the writes at which the command is killed; empty for all writes.
     """
 
     name: str
     arguments: Callable[[Site], list[object]]
     after_extract: tuple[str, ...] = ()
-    writes: str = ""
+    write_path: str = ""
 
 
 def _fit(site: Site, command: str = "linear", *more: object) -> list[object]:
@@ -83,16 +95,17 @@ def _linear(site: Site) -> list[object]:
 
 def _enroll(site: Site) -> list[object]:
     target = ["-o", site.work / "enrolled", "--device", "cpu"]
-    return ["enroll", NEW, site.folder / NEW, "-m", site.run, *target]
+    return ["enroll", NEW_ORIGIN, site.folder / NEW_ORIGIN, "-m", site.run, *target]
 
 
-EXTRACT = Stage("extract", _linear, writes="cache/")
+EXTRACT = Stage("extract", _linear, write_path="cache/")
 FIT = Stage("fit", _linear, after_extract=("cache/features",))
 FUSE = Stage("fuse", lambda site: _fit(site, "fuse", "--C", 1, "--jobs", 1))
 ENROLL = Stage("enroll", _enroll, after_extract=("cache", "out"))
 
 
-#: What commands spend most of their time importing; it is imported once, and each is a fork.
+#: Modules that take long to import. They are imported once, in the process from which all commands
+#: are forked.
 _PRELOAD = (
     "child",
     "matplotlib.pyplot",
@@ -110,7 +123,7 @@ _processes.set_forkserver_preload(list(_PRELOAD))
 
 
 class Command:
-    """A running ``whichgen ARGUMENTS``; it can die at a given write (:mod:`child`)."""
+    """A ``whichgen`` command in a new process, which can be killed at a write (:mod:`child`)."""
 
     def __init__(
         self, arguments: list[object], stderr: Path, write: int = 0, moment: str = "", log: str = ""
@@ -124,16 +137,19 @@ class Command:
 
     @property
     def stderr(self) -> str:
-        """Its standard error so far."""
+        """Standard error of the command until now."""
         return self._stderr.read_text(encoding="utf-8") if self._stderr.exists() else ""
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit status, negative if it was killed; none if it still runs after that time."""
+        """Wait for the command; return its exit status, or ``None`` if it still runs.
+
+        The exit status of a killed command is negative. ``seconds`` is the time limit.
+        """
         self._process.join(seconds)
         return self._process.exitcode
 
     def kill(self) -> int | None:
-        """``kill -9``, of its workers, too; its exit status, which may be an earlier one."""
+        """Kill the command and its workers if they still run; return the exit status."""
         with contextlib.suppress(ProcessLookupError):
             if self._process.is_alive():
                 os.killpg(self._process.pid or 0, signal.SIGKILL)

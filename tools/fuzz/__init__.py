@@ -1,1 +1,1 @@
-"""Fuzzing of whatever reads what strangers give: see README.md."""
+"""Fuzz the code that reads untrusted input: see README.md."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every target, one after the other: 1,000,000 cases or 30 minutes each. Arguments go to tools.fuzz.run,
-# as in `tools/fuzz/run_all.sh --minutes 5`. PYTHON is the interpreter (atheris is used where it has it);
-# TARGETS leaves some out.
+# Run all targets one after the other, for 1,000,000 cases or 30 minutes each. Arguments are passed to
+# tools.fuzz.run, for example `tools/fuzz/run_all.sh --minutes 5`. Environment variables: PYTHON is the
+# interpreter, and TARGETS are the targets to run.
 set -u
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1 PYTHONPATH="src:.${PYTHONPATH:+:$PYTHONPATH}"

@@ -287,7 +287,7 @@ def _load_image(image: ImageLike, name: str, evidence: EvidenceOptions | None) -
     try:
         # Pillow decodes lazily, so a damaged file raises an error here.
         return LoadedImage(to_rgb(ImageOps.exif_transpose(image)))
-    except Exception as error:  # Pillow raises many types on damaged files
+    except Exception as error:  # Pillow raises many exception types on damaged files
         raise ImageError(f"{name}: damaged or truncated ({error})") from None
 
 

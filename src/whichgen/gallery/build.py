@@ -39,7 +39,8 @@ from whichgen.io.atomic import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Maximum number of held-out images; of a smaller gallery, half of the images are held out.
+#: Maximum number of held-out images. If the gallery has fewer than twice as many images, half of
+#: its images are held out.
 MAX_QUERIES = 1000
 
 

@@ -78,8 +78,9 @@ def get_timestamp() -> str:
 def hash_parts(parts: Iterable[str | bytes]) -> str:
     """Return the 128-bit BLAKE2b digest of strings or bytes: 32 hexadecimal digits.
 
-    Strings are encoded as UTF-8; they may contain file names that are not UTF-8. The length of each
-    part is hashed, too, so that ``("ab",)`` and ``("a", "b")`` have different digests.
+    Strings are encoded as UTF-8. They may contain lone surrogates, from file names that are not
+    UTF-8. The length of each part is hashed, too, so that ``("ab",)`` and ``("a", "b")`` have
+    different digests.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

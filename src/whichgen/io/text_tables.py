@@ -17,7 +17,7 @@ from pathlib import Path
 from whichgen.errors import DataError
 from whichgen.io.untrusted_files import read_text_file
 
-#: Names of a column of file names, in order of preference (see :func:`normalize_header`).
+#: Normalized names (:func:`normalize_header`) of a column of paths, in order of preference.
 PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "file_path", "filepath"),
     *("image", "image_path", "image_name", "img", "img_path", "name"),

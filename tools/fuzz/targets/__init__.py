@@ -1,1 +1,1 @@
-"""One target a file: ``seeds()`` and ``check(data)``, which raises only on a finding."""
+"""Targets, one per file: ``seeds()`` returns cases, and ``check(data)`` raises for a finding."""

@@ -1,4 +1,4 @@
-"""What files say of themselves: metadata → findings and notes, or an :class:`ImageError`."""
+"""Fuzz the readers of provenance evidence in image files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
-from tools.fuzz.targets.images import few_pixels, mended
-from tools.fuzz.tiny import encode_image, picture
-from tools.fuzz.watch import enforce_limits, require
+from tools.fuzz.case_limits import enforce_limits, require
+from tools.fuzz.fixtures import encode_image, make_image
+from tools.fuzz.targets.images import fix_checksums, lower_pixel_limit
 from whichgen.errors import ImageError
 from whichgen.evidence.agreement import compare_with_prediction
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
@@ -23,10 +23,10 @@ from whichgen.evidence.summary import summarize_evidence
 from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.xmp import read_xmp
 
-#: A picture with a signed manifest, which takes a key to make.
+#: An image with a signed manifest. It is stored as a file, because signing needs a key.
 _SIGNED = Path(__file__).parents[1] / "signed.jpg"
 
-#: Before bytes that are one field's text, or an XMP packet, rather than a file.
+#: First bytes of a case that is the text of a field, or an XMP packet, not an image file.
 TEXT, XMP = b"TEXT", b"XMPP"
 
 _PACKET = (
@@ -75,12 +75,12 @@ def _exif() -> Image.Exif:
 
 
 def seeds() -> list[bytes]:
-    """Files with every kind of metadata, texts alone, and XMP alone."""
+    """Return image files with each kind of metadata, texts of fields, and an XMP packet."""
     options: dict[str, Any] = {"exif": _exif().tobytes(), "xmp": _PACKET}
-    images = [encode_image(picture(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
-    images.append(encode_image(picture(), "TIFF", exif=_exif().tobytes()))
-    images.append(encode_image(picture(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
-    hidden = picture().convert("RGBA").resize((64, 64))
+    images = [encode_image(make_image(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
+    images.append(encode_image(make_image(), "TIFF", exif=_exif().tobytes()))
+    images.append(encode_image(make_image(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
+    hidden = make_image().convert("RGBA").resize((64, 64))
     bits = "".join(f"{byte:08b}" for byte in b"stealth_pnginfo\0\0\0\x40Steps: 1")
     alpha = [254 | int(bit) for bit in bits.ljust(64 * 64, "1")]
     column_wise = Image.frombytes("L", (64, 64), bytes(alpha)).transpose(Image.Transpose.TRANSPOSE)
@@ -95,14 +95,14 @@ def seeds() -> list[bytes]:
         for i, text in enumerate(_TEXTS):
             info.add_text(f"Software{i}", text, zip=compressed)
         info.add_itxt("XML:com.adobe.xmp", _PACKET.decode(), zip=compressed)
-        images.append(encode_image(picture(), "PNG", pnginfo=info, exif=_exif().tobytes()))
+        images.append(encode_image(make_image(), "PNG", pnginfo=info, exif=_exif().tobytes()))
     iptc = b"".join(
         b"\x1c\x02" + bytes([n]) + len(v).to_bytes(2, "big") + v
         for n, v in ((40, b"x"), (65, b"Midjourney"), (120, b"Job ID: 1"))
     )
     block = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + b"\0" * (len(iptc) % 2)
     segment = b"Photoshop 3.0\0" + block
-    jpeg = encode_image(picture(), "JPEG")
+    jpeg = encode_image(make_image(), "JPEG")
     images.append(
         jpeg[:2] + b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
     )
@@ -111,34 +111,35 @@ def seeds() -> list[bytes]:
 
 
 def check(data: bytes) -> None:
-    """Every string is one printable line of at most 300 characters, and nothing is fetched."""
+    """Check that the evidence has valid texts (:func:`_check_evidence`) and uses no network."""
     if data.startswith(TEXT):
         with enforce_limits():
             text = data[len(TEXT) :].decode("utf-8", errors="surrogateescape")
             for field in ("prompt", "Software"):
-                _keeps(Evidence(tuple(interpret_text("text", field, text))))
+                _check_evidence(Evidence(tuple(interpret_text("text", field, text))))
         return
     if data.startswith(XMP):
         with enforce_limits():
             try:
-                _keeps(read_xmp(data[len(XMP) :]))
+                _check_evidence(read_xmp(data[len(XMP) :]))
             except (SyntaxError, ValueError, LookupError):
-                return  # collect makes a note of it
+                return  # collect reports these errors in a note
         return
-    start_process()  # the parser of manifests, which no case may start
-    with few_pixels(), enforce_limits():
-        for content in (data, mended(data)) if data.startswith(b"\x89PNG") else (data,):
+    start_process()  # start the parser of manifests here, because a case must not start programs
+    with lower_pixel_limit(), enforce_limits():
+        for content in (data, fix_checksums(data)) if data.startswith(b"\x89PNG") else (data,):
             try:
                 evidence = collect(content)
             except ImageError:
                 continue
-            _keeps(evidence)
+            _check_evidence(evidence)
             for origin in ("real", "Midjourney", "unknown"):
                 agreement = compare_with_prediction(evidence, origin, "diffusion")
                 require(agreement.agrees is None or bool(agreement.sentence), "no sentence")
 
 
-def _keeps(evidence: Evidence) -> None:
+def _check_evidence(evidence: Evidence) -> None:
+    """Check that each text is one printable line of at most 300 characters."""
     require(len(evidence.findings) <= MAX_FINDINGS, "too many findings")
     values = [value for f in evidence.as_dict()["findings"] for value in f.values()]
     texts = [value for value in values if isinstance(value, str)]
@@ -147,6 +148,6 @@ def _keeps(evidence: Evidence) -> None:
     require(states == bool(summary.strength), "a summary without the evidence")
     for text in (*texts, *evidence.notes):
         require(len(text) <= 300, "a text of more than 300 characters")
-        bad = [c for c in text if unicodedata.category(c)[0] == "C"]
-        require(not bad, f"unprintable {bad[:3]!r}")
+        control_characters = [c for c in text if unicodedata.category(c)[0] == "C"]
+        require(not control_characters, f"unprintable {control_characters[:3]!r}")
     json.dumps(evidence.as_dict()).encode()

@@ -1,4 +1,4 @@
-"""The service, asked by whatever can reach its port: an ASGI server's view of a request."""
+"""Fuzz the HTTP API: send requests to the service as an ASGI server does."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from tools.fuzz.case_limits import enforce_limits, require
 from tools.fuzz.choices import TEXTS, Choices, mutate
-from tools.fuzz.scratch import clear_folder, folder
-from tools.fuzz.tiny import ENCODER, encode_image, models, picture
-from tools.fuzz.watch import enforce_limits, require
+from tools.fuzz.fixtures import ENCODER, encode_image, make_image, make_models
+from tools.fuzz.temporary_folders import clear_folder, make_folder
 from whichgen.inference.attributor import Attributor
 from whichgen.service.http_app import create_app
 from whichgen.service.limits import Limits
 from whichgen.service.settings import Settings
 
-# Starlette's form parser tells of every odd boundary; types of files are looked up once.
+# The form parser logs each invalid boundary. The file types must be read outside of a case.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 mimetypes.init()
 
-_ROOT = folder("http")
+_ROOT = make_folder("http")
 _ENROLLED = _ROOT / "enrolled"
 _LIMITS = Limits(image_bytes=4096, image_pixels=10_000, request_images=4, queue=8)
 _PATHS = (
@@ -40,11 +40,11 @@ _PATHS = (
 _METHODS = ("POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "x")
 _FIELDS = ("images", "image", "name", "format", "grid", "")
 _FILES = (
-    encode_image(picture()),
-    encode_image(picture(1), "JPEG"),
+    encode_image(make_image()),
+    encode_image(make_image(1), "JPEG"),
     b"",
     b"no image",
-    encode_image(picture(2), "GIF"),
+    encode_image(make_image(2), "GIF"),
 )
 _NAMES = ("new", "a.png", "unknown", "gan", *TEXTS)
 _HEADERS = (
@@ -54,10 +54,10 @@ _HEADERS = (
 
 
 class _Service:
-    """A service in a loop of its own, asked request by request."""
+    """A service with its own event loop."""
 
     def __init__(self) -> None:
-        attributor = Attributor(models()["linear max_probability"], ENCODER)
+        attributor = Attributor(make_models()["linear max_probability"], ENCODER)
         limits = replace(_LIMITS, per_minute=0)
         settings = Settings(limits=limits, enroll_to=_ENROLLED, batch_size=8)
         self.app = create_app(attributor, settings)
@@ -65,11 +65,11 @@ class _Service:
         self._context = self.app.router.lifespan_context(self.app)
         self.loop.run_until_complete(self._context.__aenter__())
 
-    def ask(self, scope: dict[str, Any], body: list[bytes]) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer."""
-        return self.loop.run_until_complete(self._asked(scope, body))
+    def send(self, scope: dict[str, Any], body: list[bytes]) -> tuple[int, dict[str, str], bytes]:
+        """Send a request with a body in chunks; return status, headers and body of the answer."""
+        return self.loop.run_until_complete(self._send(scope, body))
 
-    async def _asked(
+    async def _send(
         self, scope: dict[str, Any], body: list[bytes]
     ) -> tuple[int, dict[str, str], bytes]:
         sent: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ _running: list[_Service] = []
 
 
 def seeds() -> list[bytes]:
-    """Decisions for every path and for some bodies."""
+    """Return decisions for each path and for some bodies."""
     cases = [
         bytes([p, 0, 0, n, f, 0, 1, 0, 0]) for p in range(len(_PATHS)) for n, f in ((0, 0), (1, 1))
     ]
@@ -101,31 +101,31 @@ def seeds() -> list[bytes]:
 
 
 def check(data: bytes) -> None:
-    """No path answers with a failure of its own, leaks a file, or lets a browser guess a type."""
+    """Check the response to a request (:func:`_check_response`)."""
     if not _running:
         clear_folder(_ENROLLED)
         _running.append(_Service())
     choices = Choices(data)
-    path, _, query = choices.of(_PATHS).partition("?")
-    if choices.below(16) == 1:
-        path = "/" + choices.text()
-    if choices.below(16) == 1:
-        query = choices.text()
-    # Mostly what the path is made for, so that requests get past the router.
+    path, _, query = choices.choose(_PATHS).partition("?")
+    if choices.draw_below(16) == 1:
+        path = "/" + choices.draw_text()
+    if choices.draw_below(16) == 1:
+        query = choices.draw_text()
+    # Use the method of the path in most cases, so that the router accepts the request.
     usual = "POST" if path in ("/attribute", "/explain", "/report", "/enroll") else "GET"
-    method = usual if choices.below(8) else choices.of(_METHODS)
+    method = usual if choices.draw_below(8) else choices.choose(_METHODS)
     headers = [(b"host", b"localhost")]
-    body, kind = _body(choices, "image" if path == "/explain" else "images", path == "/enroll")
+    body, kind = _make_body(choices, "image" if path == "/explain" else "images", path == "/enroll")
     headers.append((b"content-type", kind))
-    for _ in range(choices.below(4)):
-        name = choices.of(_HEADERS)
+    for _ in range(choices.draw_below(4)):
+        name = choices.choose(_HEADERS)
         value = (
-            choices.of(TEXTS).encode("utf-8", "surrogatepass")
-            if choices.below(2)
-            else choices.block()
+            choices.choose(TEXTS).encode("utf-8", "surrogatepass")
+            if choices.draw_below(2)
+            else choices.take_block()
         )
         headers = [pair for pair in headers if pair[0] != name] + [(name, value)]
-    cuts = sorted(choices.below(len(body) + 1) for _ in range(choices.below(4)))
+    cuts = sorted(choices.draw_below(len(body) + 1) for _ in range(choices.draw_below(4)))
     chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     scope = {
         **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method},
@@ -134,12 +134,12 @@ def check(data: bytes) -> None:
         **{"root_path": "", "headers": headers, "client": ("127.0.0.1", 1), "server": ("x", 80)},
     }
     with enforce_limits(_ROOT):
-        status, answered, text = _running[0].ask(scope, chunks)
-    _keeps(status, answered, text)
-    _forget()
+        status, answer_headers, text = _running[0].send(scope, chunks)
+    _check_response(status, answer_headers, text)
+    _restart_after_enrollment()
 
 
-def _keeps(status: int, headers: dict[str, str], body: bytes) -> None:
+def _check_response(status: int, headers: dict[str, str], body: bytes) -> None:
     require(status < 500 or status == 503, f"status {status}")
     require(headers.get("x-content-type-options") == "nosniff", "a type that may be guessed")
     require("default-src 'none'" in headers.get("content-security-policy", ""), "no policy")
@@ -153,46 +153,46 @@ def _keeps(status: int, headers: dict[str, str], body: bytes) -> None:
     require(all("\n" not in v and "\r" not in v for v in headers.values()), "a split header")
 
 
-def _body(choices: Choices, field: str, is_named: bool) -> tuple[bytes, bytes]:
-    """A body and its type: a form of files and fields, or anything."""
-    kind = choices.below(8)
+def _make_body(choices: Choices, field: str, is_named: bool) -> tuple[bytes, bytes]:
+    """Return a body and its content type: a form of files and fields, or any bytes."""
+    kind = choices.draw_below(8)
     if kind == 7:
-        return choices.block(), choices.of(
-            (b"application/json", b"", b"text/plain", choices.block())
+        return choices.take_block(), choices.choose(
+            (b"application/json", b"", b"text/plain", choices.take_block())
         )
-    parts = list(_parts(choices, field, is_named))
+    parts = list(_make_parts(choices, field, is_named))
     body = b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
     if kind == 6:
         body = mutate(choices, body)
     if kind == 5:
-        body += b"a" * choices.below(65_536)
-    boundary = b"x" if choices.below(8) else choices.block()
+        body += b"a" * choices.draw_below(65_536)
+    boundary = b"x" if choices.draw_below(8) else choices.take_block()
     return body, b"multipart/form-data; boundary=" + boundary
 
 
-def _parts(choices: Choices, field: str, is_named: bool) -> Iterator[bytes]:
+def _make_parts(choices: Choices, field: str, is_named: bool) -> Iterator[bytes]:
     if is_named:
-        name = choices.of(_NAMES)
-        yield b'Content-Disposition: form-data; name="name"\r\n\r\n' + _raw(name)
-    for _ in range(1 + choices.below(5)):
-        content = choices.of(_FILES)
-        if choices.below(4) == 1:
+        name = choices.choose(_NAMES)
+        yield b'Content-Disposition: form-data; name="name"\r\n\r\n' + _encode(name)
+    for _ in range(1 + choices.draw_below(5)):
+        content = choices.choose(_FILES)
+        if choices.draw_below(4) == 1:
             content = mutate(choices, content)
-        name = field if choices.below(8) else choices.of(_FIELDS)
-        shown = choices.of(_NAMES) if choices.below(2) else choices.text()
+        name = field if choices.draw_below(8) else choices.choose(_FIELDS)
+        shown = choices.choose(_NAMES) if choices.draw_below(2) else choices.draw_text()
         head = b'Content-Disposition: form-data; name="' + name.encode() + b'"; filename="'
-        yield head + _raw(shown) + b'"\r\nContent-Type: image/png\r\n\r\n' + content
+        yield head + _encode(shown) + b'"\r\nContent-Type: image/png\r\n\r\n' + content
 
 
-def _raw(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _forget() -> None:
-    """An enrolled origin makes the next case another one: the service begins anew."""
+def _restart_after_enrollment() -> None:
+    """Start the service again after an enrollment, because it changes the next answers."""
     if any(_ENROLLED.iterdir()):
         for place in _ENROLLED.iterdir():
-            require("/" not in place.name and place.name not in ("", ".", ".."), "a name")
+            require("/" not in place.name and place.name not in ("", ".", ".."), "invalid name")
         service = _running[0]
         clear_folder(_ENROLLED)
         service.loop.run_until_complete(service._context.__aexit__(None, None, None))

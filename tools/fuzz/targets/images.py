@@ -1,4 +1,4 @@
-"""The image loader: a file's bytes → 8-bit RGB, or an :class:`ImageError`."""
+"""Fuzz the image decoder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from tools.fuzz.tiny import encode_image, picture
-from tools.fuzz.watch import enforce_limits, require
+from tools.fuzz.case_limits import enforce_limits, require
+from tools.fuzz.fixtures import encode_image, make_image
 from whichgen.data.images import decoding as images
 from whichgen.errors import ImageError
 
+#: Maximum number of pixels of an image in a case.
 _PIXELS = 1_000_000
 
+#: Maps formats to the color modes in which an image is encoded; the default is RGB.
 _MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "F"),
@@ -31,39 +33,42 @@ _MODES = {
 
 
 def seeds() -> list[bytes]:
-    """A tiny file of every format and of most modes it has, some of several frames."""
+    """Return tiny files in each format and in most of its modes, some with several frames."""
     cases = []
     for form in images.FORMATS:
         for mode in _MODES.get(form, ("RGB",)):
-            image = picture().convert("L" if mode == "I;16" else mode)
+            image = make_image().convert("L" if mode == "I;16" else mode)
             cases.append(encode_image(image.convert(mode), form))
     exif = Image.Exif()
     exif[0x0112] = 6
-    frames = {"save_all": True, "append_images": [picture(1), picture(2)]}
+    frames = {"save_all": True, "append_images": [make_image(1), make_image(2)]}
     cases += [
-        encode_image(picture(), form, **frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
-    ]
-    cases += [encode_image(picture(), form, exif=exif) for form in ("JPEG", "PNG", "WEBP", "TIFF")]
-    cases += [
-        encode_image(picture(), "TIFF", compression=c) for c in ("tiff_lzw", "jpeg", "packbits")
+        encode_image(make_image(), form, **frames)
+        for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
     ]
     cases += [
-        encode_image(picture(), "JPEG", progressive=True),
-        encode_image(picture(), "WEBP", lossless=True),
+        encode_image(make_image(), form, exif=exif) for form in ("JPEG", "PNG", "WEBP", "TIFF")
     ]
-    return [*cases, encode_image(picture(), "ICO", bitmap_format="bmp", sizes=[(8, 8)])]
+    cases += [
+        encode_image(make_image(), "TIFF", compression=c) for c in ("tiff_lzw", "jpeg", "packbits")
+    ]
+    cases += [
+        encode_image(make_image(), "JPEG", progressive=True),
+        encode_image(make_image(), "WEBP", lossless=True),
+    ]
+    return [*cases, encode_image(make_image(), "ICO", bitmap_format="bmp", sizes=[(8, 8)])]
 
 
 def check(data: bytes) -> None:
-    """An image of the size its header says and of RGB bytes, or an :class:`ImageError`."""
+    """Check that an image file is decoded to valid RGB pixels, or :class:`ImageError` is raised."""
     _check(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        _check(mended(data))
+        _check(fix_checksums(data))
 
 
 @contextmanager
-def few_pixels() -> Iterator[None]:
-    """A lower limit, so that a case costs milliseconds where it costs seconds in earnest."""
+def lower_pixel_limit() -> Iterator[None]:
+    """Lower the limit on the number of pixels, so that each case takes milliseconds."""
     limits = images.MAX_PIXELS, Image.MAX_IMAGE_PIXELS
     images.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = _PIXELS
     try:
@@ -73,7 +78,7 @@ def few_pixels() -> Iterator[None]:
 
 
 def _check(data: bytes) -> None:
-    with few_pixels(), enforce_limits():
+    with lower_pixel_limit(), enforce_limits():
         try:
             image = images.decode_image(data)
         except ImageError as error:
@@ -85,17 +90,18 @@ def _check(data: bytes) -> None:
         require(image.width * image.height <= _PIXELS, f"{image.size} is over the limit")
         head = images.read_header(data)
         sizes = ((head.width, head.height), (head.height, head.width))
-        require(image.size in sizes, f"{image.size}, but its header says {sizes[0]}")
+        require(image.size in sizes, f"{image.size}, but the header has {sizes[0]}")
         small = images.make_thumbnail(image, 8)
-        require(Image.open(io.BytesIO(small)).format == "JPEG", "a thumbnail that is none")
+        require(Image.open(io.BytesIO(small)).format == "JPEG", "an invalid thumbnail")
 
 
-def mended(data: bytes) -> bytes:
-    """A PNG with right checksums, so that damage gets past them."""
-    done, at = data[:8], 8
-    while at + 12 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        body = data[at + 4 : at + 8 + size]
-        done += data[at : at + 4] + body + zlib.crc32(body).to_bytes(4, "big")
-        at += 12 + size
-    return done
+def fix_checksums(data: bytes) -> bytes:
+    """Return a PNG file with correct checksums, so that a decoder reads damaged chunks."""
+    result, position = data[:8], 8
+    while position + 12 <= len(data):
+        length = data[position : position + 4]
+        size = int.from_bytes(length, "big")
+        body = data[position + 4 : position + 8 + size]
+        result += length + body + zlib.crc32(body).to_bytes(4, "big")
+        position += 12 + size
+    return result

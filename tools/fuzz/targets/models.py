@@ -1,4 +1,4 @@
-"""Model files: a model that answers, or a :class:`ModelFileError`; never code."""
+"""Fuzz the reader of model folders."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
+from tools.fuzz.case_limits import enforce_limits, require
 from tools.fuzz.choices import Choices, mutate
-from tools.fuzz.scratch import folder
-from tools.fuzz.targets.store import lied
-from tools.fuzz.tiny import ENCODER, models, picture
-from tools.fuzz.watch import enforce_limits, require
+from tools.fuzz.fixtures import ENCODER, make_image, make_models
+from tools.fuzz.targets.store import corrupt_header
+from tools.fuzz.temporary_folders import make_folder
 from whichgen.errors import FitError, ModelFileError, WhichgenError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.model_card import create_model_card
@@ -27,10 +27,10 @@ from whichgen.models.saved_model import (
     save_model,
 )
 
-_ROOT = folder("models")
-_PLACE = _ROOT / "model"
-_PLACE.mkdir()
-_PICTURES = [picture(90), picture(91)]
+_ROOT = make_folder("models")
+_FOLDER = _ROOT / "model"
+_FOLDER.mkdir()
+_IMAGES = [make_image(90), make_image(91)]
 _DTYPES = ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "<u8", "|i1")
 _FIELDS = (
     *("format", "origins", "encoder", "blocks", "head_method", "score_method"),
@@ -40,54 +40,54 @@ _FIELDS = (
 
 
 @cache
-def _files() -> list[tuple[str, bytes]]:
+def _list_model_files() -> list[tuple[str, bytes]]:
     files = []
-    for model in models().values():
-        save_model(model, _PLACE)
-        description = (_PLACE / DESCRIPTION_FILE).read_text()
-        files.append((description, (_PLACE / HEAD_FILE).read_bytes()))
+    for model in make_models().values():
+        save_model(model, _FOLDER)
+        description = (_FOLDER / DESCRIPTION_FILE).read_text()
+        files.append((description, (_FOLDER / HEAD_FILE).read_bytes()))
     return files
 
 
 def seeds() -> list[bytes]:
     """Return decisions for every model, unchanged and mutated."""
-    n = len(models())
+    n = len(make_models())
     cases = [bytes([m, kind, *([k] * 10)]) for m in range(n) for kind in range(6) for k in (0, 7)]
     return [*cases, bytes(range(64)), bytes(range(255, 0, -1))]
 
 
 def check(data: bytes) -> None:
-    """A model that loads must answer as models do; one that does not says so in one sentence."""
+    """Check that a model folder is loaded and gives valid answers, or is rejected."""
     choices = Choices(data)
-    text, content = choices.of(_files())
-    kind = choices.below(6)
+    text, content = choices.choose(_list_model_files())
+    kind = choices.draw_below(6)
     if kind == 0:
         raw = mutate(choices, text.encode())
     else:
         description = json.loads(text)
         if kind in (1, 4):
-            _change(description, choices)
+            _mutate_json(description, choices)
         if kind in (2, 4):
-            content = _arrays(content, choices)
+            content = _mutate_arrays(content, choices)
         elif kind == 3:
-            content = lied(content, choices)
+            content = corrupt_header(content, choices)
         elif kind == 5:
             content = mutate(choices, content)
-        if description.get("head_digest") and (kind != 5 or choices.below(2)):
+        if description.get("head_digest") and (kind != 5 or choices.draw_below(2)):
             description["head_digest"] = hashlib.sha256(content).hexdigest()
         raw = json.dumps(description).encode()
-        if choices.below(64) == 1:
-            depth = 500 * choices.below(256)
+        if choices.draw_below(64) == 1:
+            depth = 500 * choices.draw_below(256)
             raw = raw[:-1] + b', "x": ' + b"[" * depth + b"]" * depth + b"}"
-    (_PLACE / DESCRIPTION_FILE).write_bytes(raw)
-    (_PLACE / HEAD_FILE).write_bytes(content)
+    (_FOLDER / DESCRIPTION_FILE).write_bytes(raw)
+    (_FOLDER / HEAD_FILE).write_bytes(content)
     with enforce_limits(_ROOT), np.errstate(all="ignore"):
-        _use()
+        _check_model()
 
 
-def _use() -> None:
+def _check_model() -> None:
     try:
-        model = load_model(_PLACE)
+        model = load_model(_FOLDER)
     except WhichgenError as error:
         require(isinstance(error, ModelFileError), f"a {type(error).__name__}")
         require("\n" not in str(error), "an error of several lines")
@@ -102,9 +102,9 @@ def _use() -> None:
     except ModelFileError:
         return
     try:
-        answers = attributor.attribute(_PICTURES, nearest=3)
+        answers = attributor.attribute(_IMAGES, nearest=3)
     except (ModelFileError, FitError):
-        return  # it fits on the whole, and not for these images, or can't compare them
+        return  # the model is valid, but not for these images, or has no exemplars
     for answer in answers:
         total = sum(answer.probabilities.values())
         require(abs(total - 1) < 1e-6, f"probabilities sum to {total}")
@@ -112,76 +112,78 @@ def _use() -> None:
         require(answer.origin in (*origins, "unknown"), f"the answer {answer.origin}")
         json.dumps(answer.as_dict()).encode()
     try:
-        attributor.attribute(_PICTURES, coverage=0.9)
+        attributor.attribute(_IMAGES, coverage=0.9)
     except FitError:
         return
     exemplars = model.exemplars
     require(
         len(exemplars.labels) == len(exemplars.held_out) == len(exemplars.features), "exemplars"
     )
-    require(len(exemplars.thumbnails) in (0, len(exemplars.labels)), "pictures of no exemplar")
+    require(len(exemplars.thumbnails) in (0, len(exemplars.labels)), "thumbnails")
 
 
-def _change(value: Any, choices: Choices) -> None:
-    """Other JSON values at some places."""
-    for _ in range(choices.below(4)):
+def _mutate_json(value: Any, choices: Choices) -> None:
+    """Change the JSON value at some places."""
+    for _ in range(choices.draw_below(4)):
         place = value
         while True:
             if isinstance(place, dict):
-                key: Any = choices.of([*place, *_FIELDS])
+                key: Any = choices.choose([*place, *_FIELDS])
                 inner = place.get(key)
             else:
-                key = choices.below(len(place))
+                key = choices.draw_below(len(place))
                 inner = place[key]
-            if not isinstance(inner, dict | list) or not inner or choices.below(3) == 0:
+            if not isinstance(inner, dict | list) or not inner or choices.draw_below(3) == 0:
                 break
             place = inner
-        if choices.below(6) == 0 and isinstance(place, dict):
+        if choices.draw_below(6) == 0 and isinstance(place, dict):
             place.pop(key, None)
-        elif choices.below(6) == 0:
-            place[key] = [choices.of(("real", "gan", "ldm", 0, 1)) for _ in range(choices.below(5))]
+        elif choices.draw_below(6) == 0:
+            place[key] = [
+                choices.choose(("real", "gan", "ldm", 0, 1)) for _ in range(choices.draw_below(5))
+            ]
         else:
-            place[key] = copy.deepcopy(choices.value())
+            place[key] = copy.deepcopy(choices.draw_value())
 
 
-def _arrays(content: bytes, choices: Choices) -> bytes:
-    """Arrays of other shapes, types and values, in a sound file."""
+def _mutate_arrays(content: bytes, choices: Choices) -> bytes:
+    """Return a valid safetensors file in which the arrays have other shapes, types and values."""
     arrays = dict(load(content))
-    for _ in range(1 + choices.below(3)):
-        name = choices.of(sorted(arrays))
+    for _ in range(1 + choices.draw_below(3)):
+        name = choices.choose(sorted(arrays))
         array = arrays[name].copy()
-        kind = choices.below(8)
+        kind = choices.draw_below(8)
         if kind == 0:
             del arrays[name]
             if not arrays:
                 break
             continue
         if kind == 1:
-            array = array.astype(choices.of(_DTYPES))
+            array = array.astype(choices.choose(_DTYPES))
         elif kind == 2 and array.size:
             flat = array.reshape(-1)
-            new = choices.of(
+            new = choices.choose(
                 (0, 1, -1, 2, 99, -(2**31), 2**31, 1e30, 1e308, np.nan, np.inf, -np.inf)
             )
-            at = choices.below(min(len(flat), 65_535))
-            flat[at : at + 1 + choices.below(4)] = np.float64(new).astype(array.dtype)
+            at = choices.draw_below(min(len(flat), 65_535))
+            flat[at : at + 1 + choices.draw_below(4)] = np.float64(new).astype(array.dtype)
         elif kind == 3:
-            array = array.reshape(-1)[: choices.below(min(array.size, 65_535) + 1)]
+            array = array.reshape(-1)[: choices.draw_below(min(array.size, 65_535) + 1)]
         elif kind == 4:
             array = (
-                array.reshape(choices.of(((-1,), (1, -1), (-1, 1), (1, 1, -1))))
+                array.reshape(choices.choose(((-1,), (1, -1), (-1, 1), (1, 1, -1))))
                 if array.size
                 else array
             )
         elif kind == 5:
             array = np.concatenate([array, array]) if array.ndim else array
         elif kind == 6:
-            array = array[: choices.below(min(len(array), 255) + 1)] if array.ndim else array
+            array = array[: choices.draw_below(min(len(array), 255) + 1)] if array.ndim else array
         else:
             array = np.ascontiguousarray(array.T)
         arrays[name] = np.ascontiguousarray(array)
-        if choices.below(16) == 1:
+        if choices.draw_below(16) == 1:
             arrays[
-                choices.of(("exemplars.thumbnails", "score.k", "99.bias", "gate.x", "weights"))
+                choices.choose(("exemplars.thumbnails", "score.k", "99.bias", "gate.x", "weights"))
             ] = array
     return save(arrays)

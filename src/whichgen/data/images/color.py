@@ -91,7 +91,7 @@ def _read_space(profile: bytes) -> str:
     try:
         header = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
         return header.xcolor_space.strip() if header.device_class in _CLASSES else ""
-    except Exception:  # Pillow raises several types on damaged profiles
+    except Exception:  # Pillow raises many exception types on damaged profiles
         return ""
 
 
@@ -103,7 +103,7 @@ def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | 
         transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
         grid = _make_color_grid(mode)
         converted = ImageCms.applyTransform(grid, transform)
-    except Exception:  # Pillow raises several types on damaged profiles
+    except Exception:  # Pillow raises many exception types on damaged profiles
         return None
     if mode == "CMYK":
         return transform

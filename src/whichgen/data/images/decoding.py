@@ -208,7 +208,7 @@ def _load_image(data: bytes, name: str) -> Image.Image:
     image, note = open_image(data, name), ""
     try:
         image.load()
-    except Exception:  # Pillow raises many types on damaged files
+    except Exception:  # Pillow raises many exception types on damaged files
         repaired = repair_png(data)
         if repaired is None:
             repaired, note = repair_jpeg(data), _NO_END_MARKER
@@ -267,7 +267,7 @@ def _open_with_pillow(data: bytes, name: str) -> Image.Image:
         return open_optional(data, name, optional)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception:  # Pillow raises many types on damaged files
+    except Exception:  # Pillow raises many exception types on damaged files
         repaired = repair_png(data)
         if repaired is None:
             raise
@@ -321,7 +321,7 @@ def make_thumbnail(
 def _rotate_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow raises many types on damaged EXIF metadata; the pixels are intact
+    except Exception:  # EXIF metadata is damaged, but the pixels are intact
         return image.copy()
 
 
@@ -354,6 +354,6 @@ def _convert_errors(data: bytes, name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {describe_unsupported(data)}") from None
     except Exception as error:
-        # Pillow raises many types on damaged files, such as OSError, struct.error and zlib.error.
+        # Pillow raises many exception types on damaged files, such as OSError and struct.error.
         reason = " ".join(str(error).split())
         raise ImageError(f"{name}: damaged or truncated ({reason}); replace it") from None

@@ -1,4 +1,4 @@
-"""Supported image formats and file suffixes, and limits on untrusted images."""
+"""Supported image formats and file suffixes, and size limits of untrusted images."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec

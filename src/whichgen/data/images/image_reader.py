@@ -38,8 +38,8 @@ _PERCENTILES = (1, 99)
 class ImageReader:
     """Read image files and collect facts about them.
 
-    The facts are stored by the content of the files. A reader does not read a file again unless its
-    size or modification time changes.
+    The facts are keyed by the digest of the file. A reader reads a file again only if the size or
+    the modification time of the file has changed, or if facts about the file are missing.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class ImageReader:
         return [thumbnails.get(digest, b"") for digest in digests]
 
     def find_digest(self, path: Path) -> bytes | None:
-        """Return the digest of a file, or ``None`` if it was not read yet or has changed."""
+        """Return the digest of a file, or ``None`` if the file has changed or was not read yet."""
         entry = self._digests.get(path)
         state = _get_state(path) if entry else b""
         return entry[len(state) :] if entry and state and entry.startswith(state) else None

@@ -64,7 +64,7 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
         return _open(data, optional)
     except Image.DecompressionBombError:
         raise
-    except Exception:  # the packages raise several types on damaged files
+    except Exception:  # the packages raise many exception types on damaged files
         raise ImageError(f"{name}: damaged {optional.name} file; replace it") from None
 
 

@@ -237,7 +237,7 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
 
 
 def _get_content(content: bytes | str, name: str) -> bytes:
-    """Return the content of an image; raise :class:`ImageError` if it is an error message (str)."""
+    """Return ``content`` if it is bytes; raise :class:`ImageError` if it is an error message."""
     if isinstance(content, str):
         raise ImageError(f"{name}: {content}")
     return content

@@ -107,9 +107,9 @@ def read_samples(
     """
     if layout.images_without_origin:
         warnings.warn(
-            f"Skipped {len(layout.images_without_origin)} image(s) in {folder} that are not in the "
-            f"folder of an origin, such as {layout.images_without_origin[0].name}. Move them to "
-            "the folders of their origins.",
+            f"Skipped {len(layout.images_without_origin)} of the images in {folder}, because they "
+            "are not in the folder of an origin. The first one is "
+            f"{layout.images_without_origin[0].name}. Move them to the folders of their origins.",
             WhichgenWarning,
             stacklevel=1,
         )
@@ -252,10 +252,7 @@ def _check_components(
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation and the unknown origins for testing.
-
-    See :class:`SplitOptions`.
-    """
+    """Return the unknown origins for validation and for testing, as the options define them."""
     if options.share_unknown:
         return options.unknown, options.unknown
     val = options.unknown_val
@@ -284,11 +281,14 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
         )
     if only_val := [o for o in options.unknown_val if o not in options.unknown]:
         raise DataError(
-            f"unknown_val contains {', '.join(only_val)}, but unknown does not. Add all origins "
-            "in unknown_val to unknown."
+            f"{name_option('--unknown-val')} contains {', '.join(only_val)}, but "
+            f"{name_option('--unknown')} does not. Add these origins to {name_option('--unknown')}."
         )
     if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
-        raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
+        raise DataError(
+            f"the fractions {', '.join(map(str, options.fractions))} must be positive and sum to "
+            f"1. Correct {name_option('--fractions')}."
+        )
 
 
 def _look_up(

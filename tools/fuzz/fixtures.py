@@ -1,4 +1,4 @@
-"""The smallest encoder, images and models: a case must cost a millisecond, not a second."""
+"""Tiny images, encoder and models, so that a case takes milliseconds."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import SCORES
 
 ORIGINS = ("real", "gan", "ldm")
-_EACH = 8
+_IMAGES_PER_ORIGIN = 8
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (12, 10)) -> Image.Image:
-    """A seeded RGB image."""
+def make_image(seed: int = 0, size: tuple[int, int] = (12, 10)) -> Image.Image:
+    """Return an RGB image of random pixels; ``size`` is (width, height)."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def encode_image(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """An image as the content of a file."""
+    """Return the content of an image file; ``kind`` is the name of the format in Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -55,10 +55,13 @@ ENCODER = Encoder(
 
 
 @cache
-def models() -> dict[str, OriginModel]:
-    """A model of each head with one open-set score, and of the linear head with every score."""
-    labels = np.repeat(np.arange(3), _EACH)
-    images = [picture(i) for i in range(len(labels))]
+def make_models() -> dict[str, OriginModel]:
+    """Return a model with each head and one open-set score, and the linear head with each score.
+
+    The keys are the names of the head and of the score, such as ``linear max_probability``.
+    """
+    labels = np.repeat(np.arange(3), _IMAGES_PER_ORIGIN)
+    images = [make_image(i) for i in range(len(labels))]
     blocks = _encode(np.stack([_preprocess(image) for image in images]))
     blocks = [block + labels[:, None].astype(np.float32) for block in blocks]
     wide = np.hstack(blocks)
