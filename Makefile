@@ -46,7 +46,7 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Figures on sources never seen and on the same sources, for docs/cross-source.md.
+# Figures on new sources and on the same sources, for docs/cross-source.md.
 WILD ?= ../shared/wild
 WILD_KNOWN = real openai_gpt_image dalle_3 google_gemini_image google_imagen midjourney \
 	stable_diffusion_1 sdxl flux_1

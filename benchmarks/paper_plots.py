@@ -20,7 +20,7 @@ Records = Mapping[str, Mapping[str, Any]]
 SETTINGS = {
     "images": "2022, same sources",
     "wild-same": "today, same sources",
-    "wild-new": "today, sources never seen",
+    "wild-new": "today, new sources",
 }
 METHODS = {
     "linear": "DINOv2, linear probe",

@@ -12,8 +12,8 @@ import whichgen
 
 #: Packages and top-level modules; each can import only from those before it.
 LAYERS = (
-    *("constants", "defaults", "errors", "option_names", "version", "progress", "deterministic"),
-    *("io", "data", "evidence"),
+    *("constants", "defaults", "errors", "option_names", "plurals", "version", "progress"),
+    *("deterministic", "io", "data", "evidence"),
     *("encoders", "features", "heads", "openset", "evaluation", "models", "inference", "gallery"),
     *("distributed", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),
 )

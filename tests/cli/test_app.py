@@ -191,3 +191,20 @@ def test_invalid_argument_is_named_in_the_message(arguments: Sequence[str], name
     result = whichgen(*arguments)
     assert result.code == 2
     assert name in result.err
+
+
+@pytest.mark.parametrize("option", ["--cache-dir", "--output-dir"])
+def test_folders_are_neither_empty_nor_files(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").touch()
+    for value, message in (
+        ("", "the folder name is empty"),
+        ("file.txt", "file.txt is a file, not a folder"),
+        ("file.txt/new", "file.txt is a file, not a folder"),
+    ):
+        result = whichgen("dataset", "split", ".", option, value)
+        assert result.code == 2
+        assert message in result.message
+    assert [path.name for path in Path().iterdir()] == ["file.txt"]

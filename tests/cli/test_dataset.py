@@ -62,9 +62,9 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
     for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
-        "1 of 52 files can't be read. Replace or remove them:",
+        "1 of 52 files can't be read. Replace or remove it:",
         "flow/text.png: a text file",
-        "1 exact duplicates",
+        "1 exact duplicate",
     ):
         assert message in result.message, message
     assert "No problems found" not in result.message

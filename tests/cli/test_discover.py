@@ -73,8 +73,8 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
         assert message in result.message
     result = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
     assert result.code == 1
-    assert "images are classified as `unknown`" in result.message
-    assert "are too few for --min-size 5" in result.message
+    assert "Classified as `unknown`: " in result.message
+    assert "too few images for --min-size 5" in result.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
     assert "path list nowhere.txt does not exist" in missing.message

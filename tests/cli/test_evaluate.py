@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import save_tiny_clip
+from whichgen.features.batching import BatchEncoder
 from whichgen.models.saved_model import DESCRIPTION_FILE
 
 from .conftest import UNKNOWN, Site, whichgen
@@ -142,19 +143,19 @@ def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
     options = (*site.options(out="by-source"), *UNKNOWN, "--sources", "folders")
     result = whichgen("knn", *options, "-b", 0, "--K", 1, "--no-shortcut-check", "--shuffles", 0)
     assert result.code == 0, result.err
-    never_seen = "On sources never seen: none of the 7 test sources was used for training."
-    assert never_seen in result.out
+    new_sources = "On new sources: the model was not trained on images from the 7 test sources."
+    assert new_sources in result.out
     folder = site.folder / "by-source" / "tiny_clip" / "images"
     card = (folder / "model" / "README.md").read_text()
-    assert never_seen in card
+    assert new_sources in card
     assert "- Sources of the training images: real 3, gan 3, vae 3" in card
     assert "| Photographs called synthetic |" in card
 
     command = ("evaluate", "-m", folder, "--cache-dir", site.cache)
     own = whichgen(*command)
     assert own.code == 0, own.err
-    assert never_seen in own.out
-    assert own.out.splitlines()[0] == "images: test split, 7 sources never seen"
+    assert new_sources in own.out
+    assert own.out.splitlines()[0] == "images: test split, 7 new sources"
     assert "intervals over the 7 test sources" in own.out
     rows = [line for line in own.out.splitlines() if line.startswith("Photographs called")]
     assert rows and rows == [r for r in result.out.splitlines() if r.startswith("Photographs call")]
@@ -162,7 +163,7 @@ def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
     other = ("--data", site.images, *UNKNOWN, "--sources", "folders", "--seed", 1)
     result = whichgen(*command, *other)
     assert result.code == 0, result.err
-    assert re.search(r"Optimistic: \d of \d test sources were also used for training", result.out)
+    assert re.search(r"also trained on images from \d of the \d test sources", result.out)
 
     result = whichgen("evaluate", "-m", site.run, "--cache-dir", site.cache, *other)
     assert result.code == 0, result.err
@@ -178,7 +179,7 @@ def test_experiments_note_the_sources(site: Site) -> None:
     assert "does not support a fusion with sources" in result.message
     result = whichgen("low-data", *options, "--head", "knn", "-b", 0)
     assert result.code == 0, result.err
-    assert "On sources never seen" in result.out
+    assert "On new sources" in result.out
     assert "variation over sources" in (
         site.folder / "low" / "tiny_clip" / "images" / "lowdata.md"
     ).read_text(encoding="utf-8")
@@ -193,7 +194,7 @@ def test_experiments_note_the_sources(site: Site) -> None:
     assert "Possibly optimistic" in Path("robust/robustness.md").read_text(encoding="utf-8")
 
 
-def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) -> None:
+def test_cross_source_compares_new_sources_with_known_ones(site: Site) -> None:
     move_to_sources(site)
     command = ("cross-source", *site.options(out="across"), *UNKNOWN, "--sources", "folders")
     result = whichgen(*command, "--folds", 3, "--head", "knn", "--shares", "0.9")
@@ -201,9 +202,9 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
     tables = result.out.split("images: ")[1:]
     titles = [table.splitlines()[0] for table in tables]
     assert titles == [
-        "sources never seen",
+        "new sources",
         "same sources (optimistic)",
-        "sources never seen, 90% of sources",
+        "new sources, 90% of sources",
     ]
     assert all("Named generators that are correct" in table for table in tables)
     saved = json.loads((site.folder / "across" / "cross_source.json").read_text())
@@ -222,3 +223,27 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
     result = whichgen(*command, "--augment", "jpeg")
     assert result.code == 1
     assert "does not support --augment" in result.message
+
+
+@pytest.mark.parametrize("command", ["cross-source", "knn", "few-shot"])
+def test_too_few_sources_are_reported_before_images_are_encoded(
+    site: Site, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_to_sources(site)
+    too_few = "ddpm" if command == "few-shot" else "gan"
+    folder = site.images / too_few
+    for number in (1, 2, 3) if command == "few-shot" else (2, 3):
+        shutil.rmtree(folder / f"{too_few}-site{number}")
+    unknown = ("--unknown", "ddpm") if command == "few-shot" else UNKNOWN
+    if command == "few-shot":
+        shutil.rmtree(site.images / "flow")
+        options: tuple[object, ...] = ("-m", site.run, "-d", site.images, "--cache-dir", "new")
+    else:
+        options = site.options(out="few")
+    monkeypatch.setattr(BatchEncoder, "__call__", lambda *_: pytest.fail("encoded"))
+    result = whichgen(command, *options, *unknown, "--sources", "folders")
+    assert result.code == 1
+    if command == "few-shot":
+        assert "no unknown generator has enough images" in result.message
+    else:
+        assert re.search("too few (independent )?sources: gan has 2", result.message)

@@ -48,20 +48,17 @@ def test_unreadable_files_are_listed_and_other_features_stored(site: Site) -> No
     result = whichgen("extract", "images/real", *options)
     assert result.code == 1
     assert "10 images, 9 newly encoded" in result.message
-    assert (
-        "can't be read. Replace or remove them: images/real/000.png: a text file" in result.message
-    )
+    assert "can't be read. Replace or remove it: images/real/000.png: a text file" in result.message
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["extract", "s3:/x"], "s3:/x does not exist"),
-        (["attribute-bulk", "-m", "{run}", "images", "-o", "list.txt"], "is not writable"),
+        (["attribute-bulk", "-m", "{run}", "gone"], "gone does not exist"),
     ],
 )
 def test_invalid_options_are_reported(site: Site, arguments: list[str], message: str) -> None:
-    (site.folder / "list.txt").write_text("")
     result = whichgen(*(a.format(run=site.run) for a in arguments))
     assert result.code == 1
     assert message in result.message
@@ -101,7 +98,7 @@ def test_attribute_bulk_resumes(site: Site) -> None:
     assert result.code == 1
     assert "22 images, 11 new results" in result.message
     assert "Unreadable images: 1. See the column" in result.message
-    assert "can't be read. Replace or remove them: images/gone.png: no such file" in result.message
+    assert "can't be read. Replace or remove it: images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21
     assert rows["images/vae/000.png"]["error"]

@@ -92,7 +92,7 @@ def test_copies_of_training_images_are_left_out_of_the_test(tree: MakeTree) -> N
         "test": 6,
     }
     assert copy not in {sample.path for sample in dataset.test}
-    assert any(note.startswith("1 images omitted: a near-duplicate") for note in dataset.notes)
+    assert any(note.startswith("1 image omitted: a near-duplicate") for note in dataset.notes)
 
 
 def test_generators_without_training_images_are_unknown(tree: MakeTree) -> None:

@@ -105,7 +105,7 @@ def test_paths_are_matched_to_the_images(
     # Columns without names are a guess, which is worth a warning.
     (message,) = caplog.messages if header else [str(caught[0].message)]
     assert len(caught) == (not header)
-    assert message.endswith("4 groups; 8 of 8 images have a row.")
+    assert message.endswith("4 groups; rows for 8 of 8 images.")
     column = "groups in column `group`" if header else r"groups in column 2 (no header)"
     assert column in message
 
@@ -118,12 +118,10 @@ def test_names_alone_are_matched_if_they_are_unique(
     # As Excel on Windows saves "CSV": in the code page of the system.
     text = "file;group\n000.png;a\ncaf\u00e9.png;b\nreal/caf\u00e9.png;c\nnone.png;d\n"
     (tmp_path / "g.csv").write_bytes(text.encode("cp1252"))
-    with pytest.warns(
-        WhichgenWarning, match=r"1 groups; 1 of 3 images have a row; 3 rows"
-    ) as caught:
+    with pytest.warns(WhichgenWarning, match=r"1 group; rows for 1 of 3 images; 3 rows") as caught:
         assert read_groups(tmp_path / "g.csv", folder=folder) == {"gan/caf\u00e9.png": "b"}
     # There are two images 000.png, and café.png is not in the folder real.
-    assert "match no image: line 2 (000.png | a), line 4" in str(caught[0].message)
+    assert "without an image: line 2 (000.png | a), line 4" in str(caught[0].message)
 
 
 def test_table_of_other_images_is_an_error(

@@ -47,8 +47,10 @@ def test_too_few_images_give_full_sets_and_a_note(coverage: float, needed: int) 
     short = conformal_quantile(rows[: needed - 1], labels[:-1], coverage)
     assert prediction_sets(rows, short).all()
     (note,) = short.notes
-    assert note.startswith(f"{needed - 1} validation images are too few")
-    assert note.endswith(f"contains all origins. Use at least {needed} validation images.")
+    assert note.startswith(
+        f"Too few validation images for a coverage of {coverage:g}: {needed - 1}."
+    )
+    assert note.endswith(f"contains all origins. Use at least {needed}.")
 
 
 def _draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +121,9 @@ def test_sources_have_equal_weight() -> None:
         quantile = conformal_quantile(rows, FIRST, coverage, sources)
         assert quantile.value == pytest.approx(1 - probability), coverage
     short = conformal_quantile(rows, FIRST, 0.76, sources)
-    assert short.notes[0].startswith("3 sources of validation images are too few")
+    assert short.notes[0].startswith(
+        "Too few sources of validation images for a coverage of 0.76: "
+    )
     assert prediction_sets(rows, short).all()
     alone = conformal_quantile(rows, FIRST, 0.7, np.arange(9))
     assert alone == conformal_quantile(rows, FIRST, 0.7)

@@ -28,8 +28,8 @@ def test_sources_are_counted_per_origin_and_names_are_not_disclosed() -> None:
 @pytest.mark.parametrize(
     ("names", "expected", "title"),
     [
-        (["forum", "shop", "shop"], SourceOverlap(2, 0), "sources never seen"),
-        (["forum", "blog", "blog"], SourceOverlap(2, 1), "sources (optimistic)"),
+        (["forum", "shop", "shop"], SourceOverlap(2, 0), "2 new sources"),
+        (["forum", "blog", "blog"], SourceOverlap(2, 1), "2 sources (optimistic)"),
     ],
 )
 def test_overlap_counts_sources_not_images(
@@ -39,7 +39,7 @@ def test_overlap_counts_sources_not_images(
     overlap = compare_sources(np.array(names), record)
     assert overlap == expected
     assert overlap.title == title
-    assert ("Optimistic: 1 of 2" in overlap.note) == (overlap.seen == 1)
+    assert ("images from 1 of the 2 test sources" in overlap.note) == (overlap.seen == 1)
 
 
 def test_without_a_record_the_overlap_is_not_known() -> None:

@@ -72,12 +72,12 @@ def test_enrolled_and_test_images_have_different_sources(world: Make) -> None:
     table = features.tables["test_unknown"]
     divisions = set()
     for seed in range(6):
-        enrolled, test = draw_images(table, 4, seed)
+        enrolled, test = draw_images(table.samples, 4, seed)
         assert len(enrolled) == 4
         assert len(test) == len(table) // 3  # one of three sources
         of_enrolled, of_test = (set(table.take(rows).sources.tolist()) for rows in (enrolled, test))
         assert not of_enrolled & of_test
-        assert draw_images(table, 2, seed)[0].tolist() == enrolled[:2].tolist()
+        assert draw_images(table.samples, 2, seed)[0].tolist() == enrolled[:2].tolist()
         divisions.add(frozenset(of_test))
     assert len(divisions) > 1
 

@@ -74,11 +74,11 @@ def test_fusion_of_images_with_sources_is_rejected(world: Make) -> None:
     with pytest.raises(DataError, match="Use a linear probe or k-NN"):
         next(low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
     note = describe_low_data_sources(with_sources, FitOptions(KNN))
-    assert note.startswith("On sources never seen: none of the 4 test sources")
+    assert note.startswith("On new sources: the model was not trained on images from")
     assert "does not include the variation over sources" in note
     # The protocol `paper` tests on the validation images.
     assert describe_low_data_sources(with_sources, FitOptions(KNN, protocol="paper")).startswith(
-        "Optimistic: 3 of 4"
+        "Optimistic: the model was also trained on images from 3 of the 4 test sources"
     )
 
 

@@ -153,7 +153,7 @@ def test_arbitrary_line_is_read_or_a_short_error(tmp_path: Path, line: str) -> N
 
 def test_groups_line_without_path_is_reported(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("group,path\nx\n\ny,b.png\n")
-    with pytest.warns(WhichgenWarning, match=r"1 rows match no image: line 2 \(x\)"):
+    with pytest.warns(WhichgenWarning, match=r"1 row without an image: line 2 \(x\)"):
         assert read_groups(tmp_path / "g.csv") == {"b.png": "y"}
 
 

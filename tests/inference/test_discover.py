@@ -91,13 +91,13 @@ def test_too_few_images_are_an_error(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, _ = strange
-    with pytest.raises(FitError, match="4 images are too few for min_size = 5"):
+    with pytest.raises(FitError, match="too few images for min_size = 5: 4"):
         discover(model, encoder, features[:4])
     with pytest.raises(
-        FitError, match=r"0 images are too few for min_size = 5.*also images of known origins"
+        FitError, match=r"too few images for min_size = 5: 0.*also images of known origins"
     ):
         discover(model, encoder, features[:0])
-    with pytest.raises(FitError, match="3 images are too few for k = 4"):
+    with pytest.raises(FitError, match="too few images for k = 4: 3"):
         discover(model, encoder, features[:3], k=4)
 
 

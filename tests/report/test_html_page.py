@@ -186,7 +186,7 @@ def test_tables_of_origins_and_generators_agree_with_the_predictions(run: Path) 
 def test_sources_have_a_section_if_they_are_known(make_fit: MakeFit, tmp_path: Path) -> None:
     folder = write_run(make_fit(sources=3, images=9), tmp_path / "by-source")
     page = read_page(folder)
-    assert "On sources never seen: none of the 15 test sources" in page.text
+    assert "not trained on images from the 15 test sources" in page.text
     rows = page.tables["Images per source"]
     assert len(rows) == 15
     predictions = read_rows(folder / "predictions.csv")

@@ -109,15 +109,21 @@ def test_report_states_whether_test_sources_are_new(make_fit: MakeFit, tmp_path:
     )
     assert sum(result.images for result in run.source_results) == 30
     text = (tmp_path / "new" / "report.md").read_text()
-    assert "from 15 sources never seen." in text
+    assert "from 15 new sources." in text
     assert "intervals over the 15 test sources" in text
     assert "| real | test-real-0 | 2 |" in text
     assert "Optimistic" not in text
     assert not any("sources" in message for message in list_warnings(run))
 
     run = read_run(write_run(make_fit(sources=3, protocol="paper"), tmp_path / "paper"))
-    assert "Optimistic: 9 of 15 test sources" in " ".join(list_warnings(run))
-    assert "**Optimistic: 9 of 15 test sources" in (tmp_path / "paper" / "report.md").read_text()
+    assert (
+        "Optimistic: the model was also trained on images from 9 of the 15 test sources"
+        in " ".join(list_warnings(run))
+    )
+    assert (
+        "**Optimistic: the model was also trained on images from 9 of the 15 test sources"
+        in (tmp_path / "paper" / "report.md").read_text()
+    )
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -67,7 +67,7 @@ Many images are crops of the published ones. Other generators served as unknown.
 
 {table}
 
-## Test results on sources never seen
+## Test results on new sources
 
 Eight folds of sources: each image is tested by a model whose training, selection and thresholds \
 have not seen its source. The model that ships is trained on all sources. In parentheses: 95 % \

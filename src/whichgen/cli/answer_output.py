@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from whichgen.cli.console import say, show_table, warn
 from whichgen.constants import UNKNOWN
+from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
     from whichgen.inference.answers import Attribution
@@ -40,7 +41,8 @@ def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> No
     collected = [answer for answer in answers if answer.provenance is not None]
     if len(rows) < len(collected):
         say(
-            f"note: {len(collected) - len(rows)} of {len(answers)} files have no evidence; {CAVEAT}"
+            f"note: no evidence in {len(collected) - len(rows)} of "
+            f"{format_count(len(answers), 'file')}; {CAVEAT}"
         )
 
 

@@ -21,7 +21,7 @@ from whichgen.cli.console import (
     warn,
 )
 from whichgen.cli.evidence import AnswerEvidence
-from whichgen.cli.image_arguments import find_images
+from whichgen.cli.image_arguments import exit_if_all_missing, find_images
 from whichgen.cli.options import (
     AsJson,
     AttributionModel,
@@ -73,6 +73,11 @@ def attribute(
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)
+    exit_if_all_missing(files)
+    if gallery:
+        from whichgen.gallery.storage import read_description
+
+        read_description(gallery)  # fail before the encoder is loaded
     options = evidence.options()
     attributor = model.load()
     if coverage is not None:

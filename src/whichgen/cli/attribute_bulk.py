@@ -10,6 +10,7 @@ from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import CollectionSources, EngineOptions
 from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
+from whichgen.plurals import format_count
 
 
 @resumable_command
@@ -60,7 +61,10 @@ def attribute_bulk(
     )
     with engine.process(shards, job) as results:
         summary = answers.write(results, total=count_images(shards), progress=progress)
-    say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
+    say(
+        f"{format_count(summary.n_images, 'image')}, "
+        f"{format_count(summary.n_written, 'new result')}. Results: {output_dir}"
+    )
     if summary.n_invalid:
         warn(f"Unreadable images: {summary.n_invalid}. See the column `error` in the results.")
     exit_on_unreadable(summary.read_errors, summary.n_images)

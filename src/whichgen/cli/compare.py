@@ -13,6 +13,7 @@ from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.options import OutputDir, Seed, check_writable
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
+from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
     from whichgen.evaluation.paired_comparison import Comparison
@@ -45,7 +46,7 @@ def compare(
     unit = first.answers[0].unit
     if unit == "sources":
         units = Predictions.concatenate(first.answers).units
-        unit = f"{len(set(units.tolist()))} sources"  # type: ignore[union-attr]
+        unit = format_count(len(set(units.tolist())), "source")  # type: ignore[union-attr]
     for name, comparison in comparisons.items():
         show_table(
             [format_comparison(c) for c in comparison.values()],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from whichgen.errors import DataError
 from whichgen.io.file_names import escape_name, escape_names
+from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -206,7 +207,7 @@ def fail(text: str, status: int = 1) -> NoReturn:
     raise SystemExit(status)
 
 
-def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
+def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") -> None:
     """If there are unreadable files, print up to 20 reasons and exit with status 1.
 
     Parameters
@@ -216,11 +217,15 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images")
     total
         Number of all files.
     noun
-        Plural noun for the files in the error message.
+        What to call a file in the error message.
     """
     if reasons:
         listed = "\n".join(reasons[:_MAX_REASONS])
-        fail(f"{len(reasons)} of {total} {noun} can't be read. Replace or remove them:\n{listed}")
+        pronoun = "it" if len(reasons) == 1 else "them"
+        fail(
+            f"{len(reasons):,} of {format_count(total, noun)} can't be read. Replace or remove "
+            f"{pronoun}:\n{listed}"
+        )
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:

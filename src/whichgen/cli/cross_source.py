@@ -64,6 +64,8 @@ def cross_source(
     splits += [SourceSplit(folds, share=fraction, seed=seed) for fraction in fractions]
     unknown = split_unknown_origins(data_options)
     name = Path(options.data).resolve().name
+    for split in splits:  # raise errors about sources before the images are encoded
+        make_fold_datasets(name, samples, *unknown, split)
     encoder = load_encoder(
         options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
     )

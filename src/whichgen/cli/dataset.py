@@ -24,6 +24,7 @@ from whichgen.cli.options import (
 )
 from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS
 from whichgen.errors import DataError
+from whichgen.plurals import format_count
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
@@ -113,7 +114,7 @@ def check(
             }
             for row in rows
         ],
-        title=f"{data}: {len(samples)} images",
+        title=f"{data}: {format_count(len(samples), 'image')}",
     )
     show_table(
         [
@@ -129,11 +130,14 @@ def check(
     )
     if is_in_subfolders and not sources:
         say("If the subfolders of the origins are sources, add --sources folders.")
-    say(f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} near-duplicates")
+    say(
+        f"{format_count(report.exact_duplicates, 'exact duplicate')}, "
+        f"{format_count(report.near_duplicates, 'near-duplicate')}"
+    )
     warnings = [*check_origin_names({s.origin for s in samples}), *report.warnings]
     for warning in warnings:
         warn(warning)
-    exit_on_unreadable(report.errors, len(samples), "files")
+    exit_on_unreadable(report.errors, len(samples), "file")
     if warnings:
         raise SystemExit(1)
     say(

@@ -13,6 +13,7 @@ from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
 from whichgen.cli.options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.errors import DataError
+from whichgen.plurals import format_count
 
 
 @command
@@ -51,7 +52,7 @@ def discover(
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
     readable = np.array([file for file, error in zip(files, errors, strict=True) if not error])
     unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
-    say(f"{unknown.sum()} of {len(readable)} images are classified as `unknown`.")
+    say(f"Classified as `unknown`: {unknown.sum()} of {format_count(len(readable), 'image')}")
     selected = unknown | every_image
     paths = tuple(readable[selected])
     groups, group_numbers = find_groups(
@@ -75,7 +76,10 @@ def discover(
     config = {"folder": str(folder.resolve()), **options}
     record = model.describe_run(attributor.model, {"seed": seed}, data_hash, **config)
     write_discovery(discovery, record, output_dir)
-    show_table(tabulate_discovery(discovery), title=f"{len(groups)} groups of {len(paths)} images")
+    show_table(
+        tabulate_discovery(discovery),
+        title=f"{format_count(len(groups), 'group')} among {format_count(len(paths), 'image')}",
+    )
     if agreement:
         say(f"Agreement with subfolders: {agreement}")
     say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")

@@ -12,6 +12,7 @@ from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
+from whichgen.plurals import format_count
 
 #: With more images than this, training a new model gives better results.
 _ENOUGH_TO_TRAIN = 50
@@ -44,10 +45,11 @@ def enroll(
         )
     check_writable(folder)
     files = find_images(images)
+    contents = {str(file): read_bytes(file) for file in files}
     result = enroll_images(
         model.load(),
         name,
-        {str(file): read_bytes(file) for file in files},
+        contents,
         batch_size=model.batch_size,
         progress=progress,
     )
@@ -58,7 +60,7 @@ def enroll(
     new = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new],
-        title=f"{name} enrolled from {result.n_images} images",
+        title=f"{name} enrolled from {format_count(result.n_images, 'image')}",
         caption=f"Known origins: stored validation images. {name}: cross-validated.",
     )
     counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())

@@ -86,7 +86,11 @@ def few_shot(
 ) -> None:
     """Enroll each unknown test generator from a few images and evaluate the model."""
     from whichgen.cli.testing import open_model_test
-    from whichgen.experiments.few_shot import describe_few_shot_sources, measure_few_shot
+    from whichgen.experiments.few_shot import (
+        describe_few_shot_sources,
+        list_draws,
+        measure_few_shot,
+    )
     from whichgen.report.experiment_reports import write_experiment
     from whichgen.report.figures.experiment_curves import plot_few_shot
     from whichgen.training.split_features import extract_splits
@@ -94,6 +98,9 @@ def few_shot(
     image_counts = parse_shots(shots)
     folder = check_writable(output_dir or test.model.run_folder())
     setup = open_model_test(test)
+    unknown_images = (*setup.dataset.val_unknown, *setup.dataset.test_unknown)
+    # Raise an error about too few images before the images are encoded.
+    list_draws(unknown_images, image_counts, range(repeats))
     splits = ("test", "val_unknown", "test_unknown")
     features = extract_splits(
         setup.dataset, setup.encoder, setup.store, splits=splits, progress=progress

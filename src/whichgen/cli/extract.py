@@ -9,6 +9,7 @@ from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import CollectionSources, EngineOptions
 from whichgen.cli.options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
+from whichgen.plurals import format_count
 
 
 @resumable_command
@@ -42,6 +43,7 @@ def extract(
     with engine.process(shards, job, local) as results:
         summary = write_features(results, store, total=count_images(shards), progress=progress)
     say(
-        f"{summary.n_images} images, {summary.n_added_rows} newly encoded. Features: {store.folder}"
+        f"{format_count(summary.n_images, 'image')}, {summary.n_added_rows:,} newly encoded. "
+        f"Features: {store.folder}"
     )
     exit_on_unreadable([str(error) for error in summary.errors.values()], summary.n_images)

@@ -20,7 +20,7 @@ from whichgen.cli.console import (
     warn,
     warn_skipped,
 )
-from whichgen.cli.image_arguments import find_images
+from whichgen.cli.image_arguments import exit_if_all_missing, find_images
 from whichgen.cli.options import (
     AsJson,
     CacheDir,
@@ -38,6 +38,7 @@ from whichgen.cli.options import (
 )
 from whichgen.defaults import CACHE_DIR
 from whichgen.errors import DataError
+from whichgen.plurals import format_count
 
 app = typer.Typer(
     help="Build and search a similarity index of up to millions of images.", no_args_is_help=True
@@ -112,11 +113,11 @@ def build(
         options |= {"effort": effort, "kind": None if kind == "auto" else kind, "seed": seed}
         gallery = build_local_gallery(output_dir, images, record, **options)
     effort_text = f", effort {gallery.effort}" if gallery.effort else ""
-    say(f"{len(images):,} images, {gallery.kind} index{effort_text}")
+    say(f"{format_count(len(images), 'image')}, {gallery.kind} index{effort_text}")
     if recall := gallery.recall:
         say(
             f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} % relative to "
-            f"exact search ({recall.queries} queries)"
+            f"exact search ({recall.queries:,} queries)"
         )
         if recall.at_10 < TARGET_RECALL:
             warn(
@@ -142,6 +143,7 @@ def search(
 
     description = read_description(gallery)
     files = find_images(images)
+    exit_if_all_missing(files)
     if model.model is None:
         config = description.run_metadata.get("config")
         model = replace(model, model=find_gallery_model(gallery, config))
@@ -174,7 +176,7 @@ def search(
                 for result in results
                 for rank, neighbor in enumerate(result["nearest"])
             ],
-            title=f"Most similar of {description.n_images:,} images",
+            title=f"Most similar of {format_count(description.n_images, 'image')}",
             paths=("image", "similar image"),
             wide=wide,
         )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from whichgen.cli.console import needs_extra, say
 from whichgen.defaults import BACKBONE, BATCH_SIZE, CACHE_DIR, SPLIT_FRACTIONS
@@ -23,8 +23,26 @@ if TYPE_CHECKING:
     from whichgen.inference.neighbors import NeighborIndex
     from whichgen.models.origin_model import OriginModel
 
+
+def parse_folder(value: str | Path) -> Path:
+    """Convert the value of an option for an output or cache folder to a path.
+
+    Raises
+    ------
+    typer.BadParameter
+        The value is empty, or the folder or one of its parents is a file.
+    """
+    if not str(value):  # Path("") would be the working folder
+        raise BadParameter("the folder name is empty. Specify a folder, or omit the option.")
+    path = Path(value)
+    existing = next((p for p in (path, *path.absolute().parents) if os.path.lexists(p)), path)
+    if existing.exists() and not existing.is_dir():
+        raise BadParameter(f"{existing} is a file, not a folder. Choose another folder.")
+    return path
+
+
 #: The option ``--output-dir``; its help and default differ between commands.
-OutputDir = partial(Option, "-o", "--output-dir")
+OutputDir = partial(Option, "-o", "--output-dir", parser=parse_folder, metavar="FOLDER")
 
 Images = Annotated[
     list[Path], Argument(help="Image files, folders, @FILE (one path per line), or - (stdin).")
@@ -32,7 +50,14 @@ Images = Annotated[
 Device = Annotated[str, Option(help="Device: auto, openvino, cpu (torch), cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]
 CacheDir = Annotated[
-    Path, Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder.")
+    Path,
+    Option(
+        parser=parse_folder,
+        metavar="FOLDER",
+        envvar="WHICHGEN_CACHE",
+        show_default="~/.cache/whichgen",
+        help="Cache folder.",
+    ),
 ]
 RunFolder = Annotated[
     Path | None, OutputDir(help="Results folder.", show_default="the model's run folder")

@@ -64,7 +64,7 @@ def show_evaluation(
     """
     caption = ""
     if overlap := evaluation.source_overlap:
-        title += f", {overlap.sources} {overlap.title}"
+        title += f", {overlap.title}"
         caption = f"{overlap.note}\n{describe_intervals(evaluation, unit)}"
     show_table(tabulate_headline_metrics(evaluation, intervals), title=title, caption=caption)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")

@@ -118,8 +118,8 @@ def conformal_quantile(
     return ConformalQuantile(
         float("inf"),
         (
-            f"{len(sizes)} {unit} are too few for a coverage of {coverage:g}, so every "
-            f"prediction set contains all origins. Use at least {n_required} {unit}.",
+            f"Too few {unit} for a coverage of {coverage:g}: {len(sizes)}. Every prediction set "
+            f"contains all origins. Use at least {n_required}.",
         ),
     )
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.io.run_metadata import hash_parts
+from whichgen.plurals import format_count
 
 #: Title of metrics on test images from sources that a model was not trained on.
-NEVER_SEEN = "sources never seen"
+NEW_SOURCES = "new sources"
 
 
 @dataclass(frozen=True)
@@ -62,27 +63,27 @@ class SourceOverlap:
 
     @property
     def title(self) -> str:
-        """Short description of the test set, for tables and sentences."""
+        """Number and kind of the test sources, for tables and sentences: ``7 new sources``."""
         if self.seen == 0:
-            return NEVER_SEEN
-        return "sources (possibly optimistic)" if self.seen is None else "sources (optimistic)"
+            return format_count(self.sources, "new source")
+        warning = "possibly optimistic" if self.seen is None else "optimistic"
+        return f"{format_count(self.sources, 'source')} ({warning})"
 
     @property
     def note(self) -> str:
         """Sentence to show with the metrics of the test set."""
+        test_sources = f"the {format_count(self.sources, 'test source')}"
         if self.seen is None:
             return (
-                f"Possibly optimistic: the model does not record whether it was trained on images "
-                f"of the {self.sources} test sources."
+                "Possibly optimistic: the model does not record whether it was trained on images "
+                f"from {test_sources}."
             )
         if self.seen:
             return (
-                f"Optimistic: {self.seen} of {self.sources} test sources were also used for "
-                "training. Expect lower metrics on other sources."
+                f"Optimistic: the model was also trained on images from {self.seen} of "
+                f"{test_sources}. Expect lower metrics on other sources."
             )
-        return (
-            f"On sources never seen: none of the {self.sources} test sources was used for training."
-        )
+        return f"On new sources: the model was not trained on images from {test_sources}."
 
 
 def compare_sources(names: np.ndarray, training: TrainingSources | None) -> SourceOverlap:

@@ -18,6 +18,7 @@ from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
 from whichgen.evidence.readers import run_readers
 from whichgen.evidence.text_limits import clean
+from whichgen.plurals import format_count
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 
@@ -99,7 +100,7 @@ def collect(
     if damage is not None:
         notes.insert(0, f"the pixels can't be decoded ({damage}); only metadata was read")
     if len(findings) > MAX_FINDINGS:
-        notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
+        notes.append(f"{format_count(len(findings) - MAX_FINDINGS, 'more finding')} omitted")
         # Neutral findings come last, so that they do not displace other findings.
         findings = tuple(sorted(findings, key=lambda f: f.indicates == "neutral"))
     resolved = (

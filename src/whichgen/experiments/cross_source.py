@@ -9,6 +9,7 @@ because users attribute images from new sources.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -27,7 +28,7 @@ from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import calibration_metrics
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.source_counts import SourceResult, count_by_source
-from whichgen.evaluation.training_sources import NEVER_SEEN
+from whichgen.evaluation.training_sources import NEW_SOURCES
 from whichgen.features.table import FeatureTable
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
@@ -74,7 +75,7 @@ class SourceSplit:
         """Description of the test sources, for tables and figures."""
         if not self.by_source:
             return "same sources (optimistic)"
-        return NEVER_SEEN + (f", {self.share:.0%} of sources" if self.share < 1 else "")
+        return NEW_SOURCES + (f", {self.share:.0%} of sources" if self.share < 1 else "")
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def make_fold_datasets(
     Raises
     ------
     DataError
-        An image has no source, there are fewer than three folds, or a known origin has no training,
-        validation or test images in a fold.
+        An image has no source, there are fewer than three folds, or the images of a known origin
+        that are not in the test set of a fold are from fewer than two sources.
     """
     if missing := [s for s in samples if not s.source]:
         raise DataError(
@@ -197,7 +198,26 @@ def make_fold_datasets(
                 test_unknown=tuple(s for s in test if s.origin in unknown_test),
             )
         )
+    for dataset in datasets:
+        _check_training_sources(dataset, samples)
     return datasets
+
+
+def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Raise :class:`DataError` if a known origin has fewer than two sources for training.
+
+    ``dataset`` is the dataset of a fold, and ``samples`` are the images of all folds.
+    """
+    pairs = {(s.origin, s.source) for s in (*dataset.train, *dataset.val)}
+    training_counts = Counter(origin for origin, _ in pairs)
+    if few := [origin for origin in dataset.known if training_counts[origin] < 2]:
+        counts = Counter(origin for origin, _ in {(s.origin, s.source) for s in samples})
+        raise DataError(
+            f"too few sources: {', '.join(f'{origin} has {counts[origin]}' for origin in few)}. "
+            "Cross-source evaluation needs at least three sources of every known origin: one for "
+            "testing and two for training. Sources with common near-duplicates count as one. Add "
+            f"sources, or add the origin to {name_option('--unknown')}."
+        )
 
 
 def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSplit) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from whichgen.data.dataset import Sample
 from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
@@ -69,15 +71,15 @@ def describe_few_shot_sources(features: SplitFeatures) -> str:
     )
 
 
-def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_images(samples: Sequence[Sample], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``n`` images of a generator for enrollment; the remaining images are test images.
 
-    If the images have sources, they are divided at random: the enrolled images are from the first
-    half of the sources (rounded up), and the test images from the other half.
+    If all images have sources, the sources are divided at random: the enrolled images are from one
+    half of the sources (rounded up), and the test images are from the other half.
 
     Parameters
     ----------
-    table
+    samples
         All images of the generator.
     n
         Number of images to enroll.
@@ -87,17 +89,79 @@ def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.
     Returns
     -------
     enrolled, test
-        Row indices of the images: int64 arrays (at most n,) and (m,). ``enrolled`` has fewer than n
-        images if the first half of the sources has fewer; ``test`` is empty if there is only one
-        source.
+        Indices of the images: int64 arrays (at most n,) and (m,). ``enrolled`` has fewer than n
+        images if the half of the sources for enrollment has fewer; ``test`` is empty if there is
+        only one source.
     """
-    rng = np.random.default_rng((seed, len(table)))
-    order, sources = rng.permutation(len(table)), table.sources
-    if sources is None:
+    rng = np.random.default_rng((seed, len(samples)))
+    order, sources = rng.permutation(len(samples)), np.array([s.source for s in samples], dtype=str)
+    if not sources.all():
         return order[:n], order[n:]
     names = rng.permutation(np.unique(sources))
-    first = np.isin(sources[order], names[: (len(names) + 1) // 2])
-    return order[first][:n], order[~first]
+    is_enrolled = np.isin(sources[order], names[: (len(names) + 1) // 2])
+    return order[is_enrolled][:n], order[~is_enrolled]
+
+
+@dataclass(frozen=True)
+class EnrollmentDraw:
+    """Images of one generator, drawn for enrollment and for testing.
+
+    Parameters
+    ----------
+    generator
+        Name of the generator.
+    seed
+        Seed for drawing the images.
+    enrolled, test
+        Indices among the images of the generator: int64 arrays (n,) and (m,).
+    """
+
+    generator: str
+    seed: int
+    enrolled: np.ndarray
+    test: np.ndarray
+
+
+def list_draws(
+    samples: Sequence[Sample], image_counts: Sequence[int], seeds: Sequence[int]
+) -> list[EnrollmentDraw]:
+    """Draw images of each generator for each number of images and each seed.
+
+    Draws (:func:`draw_images`) with too few images, or with fewer than :data:`MIN_TEST_IMAGES` test
+    images, are omitted.
+
+    Parameters
+    ----------
+    samples
+        Images of the unknown generators.
+    image_counts
+        Numbers of images to enroll.
+    seeds
+        Seeds for drawing the images.
+
+    Raises
+    ------
+    DataError
+        No generator has enough images for any number in ``image_counts``.
+    """
+    images: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        images[sample.origin].append(sample)
+    draws = [
+        EnrollmentDraw(generator, seed, enrolled, test)
+        for generator in sorted(images)
+        for n in sorted(set(image_counts))
+        for seed in seeds
+        for enrolled, test in [draw_images(images[generator], n, seed)]
+        if 1 <= n == len(enrolled) and len(test) >= MIN_TEST_IMAGES
+    ]
+    if not draws:
+        raise DataError(
+            f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
+            f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
+            "or fit with other unknown generators."
+        )
+    return draws
 
 
 def _pool_unknown_images(features: SplitFeatures) -> FeatureTable:
@@ -114,8 +178,7 @@ def measure_few_shot(
 ) -> Iterator[FewShotPoint]:
     """Enroll each unknown generator in the model in turn, and evaluate the extended model.
 
-    This is repeated for each number of images and each seed. Draws (:func:`draw_images`) with too
-    few images, or with fewer than :data:`MIN_TEST_IMAGES` test images, are skipped.
+    This is repeated for each number of images and each seed (:func:`list_draws`).
 
     Parameters
     ----------
@@ -142,30 +205,15 @@ def measure_few_shot(
     table, known = _pool_unknown_images(features), features.tables["test"]
     unknown, known_test = table.blocks(model.blocks), known.blocks(model.blocks)
     labels = label_indices(known.origins, model.origins)
-    runs = [
-        (generator, n, seed, enrolled, test)
-        for generator in sorted(set(table.origins.tolist()))
-        for n in sorted(set(image_counts))
-        for seed in seeds
-        for enrolled, test in [
-            draw_images(table.take(np.flatnonzero(table.origins == generator)), n, seed)
-        ]
-        if 1 <= n == len(enrolled) and len(test) >= MIN_TEST_IMAGES
-    ]
-    if not runs:
-        raise DataError(
-            f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
-            f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
-            "or fit with other unknown generators."
-        )
+    draws = list_draws(table.samples, image_counts, seeds)
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
-    for generator, n, seed, enrolled, test in progress(
-        runs, description="Enrolling", total=len(runs)
-    ):
-        is_new = table.origins == generator
+    for draw in progress(draws, description="Enrolling", total=len(draws)):
+        is_new = table.origins == draw.generator
         new_features, other_features = unknown[is_new], unknown[~is_new]
-        extended = enroll(model, generator, new_features[enrolled], cross_validate=False).model
-        probabilities, scores = extended.predict(new_features[test])
+        extended = enroll(
+            model, draw.generator, new_features[draw.enrolled], cross_validate=False
+        ).model
+        probabilities, scores = extended.predict(new_features[draw.test])
         recognized = probabilities.argmax(axis=1) == len(model.origins)
         known_probabilities, known_scores = extended.predict(known_test)
         area = None
@@ -174,10 +222,10 @@ def measure_few_shot(
                 np.concatenate([known_scores, scores]), extended.predict(other_features)[1]
             )
         yield FewShotPoint(
-            generator=generator,
-            images=n,
-            seed=seed,
-            test_images=len(test),
+            generator=draw.generator,
+            images=len(draw.enrolled),
+            seed=draw.seed,
+            test_images=len(draw.test),
             accuracy_before=accuracy_before,
             accuracy_after=float((known_probabilities.argmax(axis=1) == labels).mean()),
             recall=float(recognized.mean()),

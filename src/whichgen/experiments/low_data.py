@@ -14,6 +14,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.evaluation.training_sources import compare_sources
+from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
@@ -100,9 +101,9 @@ def feasible_sizes(
     feasible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest))
     if not feasible:
         raise DataError(
-            f"the smallest known origin has {smallest} training images, too few for "
-            f"{', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, or add "
-            "images."
+            f"the smallest known origin has {format_count(smallest, 'training image')}, too few "
+            f"for {', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, or "
+            "add images."
         )
     return feasible
 

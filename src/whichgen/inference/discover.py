@@ -109,7 +109,7 @@ def discover(
         option = name_option(f"--n-clusters {k}", f"k = {k}")
     if len(features) < max(minimum, 2):
         raise FitError(
-            f"{len(features)} images are too few for {option}. Add more images, "
+            f"too few images for {option}: {len(features)}. Add more images, "
             f"{name_option('or use --all to include', 'also')} images of known origins."
         )
     points = embed_images(model, encoder, features)

@@ -36,6 +36,7 @@ from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.prediction import predict
 from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import decide, threshold_at_tpr
+from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
 
@@ -229,8 +230,8 @@ def enroll_images(
     if unreadable:
         file, error = unreadable[0]
         raise DataError(
-            f"{len(unreadable)} of {len(errors)} images can't be read, e.g. {file}: "
-            f"{error.split(': ', 1)[-1]}. The model was not changed. "
+            f"{len(unreadable)} of {format_count(len(errors), 'image')} can't be read, e.g. "
+            f"{file}: {error.split(': ', 1)[-1]}. The model was not changed. "
             "Remove these images and try again."
         )
     with_thumbnails = attributor.model.exemplars.thumbnails

@@ -17,6 +17,7 @@ from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table, percent, write_csv, write_json
 from whichgen.io.text_tables import format_rows
+from whichgen.plurals import format_count
 from whichgen.report.figures.style import save_png, shorten
 
 #: Maximum numbers of images per group (columns) and of groups (rows) on the contact sheet.
@@ -99,7 +100,8 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
         )
     write_text(
         folder / "report.md",
-        f"# {len(groups)} groups of similar images among {len(paths)} images\n\n{agreement}"
+        f"# {format_count(len(groups), 'group')} of similar images among "
+        f"{format_count(len(paths), 'image')}\n\n{agreement}"
         f"{markdown_table(tabulate_discovery(discovery))}\nThe images in a group have similar "
         "embeddings. A group can contain several generators, or only some images of one "
         "generator. Inspect a group before you enroll it.\n\n"
@@ -122,7 +124,7 @@ def draw_contact_sheet(discovery: Discovery) -> Figure:
         ax.axis("off")
     for row, group in zip(axes, groups, strict=False):
         nearest = shorten(group.nearest_origin)
-        label = f"{group.name}\n{len(group.members)} images\nnearest: {nearest}"
+        label = f"{group.name}\n{format_count(len(group.members), 'image')}\nnearest: {nearest}"
         row[0].text(1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
         for ax, i in zip(row[1:], group.members, strict=False):
             image = read_image(discovery.paths[i])

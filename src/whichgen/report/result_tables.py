@@ -18,6 +18,7 @@ from whichgen.evaluation.protocols import PAPER
 from whichgen.evaluation.source_counts import SourceResult
 from whichgen.io.result_files import Row, percent
 from whichgen.option_names import name_option
+from whichgen.plurals import format_count
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
@@ -247,7 +248,7 @@ def describe_intervals(evaluation: Evaluation, unit: str) -> str:
     """
     units = f"test {unit}"
     if unit == "sources" and evaluation.source_overlap:
-        units = f"the {evaluation.source_overlap.sources} test sources"
+        units = f"the {format_count(evaluation.source_overlap.sources, 'test source')}"
     return (
         f"95 % bootstrap intervals over {units}. They do not include the variation over splits or "
         "unknown generators."

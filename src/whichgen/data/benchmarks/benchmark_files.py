@@ -33,6 +33,7 @@ from whichgen.data.tables.annotations import read_annotations, write_annotations
 from whichgen.data.tables.groups import read_name_table, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
+from whichgen.plurals import format_count
 
 #: Default data folder of the reference implementation, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
@@ -144,8 +145,8 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         if not table.is_file():
             continue
         name_table = read_name_table(table, column, images)
-        if name_table.unmatched_rows:
-            notes.append(f"{table}: {len(name_table.unmatched_rows)} rows match no image")
+        if unmatched_rows := name_table.unmatched_rows:
+            notes.append(f"{table}: {format_count(len(unmatched_rows), 'row')} without an image")
         splits = {
             split_name: tuple(
                 _set_name(sample, column, name_table.names.get(str(sample.path), ""))

@@ -34,6 +34,7 @@ from whichgen.data.layouts.folder_names import find_split, join_names
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
+from whichgen.plurals import format_count
 
 #: Parts into which the images of each origin are divided.
 _PARTS = ("train", "val", "test")
@@ -127,8 +128,8 @@ def prepare_benchmark(
     notes += _list_shortfalls(parts, samples_per_class)
     if unmatched_folders:
         notes.append(
-            f"{unmatched_folders.total()} images omitted, because {benchmark.name} does not have "
-            f"their folders: {join_names(sorted(unmatched_folders))}"
+            f"{format_count(unmatched_folders.total(), 'image')} omitted, because "
+            f"{benchmark.name} does not have their folders: {join_names(sorted(unmatched_folders))}"
         )
     return PreparedBenchmark(benchmark, splits, tuple(notes))
 

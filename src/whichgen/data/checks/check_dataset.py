@@ -21,6 +21,7 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.jpeg_history import JpegHistory, compare_histories
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError, ImageError
+from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 
 #: A property is a shortcut if at least this fraction of the images of one origin have it, and at
@@ -186,13 +187,13 @@ def _describe_duplicates(
     warnings = []
     n_images = sum(map(len, clusters))
     largest = max(clusters, key=len, default=())
-    plural = "s" if len(clusters) > 1 else ""
     if clusters and n_images >= _DUPLICATE_SHARE * len(samples):
         warnings.append(
             f"NEAR-DUPLICATES: {n_images} of {len(samples)} images are near-duplicates of one "
-            f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, "
-            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. All images of a "
-            "set are in the same split and add little information. Keep one image of each set."
+            f"another, in {format_count(len(clusters), 'set')}. The largest set has "
+            f"{len(largest)} images, such as {samples[largest[0]].path} and "
+            f"{samples[largest[1]].path}. All images of a set are in the same split and add little "
+            "information. Keep one image of each set."
         )
     unreported = (c for c in clusters if not any(samples[i].path in conflicting for i in c))
     if mixed := find_mixed_clusters(samples, unreported, lambda sample: sample.origin):

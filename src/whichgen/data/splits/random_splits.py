@@ -49,6 +49,7 @@ from whichgen.data.splits.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.option_names import name_option
+from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")
@@ -107,9 +108,9 @@ def read_samples(
     """
     if layout.images_without_origin:
         warnings.warn(
-            f"Skipped {len(layout.images_without_origin)} of the images in {folder}, because they "
-            "are not in the folder of an origin. The first one is "
-            f"{layout.images_without_origin[0].name}. Move them to the folders of their origins.",
+            f"Skipped {format_count(len(layout.images_without_origin), 'image')} outside the "
+            f"folders of origins in {folder}, such as {layout.images_without_origin[0].name}. "
+            "Move each image to the folder of its origin.",
             WhichgenWarning,
             stacklevel=1,
         )
@@ -171,6 +172,7 @@ def split_folder(
     split_by_path = {} if sources else layout.splits
     if split_by_path:
         check_folder_splits(folder, samples, split_by_path, known)
+    _check_sources(samples, find_components(len(samples), _link_related(samples)), known)
     results = [
         image if isinstance(image, ImageError) else image.perceptual
         for image in (reader or ImageReader()).read(samples, progress=progress)
@@ -179,11 +181,9 @@ def split_folder(
     samples = [s for s, result in zip(samples, results, strict=True) if isinstance(result, bytes)]
     hashes = [result for result in results if isinstance(result, bytes)]
 
-    links = link_near_duplicates(hashes, near_distance)
-    for names in ([s.group for s in samples], [s.source for s in samples]):
-        first: dict[str, int] = {}
-        links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
+    links = link_near_duplicates(hashes, near_distance) + _link_related(samples)
     components = find_components(len(samples), links)
+    _check_sources(samples, components, known)
     if not sources:
         _check_components(samples, components.tolist(), known)
 
@@ -205,16 +205,16 @@ def split_folder(
         )
     if n_omitted_related:
         notes.append(
-            f"{n_omitted_related} images omitted: a near-duplicate or an image of their group is "
-            "in the folder of an earlier split"
+            f"{format_count(n_omitted_related, 'image')} omitted: a near-duplicate or an image of "
+            "the same group is in the folder of an earlier split"
         )
     if errors:
         notes.append(f"{len(errors)} unreadable files omitted. First error: {errors[0]}")
     if n_omitted_unknown:
         notes.append(
-            f"{n_omitted_unknown} images of unknown origins omitted: their group"
+            f"{format_count(n_omitted_unknown, 'image')} of unknown origins omitted: the group"
             f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
-            "is in a split that does not evaluate their generator"
+            "is in a split that does not evaluate the generator"
         )
     return Dataset(
         name=folder.name,
@@ -223,6 +223,36 @@ def split_folder(
         notes=tuple(notes),
         **splits,  # type: ignore[arg-type]
     ).validate()
+
+
+def _link_related(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Return pairs of indices that connect all images of one group and all images of one source."""
+    links: list[tuple[int, int]] = []
+    for names in ([s.group for s in samples], [s.source for s in samples]):
+        first: dict[str, int] = {}
+        links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
+    return links
+
+
+def _check_sources(
+    samples: Sequence[Sample], components: np.ndarray, known: Collection[str]
+) -> None:
+    """Raise :class:`DataError` if a known origin has images in fewer than three components.
+
+    ``components[i]`` is the number of the component of ``samples[i]``. Images without sources are
+    not checked.
+    """
+    if not any(sample.source for sample in samples):
+        return
+    pairs = {(s.origin, c) for s, c in zip(samples, components.tolist(), strict=True)}
+    counts = Counter(origin for origin, _ in pairs)
+    if few := [f"{o} has {counts[o]}" for o in known if counts[o] < len(_KNOWN_SPLITS)]:
+        raise DataError(
+            f"too few independent sources: {', '.join(few)}. Every known origin needs at least "
+            "three, for train, val and test. Sources with common near-duplicates or groups count "
+            f"as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
+            f"{name_option('--sources')}."
+        )
 
 
 def _check_components(
@@ -245,7 +275,7 @@ def _check_components(
         if n_images >= len(_KNOWN_SPLITS) > n_sets:
             raise DataError(
                 f"the {n_images} images of {origin} can't be divided between train, val and test, "
-                f"because they are {n_sets} set{'s' if n_sets > 1 else ''} of near-duplicates or "
+                f"because they are {format_count(n_sets, 'set')} of near-duplicates or "
                 "groups, and each set must be in a single split. Add different images; frames of "
                 "one video count as one image."
             )
@@ -395,22 +425,9 @@ def _balance_sources(
     """Return a balanced split of each component that has images of known origins.
 
     ``counts[component][origin]`` is a number of images.
-
-    Raises
-    ------
-    DataError
-        A known origin has images in fewer than three components.
     """
     components = [c for c in sorted(counts) if counts[c].keys() & set(known)]
     images = np.array([[counts[c][o] for o in known] for c in components], dtype=np.float64)
     images = images.reshape(len(components), len(known))
-    n_sources = dict(zip(known, np.count_nonzero(images, axis=0).tolist(), strict=True))
-    if few := [f"{origin} has {n}" for origin, n in n_sources.items() if n < len(_KNOWN_SPLITS)]:
-        raise DataError(
-            f"too few independent sources: {', '.join(few)}. Every known origin needs at least "
-            "three, for train, val and test. Sources with common near-duplicates or groups count "
-            f"as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
-            f"{name_option('--sources')}."
-        )
     splits = balance_splits(images / images.sum(axis=0), options.fractions, options.seed)
     return {c: _KNOWN_SPLITS[i] for c, i in zip(components, splits, strict=True)}

@@ -25,6 +25,7 @@ from whichgen.io.atomic import write_text
 from whichgen.io.file_names import escape_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 from whichgen.option_names import name_option
+from whichgen.plurals import format_count
 
 _LOG = logging.getLogger(__name__)
 
@@ -150,14 +151,13 @@ def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict
     if folder:
         images = [path.relative_to(folder).as_posix() for path in list_images(folder)]
     table = read_name_table(file, kind, images, column)
-    message = f"{file}: {table.columns}; {len(set(table.names.values()))} {kind}s"
+    message = f"{file}: {table.columns}; {format_count(len(set(table.names.values())), kind)}"
     is_complete = table.has_header and not table.unmatched_rows
     if images is not None:
         is_complete = is_complete and len(table.names) == len(images)
-        message += f"; {len(table.names)} of {len(images)} images have a row"
-    if table.unmatched_rows:
-        rows = table.unmatched_rows
-        message += f"; {len(rows)} rows match no image: {_list_rows(rows)}"
+        message += f"; rows for {len(table.names)} of {format_count(len(images), 'image')}"
+    if rows := table.unmatched_rows:
+        message += f"; {format_count(len(rows), 'row')} without an image: {_list_rows(rows)}"
     if is_complete:
         _LOG.info("%s.", message)
     else:

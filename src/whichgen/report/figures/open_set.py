@@ -12,6 +12,7 @@ from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.io.result_files import Row, percent
+from whichgen.plurals import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
@@ -116,7 +117,8 @@ def plot_scores(run: Run) -> Plot:
         (run.unknown.scores, len(run.unknown), UNKNOWN, GRAYS[1]),
     ):
         if len(values):
-            name, weights = f"{label} ({len(values)} images)", np.full(len(values), 100 / total)
+            name = f"{label} ({format_count(len(values), 'image')})"
+            weights = np.full(len(values), 100 / total)
             clipped = np.maximum(scale(values), low)
             ax.hist(clipped, bins.tolist(), weights=weights, color=bar_color, alpha=0.6, label=name)
     threshold = float(scale(np.array(run.threshold)))
