@@ -147,11 +147,9 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
         (["split", "images/real"], "If real is itself an origin, specify its parent folder: "),
         (["split", "deep/gan"], "If gan is itself an origin, specify its parent folder."),
-        (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )
 def test_invalid_option_is_reported(site: Site, command: list[str], message: str) -> None:
-    (site.folder / "blocked").write_text("a file")
     for origin in ("vae", "flow"):
         shutil.copytree(site.images / origin, site.folder / "deep/gan" / origin)
     for file in sorted((site.folder / "deep/gan/vae").iterdir())[1:]:

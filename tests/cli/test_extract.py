@@ -55,7 +55,7 @@ def test_unreadable_files_are_listed_and_other_features_stored(site: Site) -> No
     ("arguments", "message"),
     [
         (["extract", "s3:/x"], "s3:/x does not exist"),
-        (["attribute-bulk", "-m", "{run}", "gone"], "gone does not exist"),
+        (["attribute-bulk", "-m", "{run}", "gone/x"], "gone/x does not exist"),
     ],
 )
 def test_invalid_options_are_reported(site: Site, arguments: list[str], message: str) -> None:

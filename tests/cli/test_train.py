@@ -284,7 +284,7 @@ def test_an_unwritable_output_folder_fails_before_encoding(
 ) -> None:
     (site.folder / "blocked").write_text("a file")
     result = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache-dir", "fresh")
-    assert result.code == 1
+    assert result.code == 2
     assert "blocked" in result.message
     assert "Choose another folder" in result.message
     assert not list(site.folder.glob("fresh/features/*/*.safetensors"))

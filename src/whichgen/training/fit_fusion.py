@@ -208,7 +208,7 @@ def fuse(
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
-    # On sources never seen, more than one vote per member does not improve the metrics.
+    # On new sources, more than one vote per member does not improve the metrics.
     even = next((c for c in reversed(members) if c.members.endswith(EVEN)), members[-1])
     default = even if by_source else members[-1]
     best = _select_with_margin(default, members, options.metric, MEMBERS_MARGIN)
@@ -230,7 +230,7 @@ def fuse(
         for name, m in averages.items()
     ]
     default = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    # On sources never seen, scores selected on few unknown generators are no better.
+    # On new sources, scores selected on few unknown generators are no better.
     selected = default
     if not by_source:
         selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
