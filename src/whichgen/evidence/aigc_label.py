@@ -49,15 +49,15 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
     """
     if not isinstance(value, dict):
         return None
-    lowered = {str(key).lower(): entry for key, entry in value.items()}
-    if isinstance(label := lowered.get(FIELD.lower()), dict | str):
+    entries = {str(key).lower(): entry for key, entry in value.items()}
+    if isinstance(label := entries.get(FIELD.lower()), dict | str):
         if isinstance(label, str):
             return read_aigc_text(kind, field, label)
         return read_aigc_label(kind, field, label)
-    if not _KEYS & lowered.keys():
+    if not _KEYS & entries.keys():
         return None
-    producer = lowered.get("contentproducer")
-    return _create_finding(kind, field, str(lowered.get("label")), str(producer or ""))
+    producer = entries.get("contentproducer")
+    return _create_finding(kind, field, str(entries.get("label")), str(producer or ""))
 
 
 def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:

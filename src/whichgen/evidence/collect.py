@@ -103,11 +103,11 @@ def collect(
         notes.append(f"{format_count(len(findings) - MAX_FINDINGS, 'more finding')} omitted")
         # Neutral findings come last, so that they do not displace other findings.
         findings = tuple(sorted(findings, key=lambda f: f.indicates == "neutral"))
-    resolved = (
+    findings_with_origins = (
         replace(finding, origin=resolve_origin(finding.generator, aliases))
         for finding in findings[:MAX_FINDINGS]
     )
-    return Evidence(tuple(resolved), tuple(clean(note) for note in notes))
+    return Evidence(tuple(findings_with_origins), tuple(clean(note) for note in notes))
 
 
 def collect_if_readable(

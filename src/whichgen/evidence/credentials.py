@@ -171,11 +171,11 @@ def _phrase_signature(active: _Manifest, is_silent: bool) -> str:
 
 
 def _list_signers(
-    manifest: _Manifest, form: Callable[[dict[str, Any]], str] = name_signer
+    manifest: _Manifest, format_name: Callable[[dict[str, Any]], str] = name_signer
 ) -> list[str]:
     """Return the signer of a manifest, followed by the signers of the outer manifests."""
     contents = (manifest.content, *manifest.outer_contents)
-    return list(dict.fromkeys(form(content) or "an unnamed signer" for content in contents))
+    return list(dict.fromkeys(format_name(content) or "an unnamed signer" for content in contents))
 
 
 def _report_statement(statement: ManifestStatement, manifest: _Manifest) -> Finding:
@@ -297,10 +297,10 @@ def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
         _list_result_codes(results, "success"),
         _list_result_codes(results, "failure"),
     )
-    excluded = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
-    if excluded == "picture":
+    excluded_kind = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
+    if excluded_kind == "picture":
         failures.append("content hash excludes the picture")
-    elif excluded != "unknown" and "assertion.dataHash.match" in successes:
+    elif excluded_kind != "unknown" and "assertion.dataHash.match" in successes:
         # The hash matches, and only the manifest or metadata is excluded from it.
         failures = [code for code in failures if code != "assertion.dataHash.mismatch"]
     if store.store.get("validation_state") == "Invalid" and not results:
@@ -310,7 +310,7 @@ def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
         failures,
         is_active=True,
         has_trust_list=has_trust_list,
-        is_metadata_excluded=excluded == "metadata",
+        is_metadata_excluded=excluded_kind == "metadata",
     )
 
 

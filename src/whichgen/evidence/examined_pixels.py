@@ -26,7 +26,7 @@ def decode_pixels(image: Image.Image) -> None:
     """
     try:
         image.load()
-    except Exception:  # plugins raise anything on damaged files
+    except Exception:  # plugins raise any exception on damaged files
         raise ImageError(
             "the pixels are damaged or truncated, so they were not searched for hidden data"
         ) from None

@@ -61,10 +61,10 @@ def read_exif(exif: Image.Exif) -> Evidence:
     """
     if not exif:
         return Evidence()
-    inner = exif.get_ifd(IFD.Exif)
+    exif_ifd = exif.get_ifd(IFD.Exif)
     findings: list[Finding] = []
     texts = {tag.name: _convert_to_text(exif.get(tag)) for tag in _TEXTS}
-    texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment)).strip("\0 ")
+    texts["UserComment"] = decode_user_comment(exif_ifd.get(Base.UserComment)).strip("\0 ")
     if _SIGNATURE.fullmatch(texts["ImageDescription"]) and UUID.fullmatch(texts["Artist"]):
         detail = f"artist {texts.pop('Artist')}; {texts.pop('ImageDescription')}"
         title = "signature and identifier as Grok writes them"
@@ -81,7 +81,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
             texts["Make"] = texts["Model"] = ""
         elif field not in ("Make", "Model"):
             findings += interpret_text("exif", field, text)
-    findings += _report_camera(texts["Make"], texts["Model"], inner)
+    findings += _report_camera(texts["Make"], texts["Model"], exif_ifd)
     if exif.get_ifd(IFD.GPSInfo):
         findings.append(Finding("exif", "GPS coordinates", "the coordinates are not shown"))
     return Evidence(tuple(findings))
@@ -93,11 +93,13 @@ def _report_camera(make: str, model: str, camera_fields: dict[int, Any]) -> list
     Returns an empty list if there is neither a make nor a model nor a camera setting.
     """
     settings = []
-    for tag, form in _SETTINGS.items():
+    for tag, template in _SETTINGS.items():
         value = camera_fields.get(tag)
         try:
-            number = float(value) if "g}" in form and value is not None else _convert_to_text(value)
-            settings += [] if number in ("", None) else [form.format(number)]
+            number = (
+                float(value) if "g}" in template and value is not None else _convert_to_text(value)
+            )
+            settings += [] if number in ("", None) else [template.format(number)]
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             continue  # a damaged value such as 0/0
     detail = ", ".join(settings)
@@ -120,13 +122,13 @@ def decode_user_comment(value: object) -> str:
         return value
     if not isinstance(value, bytes):
         return ""
-    code, rest = value[:8], value[8:]
+    code, content = value[:8], value[8:]
     if code == b"UNICODE\0":
-        return _decode_unicode(rest)
+        return _decode_unicode(content)
     if code == b"JIS\0\0\0\0\0":
-        return rest.decode("iso2022_jp" if b"\x1b" in rest else "shift_jis", errors="replace")
+        return content.decode("iso2022_jp" if b"\x1b" in content else "shift_jis", errors="replace")
     if code in (b"ASCII\0\0\0", bytes(8)):
-        return rest.decode("utf-8", errors="replace")
+        return content.decode("utf-8", errors="replace")
     return value.decode("utf-8", errors="replace")
 
 
@@ -136,13 +138,15 @@ def _decode_unicode(content: bytes) -> str:
     In UTF-16, one of the two bytes of a Latin letter, a digit or a space is 0: the first byte in
     big-endian order.
     """
-    trimmed = content.rstrip(b"\0")
-    if 0 not in trimmed and not trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+    stripped_content = content.rstrip(b"\0")
+    if 0 not in stripped_content and not stripped_content.startswith(
+        (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
+    ):
         with contextlib.suppress(UnicodeDecodeError):
-            return trimmed.decode("utf-8")
+            return stripped_content.decode("utf-8")
     is_big_endian = content[::2].count(0) >= content[1::2].count(0)
-    if trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
-        is_big_endian = trimmed.startswith(codecs.BOM_UTF16_BE)
+    if stripped_content.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+        is_big_endian = stripped_content.startswith(codecs.BOM_UTF16_BE)
     encoding = "utf-16-be" if is_big_endian else "utf-16-le"
     return content.decode(encoding, errors="replace").lstrip("\ufeff")
 

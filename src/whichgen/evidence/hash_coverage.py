@@ -12,9 +12,10 @@ from typing import Literal
 
 from whichgen.data.images.png import SIGNATURE
 
-#: ``manifest``: only the manifest and padding; ``metadata``: also metadata, such as EXIF;
-#: ``picture``: also parts that define the picture; ``unknown``: unsupported file format.
-Excluded = Literal["manifest", "metadata", "picture", "unknown"]
+#: Kind of a part of a file, or of all excluded parts. ``manifest``: the manifest and padding;
+#: ``metadata``: other metadata, such as EXIF; ``picture``: data that define the picture;
+#: ``unknown``: not known, because the file format is not supported.
+PartKind = Literal["manifest", "metadata", "picture", "unknown"]
 
 #: Maximum number of segments or chunks examined.
 _MAX_PARTS = 10_000
@@ -24,10 +25,10 @@ _WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
 _PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", b"iCCP", b"cICP"})
 
 #: Start and end of a part of a file in bytes, and the kind of the part.
-_Part = tuple[int, int, Excluded]
+_Part = tuple[int, int, PartKind]
 
 
-def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> Excluded:
+def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> PartKind:
     """Return the most important kind of the parts that are excluded from a content hash.
 
     The order of importance is ``picture``, ``metadata``, ``manifest``.
@@ -42,15 +43,15 @@ def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> E
     parts = _list_parts(data)
     if parts is None:
         return "unknown"
-    excluded = {
+    excluded_kinds = {
         kind
         for first, end, kind in parts
         for start, length in exclusions
         if start < end and first < start + length
     }
-    if "picture" in excluded:
+    if "picture" in excluded_kinds:
         return "picture"
-    return "metadata" if "metadata" in excluded else "manifest"
+    return "metadata" if "metadata" in excluded_kinds else "manifest"
 
 
 def _list_parts(data: bytes) -> list[_Part] | None:

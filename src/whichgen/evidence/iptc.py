@@ -49,7 +49,7 @@ def _iterate_fields(records: bytes) -> Iterator[tuple[str, str]]:
         if len(head) < 5 or head[0] != 0x1C:
             return
         size = int.from_bytes(head[3:5])
-        if size & 0x8000:  # a size of more than two bytes, which texts do not have
+        if size & 0x8000:  # the size is in more than two bytes, which texts do not need
             return
         content = records[position + 5 : position + 5 + size]
         position += 5 + size

@@ -55,12 +55,12 @@ def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
         return graph
     if "edges" in value and (invoke := _read_invoke_graph(value.get("nodes"))):
         return invoke
-    lowered = {str(key).lower(): entry for key, entry in value.items()}
+    entries = {str(key).lower(): entry for key, entry in value.items()}
     for tool, keys in _FORMATS:
-        if keys <= lowered.keys():
-            return Parameters(tool, _flatten(lowered))
-    if _PROMPTS & lowered.keys() and count_keys(lowered, _COMMON) >= 2:
-        return Parameters("", _flatten(lowered))
+        if keys <= entries.keys():
+            return Parameters(tool, _flatten(entries))
+    if _PROMPTS & entries.keys() and count_keys(entries, _COMMON) >= 2:
+        return Parameters("", _flatten(entries))
     return None
 
 
@@ -87,9 +87,12 @@ def _read_invoke_graph(nodes: object) -> Parameters | None:
 
 def _flatten(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return generation parameters in one dictionary; some programs nest dictionaries."""
-    inner = [value.get(key) for key in ("image", "sui_image_params", "v2")]
+    nested_values = [value.get(key) for key in ("image", "sui_image_params", "v2")]
     flat = {
-        str(k).lower(): v for part in inner if isinstance(part, dict) for k, v in part.items()
+        str(k).lower(): v
+        for part in nested_values
+        if isinstance(part, dict)
+        for k, v in part.items()
     } | dict(value)
     model = value.get("model") or value.get("basemodel")
     if isinstance(model, dict):  # InvokeAI, Tensor.Art and Hugging Face Spaces

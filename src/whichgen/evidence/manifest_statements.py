@@ -147,7 +147,7 @@ def format_programs(programs: Any) -> str:
 
 
 def _iterate_actions(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Yield each action and the list of programs that it can refer to by index."""
+    """Yield each action, and the list of programs to which the action can refer by index."""
     count = 0
     for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
         if not str(assertion.get("label")).startswith("c2pa.actions"):

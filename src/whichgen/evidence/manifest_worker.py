@@ -4,12 +4,12 @@ The parser is native code that reads untrusted files. The process limits its mem
 written bytes; the parent process limits its time (:mod:`whichgen.evidence.manifest_process`). This
 file imports nothing from whichgen, so that the process starts quickly.
 
-The process reads requests from standard input and writes responses to standard output. Both consist
-of a length in four bytes (big-endian) and JSON of this length. A request has the keys ``mime``,
-``settings`` (JSON for the C2PA library) and ``bytes`` (length of the image file, which follows the
-JSON). A response has the key ``error`` (message), or the keys ``store`` (manifest store) and
-``exclusions`` (start and length of each part of the file that is excluded from the content hash).
-The exclusions are omitted if the library accepts them.
+The process reads requests from standard input and writes responses to standard output. Each of them
+consists of a length in four bytes (big-endian) and JSON of this length. A request has the keys
+``mime``, ``settings`` (JSON for the C2PA library) and ``bytes`` (length of the image file, which
+follows the JSON). A response has the key ``error`` (message), or the keys ``store`` (manifest
+store) and ``exclusions`` (start and length of each part of the file that is excluded from the
+content hash). The list ``exclusions`` is empty if the library accepts the exclusions.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _create_response(
     return {"store": store, "exclusions": exclusions}
 
 
-def _list_exclusions(detailed: dict[str, Any], store: dict[str, Any]) -> list[list[int]]:
-    active = detailed["manifests"][store["active_manifest"]]
+def _list_exclusions(detailed_store: dict[str, Any], store: dict[str, Any]) -> list[list[int]]:
+    active = detailed_store["manifests"][store["active_manifest"]]
     return [
         [int(exclusion["start"]), int(exclusion["length"])]
         for label, assertion in active["assertion_store"].items()

@@ -69,19 +69,21 @@ def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
         The generator of the finding is the model in the parameters or, without a model, the
         program.
     """
-    lowered = {str(key).lower(): value for key, value in parameters.values.items()}
-    if is_text_or_number(lowered.get("width")) and is_text_or_number(lowered.get("height")):
-        lowered.setdefault("size", f"{lowered['width']}x{lowered['height']}")
+    settings = {str(key).lower(): value for key, value in parameters.values.items()}
+    if is_text_or_number(settings.get("width")) and is_text_or_number(settings.get("height")):
+        settings.setdefault("size", f"{settings['width']}x{settings['height']}")
     fields = {}
     for name, keys in _FIELDS.items():
-        value = next((lowered[key] for key in keys if _has_text(lowered.get(key))), "")
+        value = next((settings[key] for key in keys if _has_text(settings.get(key))), "")
         if name == "model":
             value = shorten_model(str(value))
         if text := clean(str(value), 300 if name == "prompt" else 100):
             fields[name] = text
     tool = find_generator(parameters.tool)
-    form = f"in the format of {parameters.tool}" if parameters.tool else "of an unknown program"
-    title = f"{field}: generation parameters {form}"
+    format_phrase = (
+        f"in the format of {parameters.tool}" if parameters.tool else "of an unknown program"
+    )
+    title = f"{field}: generation parameters {format_phrase}"
     return Finding(
         kind=kind,
         title=title,

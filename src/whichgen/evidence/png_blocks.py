@@ -37,9 +37,9 @@ def find_png_blocks(data: bytes) -> Blocks:
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}
     notes: list[str] = []
     n_fields, n_characters = 0, 0
-    last: Chunk | None = None
+    last_chunk: Chunk | None = None
     for chunk in iterate_chunks(data):
-        last = chunk
+        last_chunk = chunk
         is_optional = chunk.kind[:1].islower()
         if is_optional and chunk.is_complete and not has_valid_checksum(data, chunk):
             notes.append(f"wrong checksum of chunk {chunk.kind.decode()}")
@@ -63,7 +63,7 @@ def find_png_blocks(data: bytes) -> Blocks:
         elif not _read_profile(field, text, blocks):
             texts.append((field, text))
     else:
-        if last is None or last.kind != b"IEND":
+        if last_chunk is None or last_chunk.kind != b"IEND":
             notes.append("the PNG is truncated; only the metadata before the end was read")
     return Blocks(
         texts=tuple(texts),

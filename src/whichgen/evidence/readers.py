@@ -28,7 +28,7 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
         except ImageError as error:  # its message is a complete note
             notes.append(str(error))
             continue
-        except Exception as error:  # parsers raise many types on hostile bytes
+        except Exception as error:  # parsers raise any exception on hostile bytes
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             notes.append(f"{part} can't be read ({reason})")
             continue

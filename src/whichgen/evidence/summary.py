@@ -81,19 +81,21 @@ def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
     """Summarize the evidence of an image in a sentence that begins with the strongest finding."""
     # Remarks are about Content Credentials that are not valid or state no origin.
     remarks = [f.statement for f in evidence.findings if f.indicates == "neutral" and f.statement]
-    ranked = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
-    if not ranked:
+    ranked_findings = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
+    if not ranked_findings:
         return EvidenceSummary("; ".join(remarks))
-    lead, claim = ranked[0], _classify(ranked[0])
-    best: dict[_Claim, Finding] = {}
-    for finding in ranked:
-        best.setdefault(_classify(finding), finding)
+    lead, claim = ranked_findings[0], _classify(ranked_findings[0])
+    strongest_findings: dict[_Claim, Finding] = {}
+    for finding in ranked_findings:
+        strongest_findings.setdefault(_classify(finding), finding)
     parts, strength = [_phrase(lead)], lead.strength
-    if claim in _OPPOSITES and (rival := best.get(_OPPOSITES[claim])):
+    if claim in _OPPOSITES and (rival := strongest_findings.get(_OPPOSITES[claim])):
         parts.append(f"contradicted by: {_phrase(rival)}")
         if rival.strength == "strong" and lead.trusted <= rival.trusted:
             strength = "weak"
-    companions = [best[c] for c in _COMPANIONS.get(claim, ()) if c in best]
+    companions = [
+        strongest_findings[c] for c in _COMPANIONS.get(claim, ()) if c in strongest_findings
+    ]
     parts += [f"also: {_phrase(companion)}" for companion in companions]
     return EvidenceSummary(
         "; ".join(parts + remarks), lead.indicates, _name_origin(claim, lead), strength

@@ -143,14 +143,14 @@ def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) 
         return [report_parameters(kind, field, parameters)]
     findings: list[Finding] = []
     for key, entry in list(value.items())[:_MAX_ENTRIES] if depth else ():
-        inner = clean(f"{field}: {key}", 60)
+        inner_field = clean(f"{field}: {key}", 60)
         if isinstance(entry, dict):
-            findings += _interpret_object(kind, inner, entry, depth - 1)
+            findings += _interpret_object(kind, inner_field, entry, depth - 1)
         elif isinstance(entry, str) and str(key).lower() in _PROGRAM_FIELDS:
-            finding = _report_statement(kind, inner, entry, classify_program(entry))
+            finding = _report_statement(kind, inner_field, entry, classify_program(entry))
             findings += [finding] if finding.indicates == "synthetic" else []
         elif isinstance(entry, str):
-            findings += _interpret_format(kind, inner, entry, depth - 1)
+            findings += _interpret_format(kind, inner_field, entry, depth - 1)
     return findings
 
 

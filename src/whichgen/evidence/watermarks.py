@@ -199,8 +199,8 @@ def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Matc
         return
     widths = range(length, 2 * length)  # only the width modulo the length matters
     bits = np.stack([decode_bits(blocks, length, width, rule="sine") for width in widths])
-    expected = np.fft.rfft(2.0 * watermark.bits - 1).conj()
-    agreement = np.fft.irfft(np.fft.rfft(2.0 * bits - 1) * expected, length).max(axis=1)
+    expected_spectrum = np.fft.rfft(2.0 * watermark.bits - 1).conj()
+    agreement = np.fft.irfft(np.fft.rfft(2.0 * bits - 1) * expected_spectrum, length).max(axis=1)
     best = int(agreement.argmax())
     n_matching = round((float(agreement[best]) + length) / 2)
     if n_matching > _count_repeats(bits[best]):

@@ -54,13 +54,13 @@ def parse_web_ui(text: str) -> Parameters | None:
     values = {key: value.strip().strip('"') for key, value in reversed(pairs)}
     negative = _NEGATIVE.search(text, 0, start + 1)
     prompt = text[: negative.start() if negative else start]
-    lowered = {key.lower(): value for key, value in values.items()}
-    version = clean(lowered.get("app", "") or lowered.get("version", ""), 60)
+    settings = {key.lower(): value for key, value in values.items()}
+    version = clean(settings.get("app", "") or settings.get("version", ""), 60)
     program = find_generator(version) if version else None
     tool = f"a {WEB_UI} ({version})" if version else f"a {WEB_UI}"
     if program is not None:  # a program that imitates the format writes its name as the version
         tool = program.name
-    if not lowered.get("model") and (resource := _CHECKPOINT.search(text, start)):
+    if not settings.get("model") and (resource := _CHECKPOINT.search(text, start)):
         name = _MODEL_NAME.search(resource[0])
         values |= {"model": name[1]} if name else {}
     return Parameters(tool, {**values, "prompt": prompt})

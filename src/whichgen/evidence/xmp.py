@@ -250,7 +250,7 @@ def _interpret_event(name: str, agent: str) -> list[Finding]:
 
 
 def _interpret_canva(text: str) -> list[Finding]:
-    """Interpret Canva's field for AI-generated parts, whose value is Yes or No."""
+    """Interpret the value, Yes or No, of Canva's field for AI-generated parts."""
     if text.lower() not in ("yes", "true", "1"):
         return [Finding("xmp", _CANVA, text)]
     title = f"{_CANVA}: AI-generated parts, stated by Canva"

@@ -78,7 +78,7 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     """
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
-    enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
+    enrolled_origins = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
     training = model.run_metadata.get("training_sources")
     counts = training["counts"] if training else {}
     sources = ", ".join(f"{_escape(o)} {counts[o]}" for o in model.origins if o in counts)
@@ -96,7 +96,9 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         data_hash=_escape(model.data_hash),
         protocol=_escape(str(config.get("protocol", "not recorded"))),
         seeds=_format_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
-        enrolled=f"- Enrolled later: {', '.join(map(_escape, enrolled))}\n" if enrolled else "",
+        enrolled=f"- Enrolled later: {', '.join(map(_escape, enrolled_origins))}\n"
+        if enrolled_origins
+        else "",
         version=__version__,
         metrics=_describe_metrics(model),
     )

@@ -144,7 +144,7 @@ class OriginModel:
         Features and origins of stored images, for enrollment and for the search for similar images.
     hierarchy
         Family of each known generator, and the thresholds of the coarser predictions
-        (:meth:`coarse_origins`).
+        (:meth:`select_coarse_origins`).
     """
 
     origins: tuple[str, ...]
@@ -201,11 +201,11 @@ class OriginModel:
         """Compute the result of :meth:`predict` from the output of the head for n images."""
         return predict(output, self.score, self.temperature)
 
-    def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
-        """Return the predicted origin of each image or, if it is rejected, a coarser prediction.
+    def select_coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
+        """Return the predicted origin of each image, or a coarser prediction if it is rejected.
 
-        The coarser prediction is a generator family, ``synthetic`` or ``real``. If none of these is
-        certain, it is ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        The coarser prediction for a rejected image is a generator family, ``synthetic`` or
+        ``real``, or ``unknown`` if none of these is certain (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------

@@ -295,8 +295,8 @@ def _check_description(description: _Description) -> None:
             f"origins must be at least two different names other than {UNKNOWN!r}, not "
             f"{list(origins)}"
         )
-    if missing := {*origins} - {*description.hierarchy.families, REAL}:
-        raise FitError(f"the origin {min(missing)!r} has no family")
+    if origins_without_family := {*origins} - {*description.hierarchy.families, REAL}:
+        raise FitError(f"the origin {min(origins_without_family)!r} has no family")
     if not description.blocks or not all(0 <= block < n_blocks for block in description.blocks):
         raise FitError(f"blocks must be from 0 to {n_blocks - 1}, not {list(description.blocks)}")
 

@@ -29,13 +29,13 @@ SIGNATURE_FILE = "model.sig"
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
-def write_checksums(folder: Path, pending: Mapping[str, bytes]) -> None:
+def write_checksums(folder: Path, later_files: Mapping[str, bytes]) -> None:
     """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature.
 
     ``pending[name]`` is the content of a file that is written after the checksums.
     """
     digests = _file_digests(folder)
-    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in pending.items()}
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in later_files.items()}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
@@ -55,9 +55,15 @@ def verify_checksums(folder: Path) -> None:
         raise ModelFileError(
             f"{folder} has no readable checksums ({CHECKSUMS_FILE}). Save the model again."
         ) from None
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    actual = _file_digests(folder)
-    names = sorted(n for n in expected | actual if expected.get(n) != actual.get(n))
+    expected_digests = {
+        name: digest for digest, _, name in (line.partition("  ") for line in lines)
+    }
+    actual_digests = _file_digests(folder)
+    names = sorted(
+        n
+        for n in expected_digests | actual_digests
+        if expected_digests.get(n) != actual_digests.get(n)
+    )
     if names:
         raise ModelFileError(
             f"{folder} does not match its checksums. Changed, missing or additional files: "

@@ -60,12 +60,12 @@ def plot_precision(results: Sequence[CrossSourceResult]) -> Plot:
     figure, ax = create_axes(title, "coverage of known generators (%)", "precision (%)")
     for i, result in enumerate(results):
         images = result.images
-        true_origins, predicted = images.origins, np.array(result.origins)[images.predicted]
+        true_origins, predicted_origins = images.origins, np.array(result.origins)[images.predicted]
         is_generator = np.isin(true_origins, [o for o in result.origins if o != REAL])
-        rows = np.flatnonzero(predicted != REAL)
+        rows = np.flatnonzero(predicted_origins != REAL)
         rows = rows[np.argsort(-images.scores[rows], kind="stable")]
         count = np.arange(1, len(rows) + 1)
-        precision = np.cumsum(predicted[rows] == true_origins[rows]) / count
+        precision = np.cumsum(predicted_origins[rows] == true_origins[rows]) / count
         coverage = np.cumsum(is_generator[rows]) / is_generator.sum()
         ax.plot(100 * coverage, 100 * precision, color=get_color(i), label=result.split.title)
     ax.set_ylim(0, 102)
@@ -87,7 +87,7 @@ def write_cross_source(
     The files are ``cross_source.json`` (metrics, models), ``cross_source.csv`` (one row per image
     of the first result), ``cross_source.md`` and ``plots/cross_source.png``.
     """
-    first, plot = results[0], plot_precision(results)
+    main_result, plot = results[0], plot_precision(results)
     records = [
         {
             "split": result.split,
@@ -99,18 +99,18 @@ def write_cross_source(
         for result in results
     ]
     write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
-    write_csv(folder / f"{_NAME}.csv", list(first.iterate_image_rows()))
-    n_sources = len(set(first.images.sources))  # type: ignore[arg-type]
+    write_csv(folder / f"{_NAME}.csv", list(main_result.iterate_image_rows()))
+    n_sources = len(set(main_result.images.sources))  # type: ignore[arg-type]
     text = (
         "# Cross-source experiment\n\n"
-        f"{len(first.known)} images of known origins and {len(first.unknown)} of unknown "
-        f"generators from {n_sources} sources, {first.split.n_folds} folds. Each image is tested "
-        "once, by a model that was selected, fitted and calibrated on other sources. In percent, "
-        "with 95 % bootstrap intervals over sources.\n\n"
+        f"{len(main_result.known)} images of known origins and {len(main_result.unknown)} of "
+        f"unknown generators from {n_sources} sources, {main_result.split.n_folds} folds. Each "
+        "image is tested once, by a model that was selected, fitted and calibrated on other "
+        "sources. In percent, with 95 % bootstrap intervals over sources.\n\n"
         f"{markdown_table(tabulate_cross_source_results(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
-        f"## Sources\n\nNumber of images of each source when it was held out.\n\n"
-        f"{markdown_table(tabulate_sources(first.count_by_source()))}"
+        f"## Sources\n\nNumbers of images and of answers for each source, when it was held out.\n\n"
+        f"{markdown_table(tabulate_sources(main_result.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)
     save_png(plot.figure, folder / "plots" / f"{_NAME}.png")

@@ -63,10 +63,10 @@ def tabulate_discovery(discovery: Discovery) -> list[Row]:
             counts = Counter(discovery.true_origins[i] for i in group.members)
             row["subfolders"] = ", ".join(f"{name} {n}" for name, n in counts.most_common(3))
         rows.append(row)
-    ungrouped = len(discovery.paths) - sum(len(group.members) for group in discovery.groups)
-    if ungrouped:
+    n_ungrouped = len(discovery.paths) - sum(len(group.members) for group in discovery.groups)
+    if n_ungrouped:
         empty = dict.fromkeys(rows[0] if rows else (), "")
-        rows.append({**empty, "group": "no group", "images": ungrouped})
+        rows.append({**empty, "group": "no group", "images": n_ungrouped})
     return rows
 
 

@@ -183,7 +183,7 @@ def _build_map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[
     a thumbnail.
     """
     names = np.array([*run.origins, UNKNOWN])  # the decision -1 selects the last name
-    predicted = {
+    prediction_texts = {
         path: f"predicted: {name}\nscore: {score:.9g}"
         for answers, paths in zip(run.answers, run.paths, strict=True)
         for path, name, score in zip(paths, names[run.decide(answers)], answers.scores, strict=True)
@@ -191,7 +191,7 @@ def _build_map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[
     numbers = {path: number for number, path in enumerate(thumbnails.uris)}
     positions = compute_map_positions(figure, run).round(4).tolist()
     return [
-        [x, y, f"true: {origin}\n{predicted.get(path, '')}", numbers.get(path, -1)]
+        [x, y, f"true: {origin}\n{prediction_texts.get(path, '')}", numbers.get(path, -1)]
         for (x, y), path, origin in zip(
             positions, run.image_map.paths, run.image_map.origins, strict=True
         )

@@ -172,20 +172,24 @@ def tabulate_origins(run: Run) -> list[Row]:
     threshold. Rates are in percent.
     """
     confusion = np.array(run.results.test.closed.confusion)
-    correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    accepted = count_confusions(run)[2][: len(true), :-1].sum(axis=1)
-    errors = confusion - np.diag(correct)
+    n_correct, n_true, n_predicted = (
+        np.diag(confusion),
+        confusion.sum(axis=1),
+        confusion.sum(axis=0),
+    )
+    n_accepted = count_confusions(run)[2][: len(n_true), :-1].sum(axis=1)
+    errors = confusion - np.diag(n_correct)
     with np.errstate(invalid="ignore"):  # origins without images have NaN, shown as a dash
         rates = {
-            "precision": correct / predicted,
-            "recall": correct / true,
-            "F1": 2 * correct / (true + predicted),
-            "accepted": accepted / true,
+            "precision": n_correct / n_predicted,
+            "recall": n_correct / n_true,
+            "F1": 2 * n_correct / (n_true + n_predicted),
+            "accepted": n_accepted / n_true,
         }
     return [
         {
             "origin": origin,
-            "images": int(true[i]),
+            "images": int(n_true[i]),
             **{title: percent(rate[i]) for title, rate in rates.items()},
             "most frequent error": run.origins[errors[i].argmax()] if errors[i].any() else "–",
         }
@@ -259,8 +263,8 @@ def tabulate_hierarchy(run: Run) -> list[Row]:
     """Return the number of answers at each level of the hierarchy, and how many are correct.
 
     There is one row for each type of test images (``known`` or ``unknown``) and each level
-    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. Correct
-    answers are a percentage of the answers in the row.
+    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. The column
+    ``correct`` is the percentage of the answers in the row that are correct.
     """
     return [
         {
@@ -284,20 +288,22 @@ def tabulate_blocks(run: Run) -> list[Row]:
     ]
 
 
-def tabulate_fusion_candidates(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
+def tabulate_fusion_candidates(
+    candidates: Sequence[FusionCandidate], first_column: str
+) -> list[Row]:
     """Return one row per candidate for a fusion: its settings, validation and test metrics.
 
     Parameters
     ----------
     candidates
         The candidates, in the order of the rows.
-    compared
+    first_column
         The setting in the first column: ``members`` (the fused encoders) or ``score`` (the open-set
         score).
     """
     return [
         {
-            compared: getattr(candidate, compared),
+            first_column: getattr(candidate, first_column),
             "C": f"{candidate.value:g}",
             "shrinkage": f"{candidate.shrinkage:g}",
             **format_percentages(vars(candidate), _VALIDATION | _TEST),

@@ -42,7 +42,7 @@ def write_run(
     Parameters
     ----------
     result
-        The model fitted on one block or the fusion, with its metrics and predictions.
+        Result of fitting a model on one block, or a fusion: model, metrics and predictions.
     shortcuts
         Result of the shortcut check; ``None`` if the check is disabled.
     shuffle
@@ -50,7 +50,7 @@ def write_run(
     progress
         Function that shows the progress of an iteration over the plots.
     """
-    model, skipped = result.model, result.features.skipped
+    model, skip_reasons = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
     results: dict[str, Any] = {
         "run_metadata": model.run_metadata,
@@ -71,7 +71,7 @@ def write_run(
         "calibration": result.calibration,
         "hierarchy": result.hierarchy,
         "coverage": {"target": COVERAGE, **vars(result.coverage)},
-        "skipped": skipped,
+        "skipped": skip_reasons,
         "notes": (*result.protocol.notes, *result.features.dataset.notes),
         "shortcut_check": shortcuts,
         "shuffled_labels": shuffle,
@@ -97,8 +97,8 @@ def write_run(
     write_csv(folder / "predictions.csv", _tabulate_predictions(result))
     write_csv(folder / "embedding.csv", compute_tsne_rows(result))
     (folder / "skipped.txt").unlink(missing_ok=True)
-    if skipped:
-        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))
+    if skip_reasons:
+        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skip_reasons))
     run = read_run(folder)
     plots = plot_run(run)
     for plot in progress(plots, description="Plotting", total=len(plots)):

@@ -215,8 +215,8 @@ def read_run(folder: Path) -> Run:
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)
     test = results.test
-    expected = (test.origins, test.known_images, test.unknown_images)
-    if expected != (predictions.origins, *map(len, predictions.answers)):
+    recorded_test_set = (test.origins, test.known_images, test.unknown_images)
+    if recorded_test_set != (predictions.origins, *map(len, predictions.answers)):
         raise DataError(
             f"results.json and predictions.csv in {folder} belong to different runs. Rerun the "
             "command that wrote them."
@@ -244,11 +244,11 @@ def _validate(file: Path, record: Any, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(_restore_nan(record))
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(map(str, first["loc"])) or "top level"
+        first_error = error.errors()[0]
+        location = ".".join(map(str, first_error["loc"])) or "top level"
         raise DataError(
             f"{file} does not have the format of whichgen {__version__} ({location}: "
-            f"{first['msg']}). Rerun the command that wrote it."
+            f"{first_error['msg']}). Rerun the command that wrote it."
         ) from None
 
 

@@ -39,9 +39,9 @@ def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
     x = model.head.forward(images.blocks(model.blocks)).embedding
     # Use one thread: on busy cores, waiting OpenMP threads make t-SNE four times slower.
     with threadpool_limits(1):
-        reduced = PCA(min(50, *x.shape), random_state=0).fit_transform(x)
+        components = PCA(min(50, *x.shape), random_state=0).fit_transform(x)
         tsne = TSNE(perplexity=min(30.0, (len(x) - 1) / 3), init="pca", random_state=0)
-        points = tsne.fit_transform(reduced)
+        points = tsne.fit_transform(components)
     return [
         {"path": str(sample.path), "origin": sample.origin, "x": x, "y": y}
         for sample, (x, y) in zip(images.samples, points.tolist(), strict=True)

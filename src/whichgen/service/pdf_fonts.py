@@ -50,21 +50,24 @@ def find_fallback_fonts(text: str) -> list[Path]:
             "a PDF with Arabic or Hebrew text needs the package uharfbuzz. Install it with `pip "
             "install uharfbuzz`, or choose an HTML report."
         )
-    missing = {c for c in set(text) if not _is_invisible(c)}
-    missing -= _list_characters(REGULAR, missing) & _list_characters(BOLD, missing)
+    missing_characters = {c for c in set(text) if not _is_invisible(c)}
+    missing_characters -= _list_characters(REGULAR, missing_characters) & _list_characters(
+        BOLD, missing_characters
+    )
     fonts = []
-    for font in _list_system_fonts() if missing else ():
-        if characters := _list_characters(font, missing):
+    for font in _list_system_fonts() if missing_characters else ():
+        if characters := _list_characters(font, missing_characters):
             fonts.append(font)
-            missing -= characters
-        if not missing:
+            missing_characters -= characters
+        if not missing_characters:
             return fonts
-    if missing:
-        examples = " ".join(sorted(missing)[:_MAX_CHARACTERS])
+    if missing_characters:
+        examples = " ".join(sorted(missing_characters)[:_MAX_CHARACTERS])
+        ellipsis = " …" if len(missing_characters) > _MAX_CHARACTERS else ""
         raise DataError(
-            f"no installed font contains these characters of the PDF report: {examples}"
-            f"{' …' if len(missing) > _MAX_CHARACTERS else ''}. Install a font that contains them, "
-            "such as Noto Sans CJK or Droid Sans Fallback, or choose an HTML report."
+            f"no installed font contains these characters of the PDF report: {examples}{ellipsis}. "
+            "Install a font that contains them, such as Noto Sans CJK or Droid Sans Fallback, or "
+            "choose an HTML report."
         )
     return fonts
 

@@ -72,10 +72,10 @@ def inspect_upload(
     except ImageError as error:
         # Metadata can be readable even if the header is not.
         is_damaged = header is None and 0 < len(data) <= limits.image_bytes
-        collected = collect_if_readable(data, name, evidence) if is_damaged else None
-        return Upload(name, data, digest, error=str(error), evidence=collected)
-    collected = collect_if_readable(data, name, evidence)
-    return Upload(name, data, digest, header, evidence=collected)
+        file_evidence = collect_if_readable(data, name, evidence) if is_damaged else None
+        return Upload(name, data, digest, error=str(error), evidence=file_evidence)
+    file_evidence = collect_if_readable(data, name, evidence)
+    return Upload(name, data, digest, header, evidence=file_evidence)
 
 
 def _clean_name(name: str) -> str:

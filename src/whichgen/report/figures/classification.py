@@ -59,9 +59,9 @@ def _plot_confusion(
                 text_color = "white" if share > 0.55 else "black"
                 text = f"{100 * share:.0f}"
                 ax.text(j, i, text, ha="center", va="center", fontsize=8, color=text_color)
-    predicted = [f"→ {column}" for column in columns]
+    column_titles = [f"→ {column}" for column in columns]
     table = [
-        {"true origin": true, **dict(zip(predicted, values, strict=True))}
+        {"true origin": true, **dict(zip(column_titles, values, strict=True))}
         for true, values in zip(rows, counts.tolist(), strict=True)
     ]
     return Plot(name, title, figure, caption, table)

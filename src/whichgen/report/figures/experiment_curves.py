@@ -33,9 +33,9 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     ``points`` must include the metrics on unperturbed images (``perturbation`` is ``None``), which
     are drawn as dotted lines.
     """
-    perturbed = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
-    unperturbed = next(p.test.metrics for p in points if p.perturbation is None)
-    kinds = list(dict.fromkeys(perturbation.kind for perturbation, _ in perturbed))
+    perturbed_metrics = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
+    unperturbed_metrics = next(p.test.metrics for p in points if p.perturbation is None)
+    kinds = list(dict.fromkeys(perturbation.kind for perturbation, _ in perturbed_metrics))
     columns = min(2, max(1, len(kinds)))
     rows = -(-max(1, len(kinds)) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.1 * rows + 0.3), layout="constrained")
@@ -43,10 +43,10 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     for panel in panels[len(kinds) or 1 :]:
         panel.axis("off")
     for panel, kind in zip(panels, kinds, strict=False):
-        kind_points = [(p, metrics) for p, metrics in perturbed if p.kind == kind]
+        kind_points = [(p, metrics) for p, metrics in perturbed_metrics if p.kind == kind]
         style_axes(panel, kind, kind_points[0][0].unit, "%")
         for i, (metric, name) in enumerate(METRICS.items()):
-            reference = unperturbed[metric]
+            reference = unperturbed_metrics[metric]
             values = [metrics[metric] for _, metrics in kind_points]
             if reference is None or None in values:
                 continue

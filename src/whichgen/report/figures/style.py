@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from whichgen.io.atomic import replace_file
 from whichgen.io.result_files import Row
 
-#: Okabe & Ito's palette for color-blind readers; the last two replace its yellow and black.
+#: Okabe & Ito's palette for color-blind readers; the last two colors replace yellow and black.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")
 #: Colors of unknown generators.
 GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
