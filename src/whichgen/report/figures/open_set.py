@@ -120,7 +120,12 @@ def plot_scores(run: Run) -> Plot:
             name = f"{label} ({format_count(len(values), 'image')})"
             weights = np.full(len(values), 100 / total)
             clipped_scores = np.maximum(scale(values), low)
-            style = {"weights": weights, "color": bar_color, "alpha": 0.6, "label": name}
+            style: dict[str, Any] = {
+                "weights": weights,
+                "color": bar_color,
+                "alpha": 0.6,
+                "label": name,
+            }
             ax.hist(clipped_scores, bins.tolist(), **style)
     threshold = float(scale(np.array(run.threshold)))
     ax.axvline(threshold, color="black", ls="--", lw=1, label=f"threshold {run.threshold:.6g}")
