@@ -309,7 +309,7 @@ def test_prediction_sets_have_the_requested_coverage(
     schema = answer_schema(model.origins, prediction_sets=True)
     (answer,) = attributor.attribute(images[0], coverage=0.99)
     assert answer.as_row(schema)["prediction_set"].count(" ") == 2
-    assert "too few" in attributor.quantile(0.99).notes[0]
+    assert "Too few" in attributor.quantile(0.99).notes[0]
     # The kth lowest score of the calibration images has the percentile 100 k / n.
     ranks = sorted(answer.score_percentile or 0 for answer in attributor.attribute(images))
     assert ranks == pytest.approx(100 * np.arange(1, 25) / 24)
