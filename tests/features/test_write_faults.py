@@ -23,7 +23,7 @@ from whichgen.data.splits.random_splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.hierarchy import Hierarchy
@@ -130,7 +130,7 @@ def test_a_cached_split_is_complete_or_recomputed(folder: Path, failure: tuple[i
 def _model(seed: int) -> OriginModel:
     x = np.random.default_rng(seed).normal(size=(20, 12)).astype(np.float32)
     labels = np.arange(20) % 2
-    head = head_method("linear").fit(x, labels, 2, 1.0)
+    head = make_head_method("linear").fit(x, labels, 2, 1.0)
     probabilities = head.forward(x).probabilities
     return OriginModel(
         origins=("real", "gan"),

@@ -12,7 +12,7 @@ from whichgen.errors import FitError
 from whichgen.heads.experts import GATE_C, GATE_SHRINKAGE, ExpertsHead, ExpertsMethod
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.heads.fusion import FusionHead, FusionMethod
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 
 FUSION = FusionMethod(widths=(4, 3), shrinkage=0.1)
 
@@ -95,7 +95,7 @@ def test_experts_classify_perturbed_images_that_a_joint_fusion_misclassifies() -
 def test_restored_head_is_identical() -> None:
     head, x, *_ = fit_experts()
     arrays = head.tensors() | {"score.scale": np.ones(1), "exemplars.labels": np.ones(1)}
-    restored = head_method("experts").restore(arrays, 3, 10.0)
+    restored = make_head_method("experts").restore(arrays, 3, 10.0)
     np.testing.assert_array_equal(restored.forward(x).logits, head.forward(x).logits)
     np.testing.assert_array_equal(restored.forward(x).embedding, head.forward(x).embedding)
 
@@ -104,7 +104,7 @@ def test_more_than_ten_experts_are_restored_in_order() -> None:
     head, x, *_ = fit_experts()
     experts = tuple(head.experts[i % 3] for i in range(12))
     many = ExpertsHead(FUSION.fit(x, np.arange(len(x)) % 12, 12, 1.0), experts)
-    restored = head_method("experts").restore(many.tensors(), 3, 10.0)
+    restored = make_head_method("experts").restore(many.tensors(), 3, 10.0)
     assert isinstance(restored, ExpertsHead)
     for a, b in zip(restored.experts, experts, strict=True):
         np.testing.assert_array_equal(a.forward(x).logits, b.forward(x).logits)
@@ -134,7 +134,7 @@ def test_missing_kinds_and_origins_are_rejected() -> None:
     with pytest.raises(
         FitError, match="expected one kind per training image, got 0 kinds for 270 images"
     ):
-        head_method("experts").fit(x, y, 3, 1.0)
+        make_head_method("experts").fit(x, y, 3, 1.0)
     incomplete = kinds.copy()
     incomplete[(kinds == 2) & (y == 1)] = 0
     with pytest.raises(FitError, match=r"1 of 3 origins have no training image \(first: label 1\)"):

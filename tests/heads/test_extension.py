@@ -12,7 +12,7 @@ from whichgen.errors import FitError
 from whichgen.heads.extension import SHRINKAGE, C, extend, lower_last_bias
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import HEAD_METHODS, head_method
+from whichgen.heads.methods import HEAD_METHODS, make_head_method
 
 
 def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.nda
 @pytest.mark.parametrize("name", [name for name in HEAD_METHODS if name != "experts"])
 def test_new_origin_is_recognized_and_old_ones_keep_their_order(name: str) -> None:
     x, y = images()
-    old = head_method(name).fit(x[y < 3], y[y < 3], 3, 5.0)
+    old = make_head_method(name).fit(x[y < 3], y[y < 3], 3, 5.0)
     head = extend(old, x, y, 3)
     queries, truth = images(seed=1, n=300, new=100)
     logits = head.forward(queries).logits
@@ -40,7 +40,7 @@ def test_new_origin_is_recognized_and_old_ones_keep_their_order(name: str) -> No
 
 def test_new_row_minimizes_cross_entropy_with_fixed_old_rows() -> None:
     x, y = images()
-    old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    old = make_head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     head = extend(old, x, y, 3)
     assert isinstance(head, LinearHead) and isinstance(old, LinearHead)
     assert np.array_equal(head.weights[:3], old.weights)
@@ -81,7 +81,7 @@ def test_fusion_is_extended_view_by_view() -> None:
 @pytest.mark.parametrize("name", ["linear", "fusion"])
 def test_lowering_the_bias_only_removes_images_from_the_new_origin(name: str) -> None:
     x, y = images()
-    head = extend(head_method(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
+    head = extend(make_head_method(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
     queries, _ = images(seed=2, n=300, new=100)
     assigned = [
         lower_last_bias(head, by).forward(queries).logits.argmax(axis=1) == 3
@@ -94,13 +94,13 @@ def test_lowering_the_bias_only_removes_images_from_the_new_origin(name: str) ->
 
 def test_knn_has_no_bias_to_lower() -> None:
     x, y = images()
-    head = extend(head_method("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
+    head = extend(make_head_method("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
     assert lower_last_bias(head, 3.0) is head
 
 
 def test_heads_that_cannot_be_extended_are_reported() -> None:
     x, y = images()
-    old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    old = make_head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     with pytest.raises(FitError, match="1 of 4 origins have no training image"):
         extend(old, x[y < 3], y[y < 3], 3)
     with pytest.raises(FitError, match="object can't be extended"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.heads.methods import HEAD_METHODS, SWEEP_METHODS, head_method
+from whichgen.heads.methods import HEAD_METHODS, SWEEP_METHODS, make_head_method
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2) % 5
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -18,12 +18,12 @@ METHODS = [name for name in HEAD_METHODS if name != "experts"]
 
 def test_methods_are_listed_by_name() -> None:
     assert list(HEAD_METHODS) == ["linear", "knn", "fusion", "experts"]
-    assert [head_method(name).parameter for name in HEAD_METHODS] == ["C", "k", "C", "C"]
-    assert all(head_method(name).name == name for name in HEAD_METHODS)
+    assert [make_head_method(name).parameter for name in HEAD_METHODS] == ["C", "k", "C", "C"]
+    assert all(make_head_method(name).name == name for name in HEAD_METHODS)
     with pytest.raises(
-        FitError, match=r"unknown head 'svm'. Choose from linear, knn, fusion, experts"
+        FitError, match=r"unknown head method 'svm'. Choose from linear, knn, fusion, experts"
     ):
-        head_method("svm")
+        make_head_method("svm")
     assert list(SWEEP_METHODS) == ["linear", "knn"]
 
 
@@ -45,7 +45,7 @@ def test_methods_are_listed_by_name() -> None:
 def test_invalid_training_data_is_rejected(
     name: str, features: np.ndarray, labels: np.ndarray, message: str
 ) -> None:
-    method = head_method(name)
+    method = make_head_method(name)
     with pytest.raises(FitError, match=message):
         method.fit(features, labels, 3, 1)
     if name in SWEEP_METHODS:
@@ -55,7 +55,7 @@ def test_invalid_training_data_is_rejected(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_empty_batch_gives_no_probabilities(name: str) -> None:
-    head = head_method(name).fit(X, Y, 3, 1)
+    head = make_head_method(name).fit(X, Y, 3, 1)
     assert head.forward(X[:0]).probabilities.shape == (0, 3)
 
 
@@ -63,7 +63,7 @@ def test_empty_batch_gives_no_probabilities(name: str) -> None:
 def test_logits_are_the_weighted_mean_of_views_up_to_a_constant(
     name: str,
 ) -> None:
-    output = head_method(name).fit(X, Y, 3, 1).forward(X)
+    output = make_head_method(name).fit(X, Y, 3, 1).forward(X)
     np.testing.assert_allclose(np.exp(output.log_probabilities).sum(axis=2), 1)
     np.testing.assert_allclose(output.view_weights.sum(axis=0), 1)
     mean = (output.view_weights[:, :, None] * output.log_probabilities).sum(axis=0)

@@ -11,7 +11,7 @@ import pytest
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, clustering_metrics
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.report.discovery_report import Discovery, tabulate_discovery, write_discovery
@@ -34,7 +34,7 @@ def model(models: dict[str, OriginModel]) -> OriginModel:
     y = np.repeat(range(3), 40)
     exemplars = Exemplars(x.astype(np.float16), y, np.zeros(len(y), dtype=bool))
     return replace(
-        models["linear"], head=head_method("linear").fit(x, y, 3, 1.0), exemplars=exemplars
+        models["linear"], head=make_head_method("linear").fit(x, y, 3, 1.0), exemplars=exemplars
     )
 
 

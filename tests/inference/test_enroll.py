@@ -10,7 +10,7 @@ import pytest
 
 from whichgen.errors import DataError, FitError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import HEAD_METHODS, head_method
+from whichgen.heads.methods import HEAD_METHODS, make_head_method
 from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
@@ -35,7 +35,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
     """Create a model of three origins and eight features, with exemplars."""
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
-    head = head_method(family).fit(x, y, 3, 5.0)
+    head = make_head_method(family).fit(x, y, 3, 5.0)
     fitted_score = fit_score(score, head.forward(x), y, 3)
     return replace(
         models["linear"],

@@ -12,7 +12,7 @@ from PIL import Image
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
@@ -41,7 +41,7 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
     labels = np.repeat(np.arange(3), 8)
     models = {}
     for family, value in (("linear", 0.3), ("knn", 5.0)):
-        head = head_method(family).fit(features, labels, 3, value)
+        head = make_head_method(family).fit(features, labels, 3, value)
         output = head.forward(features)
         scores = output.probabilities.max(axis=1)
         models[family] = OriginModel(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import whichgen.models.saved_model as model_module
 from whichgen.errors import ModelFileError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
@@ -83,7 +83,7 @@ def test_loaded_head_predicts_the_same_whatever_solver_fitted_it(
 ) -> None:
     rng = np.random.default_rng(1)
     features, queries = rng.normal(size=(n_images, 30)), rng.normal(size=(50, 30))
-    head = head_method(method).fit(features, np.arange(n_images) % 3, 3, 5.0)
+    head = make_head_method(method).fit(features, np.arange(n_images) % 3, 3, 5.0)
     folder = save_model(replace(models[method], head=head, hyperparameter=5.0), tmp_path / "m")
     loaded = load_model(folder).head
     assert np.array_equal(

@@ -16,7 +16,7 @@ from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import SCORES, fit_score, score_class
+from whichgen.openset.registry import SCORES, fit_score, get_score_class
 
 pytestmark = pytest.mark.parametrize("name", SCORES)
 
@@ -196,6 +196,6 @@ def test_invalid_training_data_is_rejected(name: str, value: float) -> None:
 
 
 def test_score_class_is_selected_by_name(name: str) -> None:
-    assert score_class(name) is SCORES[name]
+    assert get_score_class(name) is SCORES[name]
     with pytest.raises(FitError, match=r"unknown open-set score 'odin'. Choose from .*, she"):
-        score_class("odin")
+        get_score_class("odin")

@@ -18,7 +18,7 @@ from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
@@ -50,7 +50,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
     """Linear model fitted on the images; every second image is a held-out exemplar."""
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
     labels = np.repeat(np.arange(3), EACH)
-    head = head_method("linear").fit(features, labels, 3, 10.0)
+    head = make_head_method("linear").fit(features, labels, 3, 10.0)
     output = head.forward(features)
     scores = output.probabilities.max(axis=1)
     families = {"gan": "GAN", ORIGINS[2]: "diffusion"}

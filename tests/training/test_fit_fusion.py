@@ -27,14 +27,14 @@ from whichgen.training.fit_fusion import (
     _select_with_margin,
     fuse,
 )
-from whichgen.training.selection import FusionCandidate, metric_value
+from whichgen.training.selection import FusionCandidate, get_metric
 from whichgen.training.split_features import (
     FITTING_SPLITS,
     SplitFeatures,
     extract_splits,
     perturbed_name,
 )
-from whichgen.training.views import AGREEMENT, member_sets
+from whichgen.training.views import AGREEMENT, list_member_sets
 
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
 OPTIONS = FusionOptions(values=(1.0, 100.0), jobs=1)
@@ -62,9 +62,11 @@ def make_parts(
 
 
 def test_member_sets_are_all_subsets(counting: Callable[..., Any]) -> None:
-    assert member_sets(counting().encoder) == {"counting": ((0, 1),)}
+    assert list_member_sets(counting().encoder) == {"counting": ((0, 1),)}
     three = combine_encoders([counting(weights=w * 32).encoder for w in "abc"])
-    result = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
+    result = list_member_sets(
+        replace(three, preprocessing={"members": [{"name": n} for n in "abc"]})
+    )
     assert result["a"] == ((0, 1),)
     assert result["a + c"] == ((0, 1), (4, 5))
     assert list(result)[-1] == "a + b + c"
@@ -76,7 +78,7 @@ def test_member_sets_include_one_vote_each(
 ) -> None:
     plain = counting().encoder
     fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
-    result = member_sets(combine_encoders([plain, fine]))
+    result = list_member_sets(combine_encoders([plain, fine]))
     assert result == {
         "counting": ((0, 1),),
         "fine": ((2,), (3,)),
@@ -124,7 +126,7 @@ def test_metrics_equal_those_of_an_independent_fit(
     assert (row.test_accuracy, row.test_auroc) == pytest.approx(test_figures, abs=0.01)
     best = max(
         (c for c in result.grid if c.members == result.members[-1].members),
-        key=lambda c: metric_value(c, "OSCR"),
+        key=lambda c: get_metric(c, "OSCR"),
     )
     assert (result.best.value, result.best.shrinkage) == (best.value, best.shrinkage)
     assert len(result.grid) == len(result.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
@@ -303,7 +305,7 @@ def test_expert_votes_are_selected_on_validation_images_of_their_kind(
         dataset, encoder, store, augment=("blur", "jpeg"), augmented_splits=FITTING_SPLITS
     )
     result = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
-    sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
+    sets = {m: v for m, v in list_member_sets(encoder).items() if len(v) > 1 and m != "fine"}
     assert len(sets) == 2
     assert result.best.members in sets
     head = result.model.head

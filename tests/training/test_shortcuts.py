@@ -206,7 +206,7 @@ def test_the_same_seed_gives_the_same_report(make: Callable[..., Dataset]) -> No
 def test_the_bar_is_for_the_lower_bound_of_wilson_s_interval() -> None:
     for hits, n in ((0, 10), (7, 10), (40, 100), (100, 100)):
         expected = binomtest(hits, n).proportion_ci(0.95, method="wilson").low
-        assert module._wilson_low(hits / n, n) == pytest.approx(expected, abs=1e-12)
+        assert module._compute_wilson_bound(hits / n, n) == pytest.approx(expected, abs=1e-12)
 
 
 def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) -> None:
@@ -225,7 +225,7 @@ def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) ->
     gan = [s for s in dataset.test if s.origin == "gan"]
     uneven = replace(dataset, test=tuple(s for s in dataset.test if s not in gan[2:]))
     assert _by_name(check_shortcuts(uneven))["file"].balanced_accuracy_low == pytest.approx(
-        module._wilson_low(1, 14.4)
+        module._compute_wilson_bound(1, 14.4)
     )
 
 

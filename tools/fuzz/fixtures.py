@@ -13,7 +13,7 @@ from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import SCORES
@@ -67,8 +67,8 @@ def make_models() -> dict[str, OriginModel]:
     wide = np.hstack(blocks)
     fusion = FusionMethod(widths=(3, 12), views_per_vote=(1, 1))
     heads = {
-        "linear": head_method("linear").fit(blocks[1], labels, 3, 1.0),
-        "knn": head_method("knn").fit(blocks[1], labels, 3, 3.0),
+        "linear": make_head_method("linear").fit(blocks[1], labels, 3, 1.0),
+        "knn": make_head_method("knn").fit(blocks[1], labels, 3, 3.0),
         "fusion": fusion.fit(wide, labels, 3, 1.0),
         "experts": ExpertsMethod(fusion, np.arange(len(labels)) % 2).fit(wide, labels, 3, 1.0),
     }

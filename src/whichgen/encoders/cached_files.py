@@ -24,7 +24,7 @@ def cached_file(name: str) -> Path:
 def is_intact(*files: Path) -> bool:
     """Return whether files are complete and unchanged since :func:`write_cached_files`."""
     with suppress(OSError):
-        return _digest_file(files[0]).read_text(encoding="utf-8") == _hash_files(files)
+        return _digest_path(files[0]).read_text(encoding="utf-8") == _hash_files(files)
     return False
 
 
@@ -46,10 +46,10 @@ def write_cached_files(write: Callable[..., None], *files: Path) -> None:
             temporary = tuple(stack.enter_context(replace_file(file)) for file in files)
             write(*temporary)
             digest = _hash_files(temporary)
-        write_text(_digest_file(files[0]), digest)
+        write_text(_digest_path(files[0]), digest)
 
 
-def _digest_file(file: Path) -> Path:
+def _digest_path(file: Path) -> Path:
     return file.with_suffix(".sha256")
 
 

@@ -64,9 +64,9 @@ class _Embeddings(nn.Module):
         maps = self.patch_embeddings["projection"](pixels)
         patches = maps.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(pixels.shape[0], -1, -1), patches], dim=1)
-        return tokens + self._positions(maps.shape[-2:])
+        return tokens + self._interpolate_positions(maps.shape[-2:])
 
-    def _positions(self, shape: torch.Size) -> torch.Tensor:
+    def _interpolate_positions(self, shape: torch.Size) -> torch.Tensor:
         """Interpolate the position embeddings to a grid of patches of this shape."""
         cls, grid = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
         side = round(grid.shape[1] ** 0.5)

@@ -58,12 +58,12 @@ def load_huggingface(name: str) -> Network:
     try:
         with access as offline:
             try:
-                _check_folder(Path(name))
+                _reject_special_files(Path(name))
                 module, missing = _load_vision_model(name)
                 processor = _lib.AutoImageProcessor.from_pretrained(
                     name, backend="pil", trust_remote_code=False
                 )
-            except Exception as error:  # untrusted files raise many types
+            except Exception as error:  # untrusted files can cause exceptions of many types
                 raise EncoderError(_explain_failure(name, error, offline)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
@@ -110,11 +110,11 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
         preprocess=make_preprocess(processor),
         load=lambda: (module, forward),
         prefix=1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0,
-        native_side=_native_side(settings),
+        native_side=_find_native_side(settings),
     )
 
 
-def _check_folder(folder: Path) -> None:
+def _reject_special_files(folder: Path) -> None:
     """Check the files of a local checkpoint; do nothing if the path is not a folder.
 
     Raises
@@ -134,7 +134,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"{invalid[0]!r} is not a regular file in this folder")
 
 
-def _native_side(settings: Mapping[str, Any]) -> int:
+def _find_native_side(settings: Mapping[str, Any]) -> int:
     """Return the side, in pixels, of a square image that is not resized, or 0 if unknown."""
     step = "size" if settings.get("do_resize") else "crop_size"
     size = settings.get(step) or {}

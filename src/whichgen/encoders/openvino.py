@@ -133,7 +133,7 @@ def _report_errors(name: str) -> Iterator[None]:
     """Raise :class:`OpenVinoError` for any exception of torch.export and OpenVINO."""
     try:
         yield
-    except Exception as error:  # many types
+    except Exception as error:  # torch.export and OpenVINO raise exceptions of many types
         raise OpenVinoError(
             f"OpenVINO can't run the encoder {name} ({first_line(error)}). Use "
             f"{name_option('--device cpu')}."

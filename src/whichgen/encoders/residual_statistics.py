@@ -100,7 +100,7 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
     """
     pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
     windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)
-    counts = sum(map(_count, windows)) @ _symmetry_classes()
+    counts = sum(map(_count_triples, windows)) @ _symmetry_classes()
     return np.asarray(np.sqrt(counts / counts.sum(axis=-1, keepdims=True)), dtype=np.float32)
 
 
@@ -125,7 +125,7 @@ def _split_channels(statistics: np.ndarray) -> list[np.ndarray]:
     return [statistics[:, c].reshape(len(statistics), -1) for c in range(len(CHANNELS))]
 
 
-def _count(pixels: np.ndarray) -> np.ndarray:
+def _count_triples(pixels: np.ndarray) -> np.ndarray:
     """Count the triples of residuals in a window, uint8 array (h, w, 3).
 
     Returns a float64 array (4 channels, 4 filters, 2 steps, 125).
@@ -166,7 +166,7 @@ def _count_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
 
 
 def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
-    """Return ``clip(round(residual / step), −2, 2) + 2`` as uint8; round halves away from zero."""
+    """Return ``clip(round(residual / step), −2, 2) + 2`` as uint8; halves round away from zero."""
     # Four comparisons are several times faster than a division.
     half, far = ceil(step / 2), ceil(1.5 * step)
     levels = (residual >= half).view(np.uint8)

@@ -6,9 +6,9 @@ GAN (Marra et al., 2019), upsampling layers fail to reproduce the spectral distr
 images (Durall, Keuper & Keuper, 2020), and the Fourier spectra and autocorrelations of images from
 GANs and diffusion models differ from those of real images (Corvi et al., 2023).
 
-Blocks 0–2 are the log spectra of luma, red − green and blue − green. With the discrete Fourier
-transform X of a window of 64 × 64 pixels, from which the mean is subtracted before it is multiplied
-by a Hann window, the features are::
+Blocks 0–2 are the log spectra of luma, red − green and blue − green. Let X be the discrete Fourier
+transform of a window of 64 × 64 pixels, after the mean is subtracted and the window is multiplied
+by a Hann window. The features are::
 
     S(u, v) = mean over windows of log(2 |X(u, v)|² + 2 |X(−u, v)|² + 0.01),   0 ≤ u, v ≤ 32
 
@@ -16,12 +16,13 @@ The power at (−u, −v) equals that at (u, v), so the sum adds the four freque
 mirroring a window does not change the features.
 
 Block 3 describes the residuals r of red, green and blue in windows of 256 × 256 pixels: the
-Laplacian, clipped to ±60 and divided by its standard deviation σ. For pairs of channels (c, d), the
-features are the circular correlations, averaged over the two signs of the vertical lag, and log σ::
+Laplacian, clipped to ±60 and divided by its standard deviation σ. The features are log σ of each
+channel and, for pairs of channels (c, d), the circular correlations, averaged over the two signs of
+the vertical lag::
 
     ρ(i, j) = mean over pixels (y, x) of r_c(y ± i, x + j) · r_d(y, x)
 
-Each of these features is the median over windows. Each block forms its own block group.
+The features are medians over windows. Each block forms its own block group.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ CHANNELS = ("luma", "red − green", "blue − green")
 #: Windows of the spectra: side in pixels, and maximum number along each axis of the image.
 _SIDE, _GRID = 64, 8
 
-#: Windows of the correlations.
+#: Windows of the correlations: side in pixels, and maximum number along each axis of the image.
 _LARGE_SIDE, _LARGE_GRID = 256, 3
 
 #: Windows start at multiples of this number of pixels, the block size of JPEG.
@@ -192,7 +193,7 @@ def _sum_products(r: np.ndarray) -> np.ndarray:
         both = np.stack([up[:, start:end] + down[:, start:end] for up, down in ends], axis=2)
         for p, (c, d) in enumerate(_PAIRS):
             n = len(_SHIFTS) if c == d else _CROSS_LAGS
-            # One small product per row: larger ones use all cores, which other images need.
+            # Multiply row by row. Larger products would use all cores, which other images need.
             products = both[d, :, :n] @ right[c, :, :n].swapaxes(1, 2)
             sums[p, :n, :n] += products.sum(axis=0)
     return sums

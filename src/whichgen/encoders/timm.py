@@ -36,7 +36,8 @@ def load_timm(name: str) -> Network:
             module = timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # including any exception of timm's hub client
             raise EncoderError(
-                f"timm can't load {name!r} ({offline or error}). Check the name and the network."
+                f"timm can't load {name!r} ({offline or error}). Check the name and the network "
+                "connection."
             ) from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)

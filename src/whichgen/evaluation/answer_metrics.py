@@ -30,14 +30,15 @@ ANSWER_TITLES = {
 
 
 def is_named(answers: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """Return which answers, str array (n,), are known generators: bool array (n,)."""
+    """Return a mask of the answers, str array (n,), that are known generators: bool array (n,)."""
     return np.isin(answers, [origin for origin in origins if origin != REAL])
 
 
 def is_synthetic(answers: np.ndarray) -> np.ndarray:
-    """Return which answers, str array (n,), mean that the image is synthetic: bool array (n,).
+    """Return a mask of the answers that mean that the image is synthetic: bool array (n,).
 
-    These answers are generators, families of generators and ``synthetic``.
+    ``answers`` is a str array (n,). The mask selects generators, families of generators and
+    ``synthetic``.
     """
     return ~np.isin(answers, [REAL, UNKNOWN])
 

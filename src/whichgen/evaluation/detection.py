@@ -52,7 +52,7 @@ def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetric
     known, unknown
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    values = detection_curve_metrics(*_count(known, unknown))
+    values = detection_curve_metrics(*_count_images(known, unknown))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
 
@@ -77,7 +77,7 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
         # Integer comparison, to avoid rounding errors.
         at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
-        # In ascending order of scores, unknown images are the positive class.
+        # For AUOUT, unknown images are the positive class, in ascending order of scores.
         true_rejections, false_rejections = (
             (counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known)
         )
@@ -98,7 +98,7 @@ def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     known, unknown
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    return float(roc_area(*_count(known, unknown))[0])
+    return float(roc_area(*_count_images(known, unknown))[0])
 
 
 def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,11 +116,11 @@ def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.nd
         threshold, in descending order of thresholds: float64 arrays (distinct scores + 1,). The
         first point is (0, 0).
     """
-    (tp,), (fp,) = _count(known, unknown)
+    (tp,), (fp,) = _count_images(known, unknown)
     return fp / len(unknown), tp / len(known)
 
 
-def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _count_images(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the known and the unknown images with a score at or above each threshold.
 
     Parameters are those of :func:`auroc`. Returns two float64 arrays (1, thresholds + 1).

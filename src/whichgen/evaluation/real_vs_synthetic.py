@@ -63,7 +63,7 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
     float64 array (n,)
     """
     is_real = np.array(origins) == REAL
-    # Not 1 − p_real, which loses all precision near 1.
+    # 1 − p_real would be inexact if p_real is close to 1.
     synthetic = np.compress(~is_real, probabilities, axis=1).sum(axis=1)
     real = np.compress(is_real, probabilities, axis=1).sum(axis=1)
     return np.asarray(np.log(synthetic + _TINY) - np.log(real + _TINY))

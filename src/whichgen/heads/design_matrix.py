@@ -150,7 +150,7 @@ def build_design_matrix(
     center, roots = omega @ x / omega.sum(), np.sqrt(omega)
     x -= center
     x *= roots[:, None]
-    # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
+    # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
     wide = n < d
     squares, vectors = decompose_gram(x @ x.T if wide else x.T @ x, _MIN_EIGENVALUE)
     z_transposed = np.ones((len(squares) + 1, n))

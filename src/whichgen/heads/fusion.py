@@ -362,7 +362,7 @@ def fit_whitening(
     total = float(np.square(residuals).sum())
     if total == 0:  # for example with one image per origin
         return lambda rows: rows
-    # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
+    # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
     wide = residuals.shape[0] < residuals.shape[1]
     gram = residuals @ residuals.T if wide else residuals.T @ residuals
     values, vectors = decompose_gram(gram, _MIN_EIGENVALUE)

@@ -181,7 +181,7 @@ class KnnMethod:
         if not values:
             raise FitError(
                 f"k = {min(self.values)} exceeds the {n_train} training images. Use a smaller "
-                f"{name_option('--k-min or --K', 'k')} or more images."
+                f"{name_option('--k-min or --K', 'k')}, or more images."
             )
         return values
 

@@ -21,7 +21,7 @@ HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
 }
 
 
-def head_method(name: str) -> HeadMethod:
+def make_head_method(name: str) -> HeadMethod:
     """Create the head method with the given name and default settings.
 
     Raises
@@ -30,5 +30,5 @@ def head_method(name: str) -> HeadMethod:
         The name is unknown.
     """
     if name not in HEAD_METHODS:
-        raise FitError(f"unknown head {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
+        raise FitError(f"unknown head method {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
     return HEAD_METHODS[name]()

@@ -239,11 +239,11 @@ def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: floa
     residual = -gradient
     direction = precondition(residual)
     norm = float((residual * direction).sum())
-    decrease = 0.0  # of the quadratic model
+    decrease = 0.0  # decrease of the quadratic model of f
     for _ in range(_MAX_CG_ITERATIONS):
         product, direction_logits = problem.hessian_product(direction, p, weighted_p)
         curvature = float((direction * product).sum())
-        if curvature <= 0:  # a rounding error: no further progress
+        if curvature <= 0:  # a rounding error, which prevents further progress
             break
         size = norm / curvature
         step += size * direction

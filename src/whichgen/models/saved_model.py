@@ -24,7 +24,7 @@ from whichgen.constants import REAL, UNKNOWN
 from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.array_validation import (
@@ -37,7 +37,7 @@ from whichgen.models.model_card import CARD_FILE, create_model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
 from whichgen.openset.hierarchy import Hierarchy
-from whichgen.openset.registry import score_class
+from whichgen.openset.registry import get_score_class
 from whichgen.version import __version__
 
 #: Number of the format of model folders. Folders in other formats are rejected.
@@ -275,13 +275,13 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
         split_bytes(arrays[content], arrays[sizes]) if content in arrays else (),
     )
     check_exemplars(exemplars, n_origins)
-    head = head_method(description.head_method)
+    head = make_head_method(description.head_method)
     names = {field.name for field in fields(OriginModel)} - {"hierarchy"}
     values = description.model_dump(include=names, exclude_unset=True)
     return OriginModel(
         **values,
         head=head.restore(arrays, n_origins, description.hyperparameter),
-        score=score_class(description.score_method).restore(score),
+        score=get_score_class(description.score_method).restore(score),
         calibration=calibration,
         exemplars=exemplars,
         hierarchy=description.hierarchy,

@@ -113,7 +113,7 @@ def fit_hierarchy(
     is_synthetic = true_origins != REAL
     margins = np.full(len(labels), np.inf)
     if generators and len(generators) < len(origins):
-        margins = _synthetic_margins(output, origins)
+        margins = _compute_margins(output, origins)
         synthetic = _choose_threshold(margins[~is_synthetic], 1 - tpr if fpr is None else fpr)
         real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
     members = _list_members(origins, families)
@@ -154,7 +154,7 @@ def select_answers(
     answers = np.full(len(decisions), UNKNOWN)
     can_be_synthetic = np.ones(len(decisions), dtype=bool)
     if hierarchy.synthetic is not None and hierarchy.real is not None:
-        margins = _synthetic_margins(output, origins)
+        margins = _compute_margins(output, origins)
         can_be_synthetic = margins >= hierarchy.synthetic
         conditions = [can_be_synthetic, -margins >= hierarchy.real]
         answers = np.select(conditions, [SYNTHETIC, REAL], UNKNOWN)
@@ -165,7 +165,7 @@ def select_answers(
     return list(np.where(decisions < 0, answers, np.array(origins)[decisions]).tolist())
 
 
-def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
+def _compute_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
     """Compute z_synthetic − z_real for each image: float64 array (n,)."""
     real = list(origins).index(REAL)
     generators = [i for i in range(len(origins)) if i != real]

@@ -94,8 +94,9 @@ class RelativeMahalanobis(OpenSetScore):
         whitening = _compute_whitening(output.embedding, means[labels])
         weights = np.bincount(labels, minlength=n_origins) / len(labels)
         mean = weights @ means
-        # After whitening, Σ = I and Σ_0 = I + Mᵀ M, where M are the origins' weighted means. With
-        # M = U S Vᵀ this is I + V S² Vᵀ: it differs from I only in the directions V.
+        # After whitening, Σ = I and Σ_0 = I + Mᵀ M, where row j of M is the mean of origin j times
+        # the square root of its weight. With M = U S Vᵀ, Σ_0 = I + V S² Vᵀ differs from I only in
+        # the directions V.
         whitened = (means - mean) @ whitening
         _, sizes, v = np.linalg.svd(np.sqrt(weights)[:, None] * whitened, full_matrices=False)
         return cls(mean, whitening @ v.T, 1 + sizes**2, whitened @ v.T)

@@ -83,7 +83,8 @@ class OpenMax(OpenSetScore):
         means = compute_class_means(z, y, n_origins)
         distances = np.linalg.norm(z - means[y], axis=1)
         distances[distances <= ROUNDING * np.abs(z).max()] = 0
-        # Without any tail, for example with one image per origin, F_j increases slowly.
+        # If no tail can be fitted, for example with one image per origin, use an exponential
+        # distribution.
         pooled = _fit_tail(distances, tail, _MIN_TAIL) or (1.0, float(distances.mean()) or 1.0)
         tails = [_fit_tail(distances[y == origin], tail) or pooled for origin in range(n_origins)]
         shapes, scales = (np.array(column) for column in zip(*tails, strict=True))
@@ -109,9 +110,10 @@ class OpenMax(OpenSetScore):
 def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float, float] | None:
     """Fit a Weibull distribution to the largest distances, and return its shape and scale.
 
-    ``distances`` is a float array (n,), ≥ 0. The largest tenth of them are selected, but at least
-    ``minimum`` and at most ``tail``. The distribution is fitted to the positive ones among them.
-    Returns ``None`` if fewer than 5 are positive or if the positive ones are nearly equal.
+    ``distances`` is a float array (n,), ≥ 0. The largest tenth of the distances is selected, but at
+    least ``minimum`` and at most ``tail`` distances. The distribution is fitted to the positive
+    distances among them. Returns ``None`` if fewer than 5 distances are positive or if the positive
+    distances are nearly equal.
     """
     tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
     largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]

@@ -40,7 +40,7 @@ SCORES: dict[str, type[OpenSetScore]] = {
 }
 
 
-def score_class(name: str) -> type[OpenSetScore]:
+def get_score_class(name: str) -> type[OpenSetScore]:
     """Return the class of the score with the given name.
 
     Raises
@@ -66,4 +66,4 @@ def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int)
         raise FitError(
             "the head's logits for training images contain NaN or infinity. Fit the head again."
         )
-    return score_class(name).fit(output, labels, n_origins)
+    return get_score_class(name).fit(output, labels, n_origins)

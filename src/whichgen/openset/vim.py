@@ -61,18 +61,20 @@ class Vim(OpenSetScore):
         basis = np.ascontiguousarray(directions[:, len(variances) - dimensions :].T)
         z = np.asarray(output.logits, dtype=np.float64)
         size = float((z.max(axis=1) - z.mean(axis=1)).mean())
-        residual = float(_residual_norms(x, center, basis).mean())
+        residual = float(_compute_residual_norms(x, center, basis).mean())
         if residual <= ROUNDING * np.abs(x).max():
             residual = 1.0  # for example if all images have equal features
         return cls(center, basis, size / residual)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the energy minus the scaled residual norm: float64 array (n,)."""
-        norms = _residual_norms(output.embedding, self.center, self.basis)
+        norms = _compute_residual_norms(output.embedding, self.center, self.basis)
         return Energy()(output) - self.alpha * norms
 
 
-def _residual_norms(features: np.ndarray, center: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _compute_residual_norms(
+    features: np.ndarray, center: np.ndarray, basis: np.ndarray
+) -> np.ndarray:
     """Compute the norm ‖r(x)‖ of each image's residual: float64 array (n,)."""
     centered = np.asarray(features, dtype=np.float64) - center
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whichgen.constants import UNKNOWN
-from whichgen.heads.methods import head_method
+from whichgen.heads.methods import make_head_method
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, write_csv, write_json
 from whichgen.models.saved_model import save_model
@@ -80,7 +80,7 @@ def write_run(
         selection = {
             "metric": result.metric,
             "block": result.block,
-            "parameter": head_method(model.head_method).parameter,
+            "parameter": make_head_method(model.head_method).parameter,
             "value": model.hyperparameter,
         }
         results |= {"selection": selection, "blocks": result.blocks}

@@ -35,7 +35,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import PAPER, Fold, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.openset.registry import SCORES, fit_score, score_class
+from whichgen.openset.registry import SCORES, fit_score, get_score_class
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.held_out import (
@@ -52,13 +52,13 @@ from whichgen.training.selection import (
     SelectionMetrics,
     SelectionOptions,
     average_by_key,
-    metric_value,
+    get_metric,
     select_best,
 )
 from whichgen.training.split_features import FoldTables, SplitFeatures, fold_tables, perturbed_name
 from whichgen.training.views import (
     AGREEMENT,
-    EVEN,
+    ONE_VOTE_EACH,
     FittedViews,
     Setting,
     Votes,
@@ -66,7 +66,7 @@ from whichgen.training.views import (
     evaluate_scores,
     fit_views,
     fuse_views,
-    member_sets,
+    list_member_sets,
 )
 
 #: Minimum improvement of the validation metric for using fewer members, or one vote per member.
@@ -107,7 +107,7 @@ class FusionOptions(SelectionOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in self.scores:
-            score_class(name)
+            get_score_class(name)
         if self.values and min(self.values) <= 0:
             raise FitError(
                 f"C is {min(self.values):g}, but it must be positive. Choose other values."
@@ -187,30 +187,34 @@ def fuse(
         features = pool_training_images(features)
     else:
         protocol = add_leave_out_folds(protocol, known, options.seed)
-    sets = member_sets(encoder)
+    sets = list_member_sets(encoder)
     settings = [(c, s) for s in options.shrinkages for c in sorted(options.values)]
     train = features.tables["train"]
-    unchanged = features.select_perturbation("")
+    unchanged_features = features.select_perturbation("")
     held_out_tables: list[FoldTables] = []
     if by_source:
-        tables = source_fold_tables(unchanged, protocol.folds, options.seed)
+        tables = source_fold_tables(unchanged_features, protocol.folds, options.seed)
         # Only the folds with unknown validation images contain all known origins.
         all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
         all_known = all_known or [Fold(known, (), "val")]
-        held_out_tables = source_fold_tables(unchanged, all_known, options.seed)
+        held_out_tables = source_fold_tables(unchanged_features, all_known, options.seed)
     else:
-        tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
-    whole = FoldTables(known, unchanged.tables["train"], *features.test_tables(protocol))
+        tables = [fold_tables(unchanged_features, fold) for fold in protocol.folds]
+    full_tables = FoldTables(
+        known, unchanged_features.tables["train"], *features.test_tables(protocol)
+    )
     blocks = range(len(encoder.block_dims))
-    all_tables = [whole, *tables, *held_out_tables]
+    all_tables = [full_tables, *tables, *held_out_tables]
     (final, *views), settings = fit_views(all_tables, blocks, settings, options.jobs, progress)
     folds, held_out_views = views[: len(tables)], views[len(tables) :]
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
     # On new sources, more than one vote per member does not improve the metrics.
-    even = next((c for c in reversed(members) if c.members.endswith(EVEN)), members[-1])
-    default = even if by_source else members[-1]
+    one_vote_candidate = next(
+        (c for c in reversed(members) if c.members.endswith(ONE_VOTE_EACH)), members[-1]
+    )
+    default = one_vote_candidate if by_source else members[-1]
     best = _select_with_margin(default, members, options.metric, MEMBERS_MARGIN)
 
     votes, setting = sets[best.members], settings.index(best.setting)
@@ -224,7 +228,7 @@ def fuse(
         )
         items = chain.from_iterable(m.items() for m, _ in score_metrics)
         averages = average_by_key(items, len(folds))
-    test_metrics, fitted = evaluate_scores(final, fusion, selected_blocks, options.scores)
+    test_metrics, fitted_scores = evaluate_scores(final, fusion, selected_blocks, options.scores)
     scores = [
         _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
         for name, m in averages.items()
@@ -238,7 +242,7 @@ def fuse(
     fusion_method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
     method: FusionMethod | ExpertsMethod = fusion_method
     head: FusionHead | ExpertsHead = fusion
-    score, experts = fitted[selected.score], []
+    score, experts = fitted_scores[selected.score], []
     if len(kinds := sorted(set(train.kinds.tolist()))) > 1:
         experts = [("", best)]
         for kind in kinds[1:]:
@@ -251,7 +255,8 @@ def fuse(
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
         method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
         x, labels = train.blocks(selected_blocks), label_indices(train.origins, known)
-        # Worker processes use a single BLAS thread, so the result does not depend on the cores.
+        # Fit in a worker process: it uses a single BLAS thread, so the result does not depend on
+        # the number of cores.
         calls = [(x, labels, len(known), best.value)]
         fits = run_in_processes(method.fit, calls, jobs=options.jobs)
         (head,) = progress(fits, description="Fitting experts", total=1)
@@ -347,7 +352,7 @@ def _select_with_margin(
     Otherwise, return ``default``.
     """
     best = select_best(others, metric)
-    return best if metric_value(best, metric) > metric_value(default, metric) + margin else default
+    return best if get_metric(best, metric) > get_metric(default, metric) + margin else default
 
 
 def _add_test_metrics(candidate: FusionCandidate, metrics: SelectionMetrics) -> FusionCandidate:

@@ -142,7 +142,7 @@ class FusionCandidate:
     Parameters
     ----------
     members
-        Name of the set of members (:func:`whichgen.training.views.member_sets`).
+        Name of the set of members (:func:`whichgen.training.views.list_member_sets`).
     value, shrinkage
         C and shrinkage of the probes (:mod:`whichgen.heads.fusion`).
     score
@@ -220,7 +220,7 @@ def average_by_key(
     return {key: average_metrics(m) for key, m in by_key.items() if len(m) == n_folds}
 
 
-def metric_value(candidate: Candidate | FusionCandidate, metric: str) -> float:
+def get_metric(candidate: Candidate | FusionCandidate, metric: str) -> float:
     """Return the value of a candidate's metric, or the accuracy if the value is ``None``.
 
     ``metric`` is a key of :data:`METRICS`.
@@ -310,4 +310,4 @@ def rank_candidates(grid: Sequence[C], metric: str) -> list[C]:
 
     ``metric`` is a key of :data:`METRICS`.
     """
-    return sorted(grid, key=lambda candidate: metric_value(candidate, metric), reverse=True)
+    return sorted(grid, key=lambda candidate: get_metric(candidate, metric), reverse=True)

@@ -45,7 +45,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import selection_metrics
 
-#: Minimum excess over chance of the lower bound of balanced accuracy for a warning.
+#: The check warns if the lower bound of balanced accuracy exceeds chance by more than this value.
 WARNING_MARGIN = 0.10
 
 #: Maximum number of files that are read per split. Forests for a million files would take hours and
@@ -58,7 +58,7 @@ _Z95 = 1.959963984540054
 #: Number of trees in a forest.
 _TREES = 300
 
-#: What to do about each set of properties.
+#: Advice in the warning, for each set of properties.
 _ADVICE = {
     "file": "File properties predict the origin. Re-encode the original images of all origins "
     "alike (one format and quality, one size, no metadata), then check again. Saving JPEG files in "
@@ -188,7 +188,7 @@ def check_shortcuts(
         closed = closed_set_metrics(probabilities, test_labels)
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
-        low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
+        low = _compute_wilson_bound(closed.macro_recall, len(counts) * float(hmean(counts)))
         detected = low > chance + WARNING_MARGIN
         sets.append(
             ShortcutMetrics(
@@ -250,7 +250,7 @@ def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
     return label_indices(files.origins, dataset.known)
 
 
-def _wilson_low(share: float, n: float) -> float:
+def _compute_wilson_bound(share: float, n: float) -> float:
     """Compute the lower bound of the 95 % Wilson interval of a proportion.
 
     ``share`` is the proportion, in [0, 1], and ``n`` is the sample size, which may be fractional.

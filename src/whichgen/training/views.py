@@ -36,7 +36,7 @@ Setting = tuple[float, float]
 Votes = tuple[tuple[int, ...], ...]
 
 #: End of the name of a set in which each member has one vote.
-EVEN = "one vote each"
+ONE_VOTE_EACH = "one vote each"
 
 #: Open-set score for selecting members, C and shrinkage: agreement of the views.
 AGREEMENT = "max_logit"
@@ -58,7 +58,7 @@ class FittedViews:
     tables: FoldTables
 
 
-def member_sets(encoder: Encoder) -> dict[str, Votes]:
+def list_member_sets(encoder: Encoder) -> dict[str, Votes]:
     """Map the name of each nonempty subset of an encoder's members to the votes of the subset.
 
     If the members of a subset have different numbers of votes, the subset is included twice: first
@@ -75,7 +75,7 @@ def member_sets(encoder: Encoder) -> dict[str, Votes]:
         for members in combinations(range(len(names)), size):
             name = " + ".join(names[m] for m in members)
             if len({len(encoder.block_groups[m]) for m in members}) > 1:
-                sets[f"{name}, {EVEN}"] = tuple(
+                sets[f"{name}, {ONE_VOTE_EACH}"] = tuple(
                     tuple(chain(*encoder.block_groups[m])) for m in members
                 )
             sets[name] = tuple(chain(*(encoder.block_groups[m] for m in members)))
