@@ -191,7 +191,7 @@ def _convert_model(*args: Any, **options: Any) -> Any:
     """Call ``openvino.convert_model`` without its telemetry.
 
     The converter reports its import to Intel unless the package openvino_telemetry is missing or
-    the user has opted out by a file in the home folder. No environment variable prevents the report.
+    the user has opted out by a file in the home folder. There is no environment variable for this.
     """
     with _hide_module("openvino_telemetry"):
         from openvino.tools.ovc import convert_model
