@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from whichgen.cli.app import expand_blocks
-from whichgen.cli.commands import build_app
 from whichgen.cli.console import get_console
+from whichgen.cli.parser import build_app
 
 
 @dataclass(frozen=True)

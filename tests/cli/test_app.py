@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from whichgen.cli.app import expand_blocks
-from whichgen.cli.commands import build_app
+from whichgen.cli.parser import build_app
 from whichgen.version import __version__
 
 from .conftest import whichgen

@@ -98,7 +98,7 @@ def test_failed_control_experiment_keeps_the_results(
     def fail(*_: object, **__: object) -> None:
         raise FitError("did not converge")
 
-    monkeypatch.setattr("whichgen.cli.training.run_label_shuffle", fail)
+    monkeypatch.setattr("whichgen.cli.training_run.run_label_shuffle", fail)
     result = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert result.code == 0, result.err
     assert (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from whichgen.cli.dataset import format_counts
+from whichgen.cli.dataset import format_frequent_values
 
 from .conftest import UNKNOWN, Site, whichgen
 
@@ -58,7 +58,7 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
     assert result.code == 1
     assert "unreadable" in result.out and "missing" not in result.out
     counts = {"64×64": 5, "32×32": 3, "1×1": 2, "2×2": 1}
-    assert format_counts(counts) == "64×64 (5)\n32×32 (3)\n1×1 (2)\n1 more"
+    assert format_frequent_values(counts) == "64×64 (5)\n32×32 (3)\n1×1 (2)\n1 more"
     for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",

@@ -129,7 +129,7 @@ def test_unwritable_folder_fails_before_training(
     disk.remount("ro")
     image = disk.folder / "images/flow/000.png"
     with monkeypatch.context() as patch:
-        patch.setattr("whichgen.cli.training.load_encoder", None)
+        patch.setattr("whichgen.cli.training_run.load_encoder", None)
         patch.setattr("whichgen.inference.attributor.Attributor.load", None)
         for arguments in (
             ["linear", *site.options(out=str(disk.folder / "out")), *UNKNOWN],
@@ -151,7 +151,7 @@ def test_unwritable_folder_fails_before_training(
 
 def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """If two runs share a folder, the second to finish fails."""
-    import whichgen.cli.training as training_module
+    import whichgen.cli.training_run as training_module
 
     out = site.folder / "both"
     original = training_module.fit

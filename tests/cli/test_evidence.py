@@ -80,7 +80,7 @@ def test_output_without_the_parser_is_the_same(
     assert is_simple_evidence(arguments)
     monkeypatch.setattr("sys.argv", ["whichgen", *arguments])
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("whichgen.cli.commands.build_app", None)
+    monkeypatch.setattr("whichgen.cli.parser.build_app", None)
     with pytest.raises(SystemExit) as end:
         main()
     output = capsys.readouterr()

@@ -42,7 +42,7 @@ MODEL_COMMANDS = (
 PROGRAM = """
 import sys
 from whichgen.cli.app import expand_blocks
-from whichgen.cli.commands import build_app
+from whichgen.cli.parser import build_app
 for line in sys.argv[1:]:
     sys.argv[1:] = line.split()
     code = build_app()(expand_blocks(sys.argv[1:]), standalone_mode=False)

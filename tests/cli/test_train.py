@@ -294,14 +294,14 @@ def test_ctrl_c_exits_with_130_and_a_rerun_resumes(
     site: Site, monkeypatch: pytest.MonkeyPatch, counting: Any
 ) -> None:
     failing = counting(fail_at=24)
-    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: failing.encoder)
+    monkeypatch.setattr("whichgen.cli.training_run.load_encoder", lambda *_, **__: failing.encoder)
     command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
     result = whichgen(*command)
     assert result.code == 130
     assert "interrupted. Completed work is kept" in result.message
     assert "Traceback" not in result.err
     complete = counting()
-    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: complete.encoder)
+    monkeypatch.setattr("whichgen.cli.training_run.load_encoder", lambda *_, **__: complete.encoder)
     assert whichgen(*command).code == 0
     assert complete.images + failing.images - 4 <= 50
     assert complete.images < 40

@@ -21,7 +21,7 @@ from cli.conftest import whichgen
 from models.test_hub import Hub
 from test_readme import ROOT, code_blocks, create_workspace, shell
 from whichgen.cli.app import expand_blocks
-from whichgen.cli.commands import build_app
+from whichgen.cli.parser import build_app
 from whichgen.heads.methods import HEAD_METHODS
 from whichgen.openset.registry import SCORES
 
@@ -240,9 +240,7 @@ def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_verifying(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     # The deterministic mode lasts until the process ends, which runs other tests, too.
     calls: list[bool] = []
-    monkeypatch.setattr(
-        "whichgen.cli.commands.enable_deterministic_mode", lambda: calls.append(True)
-    )
+    monkeypatch.setattr("whichgen.cli.parser.enable_deterministic_mode", lambda: calls.append(True))
     run_page("how-to/verify.md")
     assert calls == [True]
     assert (RUN / "model" / "model.sig").is_file()

@@ -12,8 +12,8 @@ import pytest
 from whichgen.errors import DataError
 from whichgen.experiments.low_data import (
     describe_low_data_sources,
-    feasible_sizes,
-    low_data,
+    measure_low_data,
+    select_feasible_sizes,
     subsample_training,
 )
 from whichgen.training.fit_block import FitOptions
@@ -50,7 +50,7 @@ def test_subsamples_of_one_seed_are_nested_and_differ_between_seeds(world: Make)
 def test_perturbed_copies_accompany_their_image_and_do_not_count(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     features = w.extract(augment=("jpeg", "blur"))
-    assert feasible_sizes(features, (1, 9, 10)) == (1, 9)
+    assert select_feasible_sizes(features, (1, 9, 10)) == (1, 9)
     subset = subsample_training(features, 2, 0).tables["train"]
     assert Counter(Counter(subset.samples).values()) == {3: 2 * 3}
     plain = subsample_training(w.extract(), 2, 0).tables["train"]
@@ -72,7 +72,7 @@ def test_fusion_of_images_with_sources_is_rejected(world: Make) -> None:
     }
     with_sources = replace(features, tables=tables)
     with pytest.raises(DataError, match="Use a linear probe or k-NN"):
-        next(low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
+        next(measure_low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
     note = describe_low_data_sources(with_sources, FitOptions(KNN))
     assert note.startswith("On new sources: the model was not trained on images from")
     assert "does not include the variation over sources" in note
@@ -84,16 +84,16 @@ def test_fusion_of_images_with_sources_is_rejected(world: Make) -> None:
 
 def test_feasible_sizes_are_those_every_origin_has(world: Make) -> None:
     features = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).extract()
-    assert feasible_sizes(features, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
+    assert select_feasible_sizes(features, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
     with pytest.raises(DataError, match=r"has 6 training images, too few for 7, 50 per"):
-        feasible_sizes(features, (7, 50))
+        select_feasible_sizes(features, (7, 50))
 
 
 def test_all_training_images_give_the_full_fit_for_each_seed(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FitOptions(KNN, jobs=1)
     points = list(
-        low_data(
+        measure_low_data(
             w.extract(), w.encoder, options, samples_per_class=(1, 9), seeds=(0, 1), cache=w.cache
         )
     )
@@ -110,7 +110,7 @@ def test_all_training_images_give_the_full_fit_for_each_seed(world: Make) -> Non
 def test_fusion_point_equals_a_fusion_of_the_subsample(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FusionOptions(values=(1.0, 100.0), jobs=1)
-    (point,) = low_data(w.extract(), w.encoder, options, samples_per_class=(4,), seeds=(1,))
+    (point,) = measure_low_data(w.extract(), w.encoder, options, samples_per_class=(4,), seeds=(1,))
     expected = fuse(subsample_training(w.extract(), 4, 1), w.encoder, options)
     assert (point.blocks, point.value) == (expected.model.blocks, expected.model.hyperparameter)
     assert (point.accuracy, point.auroc, point.oscr) == tuple(

@@ -12,9 +12,9 @@ import pytest
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.experiments.robustness import (
+    average_over_intensities,
     evaluate_perturbation,
     evaluate_robustness,
-    mean_over_intensities,
 )
 
 Make = Callable[..., Any]
@@ -78,8 +78,8 @@ def test_mean_covers_the_five_intensities_of_a_kind(world: Make) -> None:
     for metric in ("accuracy", "auroc", "oscr"):
         values = [p.test.metrics[metric] for p in points[6:]]
         assert None not in values
-        assert mean_over_intensities(points, "crop", metric) == pytest.approx(sum(values) / 5)
-    assert mean_over_intensities(points, "blur", "accuracy") is None
+        assert average_over_intensities(points, "crop", metric) == pytest.approx(sum(values) / 5)
+    assert average_over_intensities(points, "blur", "accuracy") is None
 
 
 def test_only_accuracy_is_defined_without_unknown_images(world: Make, tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_only_accuracy_is_defined_without_unknown_images(world: Make, tmp_path: 
     )
     assert points[3].test.metrics["auroc"] is None
     assert points[3].test.metrics["oscr"] is None
-    assert mean_over_intensities(points, "jpeg", "oscr") is None
-    assert mean_over_intensities(points, "jpeg", "accuracy") is not None
+    assert average_over_intensities(points, "jpeg", "oscr") is None
+    assert average_over_intensities(points, "jpeg", "accuracy") is not None

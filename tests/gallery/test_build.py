@@ -24,7 +24,7 @@ from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.gallery.index import IndexKind, Recall
 from whichgen.gallery.search import load_gallery
 from whichgen.gallery.storage import read_description
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
@@ -219,9 +219,9 @@ def test_attributor_searches_a_gallery(
     (answer,) = Attributor(known, encoder).attribute(file, nearest=2, gallery=gallery)
     assert answer.nearest is not None
     assert (answer.nearest[0].path, answer.nearest[0].origin) == (str(file), "gan")
-    row = answer.as_row(answer_schema(known.origins, gallery=True))
+    row = answer.as_row(make_answer_schema(known.origins, gallery=True))
     assert (row["nearest"], row["nearest_origin"]) == (str(file), "gan")
-    assert "nearest" not in answer.as_row(answer_schema(known.origins))
+    assert "nearest" not in answer.as_row(make_answer_schema(known.origins))
 
 
 def test_non_finite_vectors_are_rejected(known: OriginModel) -> None:

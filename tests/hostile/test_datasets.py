@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from whichgen.cli.commands import build_app
+from whichgen.cli.parser import build_app
 from whichgen.data.benchmarks.benchmark_files import load_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.images.image_reader import ImageReader

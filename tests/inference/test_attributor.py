@@ -18,7 +18,7 @@ from PIL import Image
 from conftest import save_tiny_clip
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, ModelFileError
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
@@ -154,7 +154,7 @@ def test_unreadable_images_have_an_error_and_others_keep_their_order(
         8: (np.zeros((4, 4, 3)), r"image 9: expected a uint8 array"),
         9: (np.zeros((4, 4, 2), np.uint8), "image 10: expected a uint8 array"),
         10: (np.zeros((0, 4, 3), np.uint8), "image 11: expected at least one pixel"),
-        11: (None, "expected a path, bytes, a Pillow image or a NumPy array, got NoneType"),
+        11: (None, "image 12: expected a path, bytes, a Pillow image or a NumPy array, got NoneType"),
         13: (tmp_path, "can't be read"),
     }
     good = iter(images)
@@ -280,7 +280,7 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
         "height": 32,
         "notes": [],
     }
-    schema = answer_schema(attributor.model.origins)
+    schema = make_answer_schema(attributor.model.origins)
     rows = [answer.as_row(schema) for answer in (good, bad)]
     assert [list(row) for row in rows] == [schema.names] * 2
     assert rows[0]["p(gan)"] == good.probabilities["gan"]
@@ -306,10 +306,10 @@ def test_prediction_sets_have_the_requested_coverage(
             assert list(s) == ranked[: len(s)]
     assert sizes[0] < sizes[1]
     # 24 images are too few for 99 %: every set contains all origins, and a note warns about it.
-    schema = answer_schema(model.origins, prediction_sets=True)
+    schema = make_answer_schema(model.origins, prediction_sets=True)
     (answer,) = attributor.attribute(images[0], coverage=0.99)
     assert answer.as_row(schema)["prediction_set"].count(" ") == 2
-    assert "Too few" in attributor.quantile(0.99).notes[0]
+    assert "Too few" in attributor.compute_quantile(0.99).notes[0]
     # The kth lowest score of the calibration images has the percentile 100 k / n.
     ranks = sorted(answer.score_percentile or 0 for answer in attributor.attribute(images))
     assert ranks == pytest.approx(100 * np.arange(1, 25) / 24)

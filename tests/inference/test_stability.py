@@ -19,7 +19,7 @@ from conftest import CountingEncoder, pack_images
 from whichgen.data.shards.find_shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.inference import stability
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_job import AttributeJob
@@ -121,12 +121,12 @@ def test_an_unstable_answer_says_so_in_the_row_and_in_a_sentence() -> None:
     checked = check_stability(
         attribution("dcgan"), ["GAN", "dcgan", "dcgan", "stylegan", "dcgan"], FAMILIES
     )
-    schema = answer_schema(["ddpm", "real"], stability=True)
+    schema = make_answer_schema(["ddpm", "real"], stability=True)
     row = checked.as_row(schema)
     names = ("origin", "coarse_origin", "stability", "differing_copies", "original_answer")
     assert [row[name] for name in names] == ["unknown", "GAN", 3, "jpeg webp", "dcgan"]
     assert pa.Table.from_pylist([row, attribution("ddpm").as_row(schema)], schema).num_rows == 2
-    assert "stability" not in attribution("ddpm").as_row(answer_schema(["ddpm", "real"]))
+    assert "stability" not in attribution("ddpm").as_row(make_answer_schema(["ddpm", "real"]))
     verdict = make_verdict(checked)
     assert verdict.kind == "synthetic"
     assert verdict.detail == (

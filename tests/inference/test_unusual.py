@@ -19,7 +19,7 @@ from whichgen.data.images.image_traits import (
     read_traits,
 )
 from whichgen.encoders.base import Encoder
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.feature_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
@@ -113,7 +113,7 @@ def test_answers_state_size_and_notes(
     (note,) = unusual.notes
     assert note.startswith("Large: 40 × 70 pixels; sides of training images have 32 to 32")
     assert (unread.width, unread.height, unread.notes) == (None, None, ())
-    row = unusual.as_row(answer_schema(model.origins))
+    row = unusual.as_row(make_answer_schema(model.origins))
     assert (row["width"], row["height"], row["notes"]) == (40, 70, note)
     assert make_verdict(unusual).detail.startswith(note)
     assert not make_verdict(usual).detail.startswith("Large")

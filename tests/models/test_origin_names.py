@@ -25,7 +25,7 @@ from whichgen.data.open_dataset import list_samples, open_dataset
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.data.splits.random_splits import SplitOptions
 from whichgen.errors import DataError
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.io.folder_listing import is_system_path
 from whichgen.io.result_files import csv_text, write_parquet
@@ -129,7 +129,7 @@ def test_accepted_names_are_saved_and_read_again(
     listed = list_samples(str(tmp_path / "folder"))
     assert {sample.origin for sample in listed} == folder_names
     # Tables
-    schema = answer_schema(known, prediction_sets=True)
+    schema = make_answer_schema(known, prediction_sets=True)
     probabilities = dict(zip(known, (0.5, 0.3, 0.2), strict=True))
     answer = Attribution("a.png", known[0], probabilities, 0.5, 0.1, known[0], known)
     row = answer.as_row(schema)

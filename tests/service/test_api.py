@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from whichgen.evidence.evidence_options import EvidenceOptions
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.stability import COPIES
 from whichgen.inference.verdict import make_verdict
@@ -269,7 +269,9 @@ def test_the_model_is_described(client: TestClient, attributor: Attributor) -> N
     assert description["origins"] == list(ORIGINS)
     assert description["threshold"] == attributor.model.threshold
     assert description["exemplars"] == 3 * EACH and description["enrolling"] is False
-    assert description["columns"] == answer_schema(ORIGINS, stability=True, evidence=True).names
+    assert (
+        description["columns"] == make_answer_schema(ORIGINS, stability=True, evidence=True).names
+    )
 
 
 def test_enrollment_is_disabled_by_default(client: TestClient, images: list[Image.Image]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 
 from .conftest import ORIGINS
 
@@ -149,7 +149,7 @@ def test_answers_are_saved_as_csv(page: Page, files: list[Path]) -> None:
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
     reader = csv.DictReader(io.StringIO(text))
     rows = {row["image"]: row for row in reader}
-    columns = answer_schema(ORIGINS, stability=True, evidence=True).names
+    columns = make_answer_schema(ORIGINS, stability=True, evidence=True).names
     assert reader.fieldnames is not None and reader.fieldnames[: len(columns)] == columns
     assert set(rows) == {file.name for file in files}
     assert 0 <= float(rows["00.png"]["score_percentile"]) <= 100

@@ -112,7 +112,7 @@ _PRELOAD = (
     "sklearn.linear_model",
     "transformers.models.clip.modeling_clip",
     "whichgen.inference.enroll",
-    "whichgen.cli.training",
+    "whichgen.cli.training_run",
     "whichgen.encoders.loading",
     "whichgen.training.fit_block",
     "whichgen.report.run_folder",

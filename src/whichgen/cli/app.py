@@ -99,7 +99,7 @@ def main() -> None:
         images = [Path(argument) for argument in arguments[1:] if argument != "--json"]
         call_command(lambda: show_evidence_of_files(images, as_json="--json" in arguments))
     else:
-        from whichgen.cli.commands import build_app
+        from whichgen.cli.parser import build_app
 
         build_app(arguments)(args=arguments)
 

@@ -58,7 +58,7 @@ def attribute(
     stability: Stability = True,
 ) -> None:
     """Attribute images to a known origin or `unknown`."""
-    from whichgen.inference.answer_table import answer_schema
+    from whichgen.inference.answer_table import make_answer_schema
     from whichgen.inference.stability import COPIES
     from whichgen.io.result_files import csv_text, write_parquet
 
@@ -78,10 +78,10 @@ def attribute(
         from whichgen.gallery.storage import read_description
 
         read_description(gallery)  # fail before the encoder is loaded
-    options = evidence.options()
+    options = evidence.read_options()
     attributor = model.load()
     if coverage is not None:
-        for note in attributor.quantile(coverage).notes:
+        for note in attributor.compute_quantile(coverage).notes:
             warn(f"note: {note}")
     start = time.perf_counter()
     answers = attributor.attribute(
@@ -100,7 +100,7 @@ def attribute(
         for answer in answers
     ]
     if parquet or as_csv:  # PyArrow takes time to import
-        schema = answer_schema(
+        schema = make_answer_schema(
             attributor.model.origins,
             prediction_sets=coverage is not None,
             gallery=gallery is not None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
-from whichgen.cli.engine import CollectionSources, EngineOptions
 from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
 from whichgen.plurals import format_count
@@ -38,7 +38,7 @@ def attribute_bulk(
 
     check_writable(output_dir)
     batch_size = model.batch_size
-    options = evidence.options()
+    options = evidence.read_options()
     saved_model = load_model(model.path, key=model.verify_key)
     backbone = model.backbone or str(saved_model.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)

@@ -24,7 +24,7 @@ def cross_source(
     ] = "",
 ) -> None:
     """Evaluate a method on held-out sources and, for comparison, on known sources."""
-    from whichgen.cli.training import add_traces, selection_options
+    from whichgen.cli.training_run import add_traces, build_fit_options
     from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.splits.random_splits import split_unknown_origins
     from whichgen.data.splits.source_folds import find_copies_across_sources
@@ -45,12 +45,12 @@ def cross_source(
 
     if options.augment:
         raise DataError("cross-source does not support --augment. Omit it.")
-    data_options = options.split.dataset_options(data=options.data)
+    data_options = options.split.build_dataset_options(data=options.data)
     is_fusion = head == "fusion"
     if is_fusion:
         options = add_traces(options)
     method = None if is_fusion else SWEEP_METHODS[head]()
-    library_options = selection_options(options, method, **(FUSION_GRID if is_fusion else {}))
+    library_options = build_fit_options(options, method, **(FUSION_GRID if is_fusion else {}))
     folder = check_writable(options.output_dir or Path("output") / "cross-source" / head)
     samples = data_options.list_samples()
     seed = data_options.seed

@@ -51,7 +51,7 @@ def split(
     from whichgen.data.benchmarks.benchmark_files import write_benchmark
     from whichgen.data.dataset import SPLITS
 
-    options = flags.dataset_options(data=str(folder.resolve()), samples_per_class=0)
+    options = flags.build_dataset_options(data=str(folder.resolve()), samples_per_class=0)
     dataset = options.open(cache_dir, progress=progress)
     title = name or folder.resolve().name
     annotations = write_benchmark(dataset, output_dir, title)
@@ -108,7 +108,7 @@ def check(
     show_table(
         [
             {
-                k: format_counts(v) if isinstance(v, dict) else v
+                k: format_frequent_values(v) if isinstance(v, dict) else v
                 for k, v in row.items()
                 if k not in empty_columns
             }
@@ -201,7 +201,7 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     from whichgen.training.shortcuts import check_shortcuts
 
     reader = ImageReader(cache_dir)
-    options = flags.dataset_options(data=data)
+    options = flags.build_dataset_options(data=data)
     dataset = options.open(cache_dir, reader=reader, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
@@ -215,7 +215,7 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     (warn if report.detected else say)(report.message)
 
 
-def format_counts(counts: Mapping[str, int]) -> str:
+def format_frequent_values(counts: Mapping[str, int]) -> str:
     """Format the three most frequent values with their counts, one per line, e.g. ``PNG (5)``.
 
     ``counts[value]`` is the number of files, most frequent value first. A single value is formatted

@@ -36,7 +36,7 @@ def enroll(
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
     validate_origin_names([name])
-    run_folder = model.run_folder()
+    run_folder = model.find_run_folder()
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(

@@ -53,7 +53,7 @@ class AnswerEvidence(EvidenceFiles):
         bool, Option("--evidence/--no-evidence", help="Report provenance evidence in the files.")
     ] = True
 
-    def options(self) -> EvidenceOptions | None:
+    def read_options(self) -> EvidenceOptions | None:
         """Read the files, or return ``None`` for ``--no-evidence``."""
         return self.read() if self.evidence else None
 

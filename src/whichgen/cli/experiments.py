@@ -10,10 +10,10 @@ from typer import Option
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
 from whichgen.cli.options import (
+    EvaluationOptions,
     RunFolder,
-    TestOptions,
     check_writable,
-    join,
+    join_values,
     parse_kinds,
     parse_shots,
 )
@@ -22,13 +22,13 @@ from whichgen.defaults import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
 @resumable_command
-def evaluate(test: TestOptions) -> None:
+def evaluate(test: EvaluationOptions) -> None:
     """Evaluate a model on its own test split or on another dataset."""
+    from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.cli.result_output import show_evaluation
-    from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_perturbation
 
-    setup = open_model_test(test)
+    setup = prepare_evaluation(test)
     point = evaluate_perturbation(
         setup.model, setup.dataset, setup.encoder, setup.store, intervals=True, progress=progress
     )
@@ -38,21 +38,21 @@ def evaluate(test: TestOptions) -> None:
 
 @resumable_command
 def robustness(
-    test: TestOptions,
+    test: EvaluationOptions,
     kinds: Annotated[
         str, Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
     ] = "all",
     output_dir: RunFolder = None,
 ) -> None:
     """Evaluate a model on perturbed images: JPEG, blur, crop, resize, social media."""
-    from whichgen.cli.testing import open_model_test
+    from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.experiments.robustness import evaluate_robustness
     from whichgen.report.experiment_reports import write_robustness
     from whichgen.report.figures.experiment_curves import tabulate_robustness
 
     perturbations = parse_kinds(kinds)
-    folder = check_writable(output_dir or test.model.run_folder())
-    setup = open_model_test(test)
+    folder = check_writable(output_dir or test.model.find_run_folder())
+    setup = prepare_evaluation(test)
     points = list(
         evaluate_robustness(
             setup.model,
@@ -79,13 +79,15 @@ def robustness(
 
 @resumable_command
 def few_shot(
-    test: TestOptions,
-    shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join(FEW_SHOT_SIZES),
+    test: EvaluationOptions,
+    shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join_values(
+        FEW_SHOT_SIZES
+    ),
     repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 3,
     output_dir: RunFolder = None,
 ) -> None:
     """Enroll each unknown test generator from a few images and evaluate the model."""
-    from whichgen.cli.testing import open_model_test
+    from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.experiments.few_shot import (
         describe_few_shot_sources,
         list_draws,
@@ -96,8 +98,8 @@ def few_shot(
     from whichgen.training.split_features import extract_splits
 
     image_counts = parse_shots(shots)
-    folder = check_writable(output_dir or test.model.run_folder())
-    setup = open_model_test(test)
+    folder = check_writable(output_dir or test.model.find_run_folder())
+    setup = prepare_evaluation(test)
     unknown_images = (*setup.dataset.val_unknown, *setup.dataset.test_unknown)
     # Raise an error about too few images before the images are encoded.
     list_draws(unknown_images, image_counts, range(repeats))
@@ -131,13 +133,16 @@ def low_data(
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "linear",
     shots: Annotated[
         str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 and so on")
-    ] = join(LOW_DATA_SIZES),
+    ] = join_values(LOW_DATA_SIZES),
     repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 5,
 ) -> None:
     """Evaluate training on a few images per class over several random draws."""
-    from whichgen.cli.training import add_traces, prepare_training, selection_options
-    from whichgen.experiments.low_data import check_method, describe_low_data_sources
-    from whichgen.experiments.low_data import low_data as run_low_data
+    from whichgen.cli.training_run import add_traces, build_fit_options, prepare_training
+    from whichgen.experiments.low_data import (
+        check_low_data_method,
+        describe_low_data_sources,
+        measure_low_data,
+    )
     from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_experiment
@@ -147,12 +152,12 @@ def low_data(
     if head == "fusion":
         options = add_traces(options)
     method = None if head == "fusion" else SWEEP_METHODS[head]()
-    library_options = selection_options(options, method)
-    check_method(library_options, has_sources=bool(options.split.sources))
+    library_options = build_fit_options(options, method)
+    check_low_data_method(library_options, has_sources=bool(options.split.sources))
     # force=True is safe: low-data files have different names from the files of a training run.
     data = prepare_training(replace(options, force=True), library_options, "low-data")
     points = list(
-        run_low_data(
+        measure_low_data(
             data.features,
             data.encoder,
             library_options,

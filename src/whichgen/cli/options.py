@@ -80,7 +80,7 @@ QdrantUrl = Annotated[
 ]
 
 
-def join(values: Iterable[object]) -> str:
+def join_values(values: Iterable[object]) -> str:
     """Join values with commas, e.g. ``0.6,0.2,0.2``."""
     return ",".join(map(str, values))
 
@@ -154,7 +154,7 @@ class ModelOptions(ModelFolder):
         config |= {"model": str(self.path.resolve()), "model_data_hash": model.data_hash}
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
-    def run_folder(self) -> Path:
+    def find_run_folder(self) -> Path:
         """Return the run folder of the model, or the model folder if it is not part of a run."""
         from whichgen.models.saved_model import find_model_folder
 
@@ -230,12 +230,12 @@ class SplitFlags:
     group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
     sources: Sources = ""
     real: Real = ""
-    fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join(
+    fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join_values(
         SPLIT_FRACTIONS
     )
     seed: Seed = 0
 
-    def dataset_options(self, **settings: Any) -> DatasetOptions:
+    def build_dataset_options(self, **settings: Any) -> DatasetOptions:
         """Build :class:`DatasetOptions` from these flags; ``settings`` add or replace fields."""
         from whichgen.data.dataset_options import DatasetOptions
 
@@ -249,7 +249,7 @@ class SplitFlags:
 
 
 @dataclass(frozen=True)
-class TestOptions:
+class EvaluationOptions:
     """Options for a saved model, its test dataset and the cache folder."""
 
     panel: ClassVar = "Dataset"

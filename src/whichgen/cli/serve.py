@@ -85,7 +85,7 @@ def serve(
         hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
         stability=stability,
-        evidence=evidence.options(),
+        evidence=evidence.read_options(),
     )
     if host not in LOCAL_HOSTS and not settings.api_key:
         warn(

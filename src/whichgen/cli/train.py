@@ -49,13 +49,13 @@ def linear(options: TrainOptions, sweep: CSweep) -> None:
     """Train a linear probe on the best block of the encoder."""
     import numpy as np
 
-    from whichgen.cli.training import selection_options, train
+    from whichgen.cli.training_run import build_fit_options, train
     from whichgen.heads.linear import LinearMethod
 
     low, high = sorted((sweep.c_min, sweep.c_max))
     values = np.logspace(low, high, sweep.c_values).tolist() if sweep.C is None else [sweep.C]
     method = LinearMethod(values=tuple(values), max_iter=sweep.max_iter)
-    train(options, selection_options(options, method), "linear-probe")
+    train(options, build_fit_options(options, method), "linear-probe")
 
 
 @resumable_command
@@ -63,12 +63,12 @@ def knn(options: TrainOptions, sweep: KSweep) -> None:
     """Train a k-nearest-neighbor classifier on the best block of the encoder."""
     import numpy as np
 
-    from whichgen.cli.training import selection_options, train
+    from whichgen.cli.training_run import build_fit_options, train
     from whichgen.heads.knn import KnnMethod
 
     values = np.unique(np.linspace(sweep.k_min, sweep.k_max, sweep.k_values).astype(int)).tolist()
     method = KnnMethod(values=tuple(values) if sweep.K is None else (sweep.K,))
-    train(options, selection_options(options, method), "knn")
+    train(options, build_fit_options(options, method), "knn")
 
 
 @resumable_command
@@ -88,7 +88,7 @@ def fuse(
     ] = False,
 ) -> None:
     """Train a fusion of classifiers on all blocks and residual statistics."""
-    from whichgen.cli.training import add_traces, selection_options, train
+    from whichgen.cli.training_run import add_traces, build_fit_options, train
 
     settings: dict[str, Any] = {}
     if fixed.C is not None:
@@ -97,4 +97,4 @@ def fuse(
         settings["scores"] = split_names(scores)
     if not no_traces:
         options = add_traces(options)
-    train(options, selection_options(options, **settings), "fusion")
+    train(options, build_fit_options(options, **settings), "fusion")

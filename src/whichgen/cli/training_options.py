@@ -16,7 +16,7 @@ from whichgen.cli.options import (
     Force,
     OutputDir,
     SplitFlags,
-    join,
+    join_values,
 )
 from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS, TPR
 
@@ -59,7 +59,7 @@ def load_config(context: typer.Context, value: str) -> str:
         ) from None
     defaults = {
         normalize_name(key).replace("-", "_"): (
-            join(setting) if isinstance(setting, list) and key != "blocks" else setting
+            join_values(setting) if isinstance(setting, list) and key != "blocks" else setting
         )
         for key, setting in settings.items()
     }

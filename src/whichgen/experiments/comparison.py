@@ -48,7 +48,7 @@ class RunPredictions:
 
 
 @contextmanager
-def explain_errors(file: Path) -> Iterator[None]:
+def convert_file_errors(file: Path) -> Iterator[None]:
     """Convert errors while reading ``file`` in the ``with`` block to :class:`DataError`.
 
     Raises
@@ -77,7 +77,7 @@ def read_json(file: Path) -> Any:
     DataError
         The file is missing or damaged.
     """
-    with explain_errors(file):
+    with convert_file_errors(file):
         return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -89,7 +89,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     DataError
         The file is missing or damaged.
     """
-    with explain_errors(file), file.open(newline="", encoding="utf-8") as handle:
+    with convert_file_errors(file), file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
@@ -102,7 +102,7 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         A file is missing or damaged, or there is no test image of a known origin.
     """
     file = folder / "predictions.csv"
-    with explain_errors(file):
+    with convert_file_errors(file):
         rows = sorted(read_csv(file), key=itemgetter("path"))
         origins = tuple(
             column[2:-1]

@@ -49,7 +49,7 @@ class LowDataPoint:
     oscr: float | None
 
 
-def check_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
+def check_low_data_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
     """Check that the method is fitted only on the training images.
 
     Raises
@@ -77,7 +77,7 @@ def describe_low_data_sources(features: SplitFeatures, options: FitOptions | Fus
     return f"{overlap.note} The deviation over seeds does not include the variation over sources."
 
 
-def feasible_sizes(
+def select_feasible_sizes(
     features: SplitFeatures, samples_per_class: Sequence[int] = LOW_DATA_SIZES
 ) -> tuple[int, ...]:
     """Return the sizes for which every known origin has enough training images.
@@ -134,7 +134,7 @@ def _map_training_images(features: SplitFeatures) -> dict[str, dict[Sample, list
     return images
 
 
-def low_data(
+def measure_low_data(
     features: SplitFeatures,
     encoder: Encoder,
     options: FitOptions | FusionOptions,
@@ -159,7 +159,7 @@ def low_data(
         Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
     samples_per_class
         Numbers of training images per known origin. Numbers that are not feasible
-        (:func:`feasible_sizes`) are skipped.
+        (:func:`select_feasible_sizes`) are skipped.
     seeds
         Seeds for drawing the training images.
     cache
@@ -173,12 +173,12 @@ def low_data(
     Raises
     ------
     DataError
-        No number in ``samples_per_class`` is feasible (:func:`feasible_sizes`), or the method does
-        not support sources (:func:`check_method`).
+        No number in ``samples_per_class`` is feasible (:func:`select_feasible_sizes`), or the
+        method does not support sources (:func:`check_low_data_method`).
     """
-    check_method(options, has_sources=has_sources(features))
+    check_low_data_method(options, has_sources=has_sources(features))
     options = replace(options, thumbnails=False)
-    runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]
+    runs = [(n, seed) for n in select_feasible_sizes(features, samples_per_class) for seed in seeds]
     for n, seed in progress(runs, description="Low-data fits", total=len(runs)):
         subset = subsample_training(features, n, seed)
         result = (

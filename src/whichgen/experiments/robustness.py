@@ -157,7 +157,7 @@ def evaluate_robustness(
         )
 
 
-def mean_over_intensities(
+def average_over_intensities(
     points: Sequence[RobustnessPoint], kind: str, metric: str
 ) -> float | None:
     """Average a metric over the intensities of one kind of perturbation.

@@ -28,7 +28,7 @@ _COLUMNS = {
 }
 
 
-def answer_schema(
+def make_answer_schema(
     origins: Sequence[str],
     *,
     prediction_sets: bool = False,

@@ -71,9 +71,9 @@ class Attribution:
 
     Examples
     --------
-    >>> from whichgen.inference.answer_table import answer_schema
+    >>> from whichgen.inference.answer_table import make_answer_schema
     >>> answer = Attribution("a.png", "gan", {"gan": 0.9, "real": 0.1}, 0.9, 0.5)
-    >>> answer.as_row(answer_schema(["gan", "real"]))["p(gan)"]
+    >>> answer.as_row(make_answer_schema(["gan", "real"]))["p(gan)"]
     0.9
     """
 
@@ -125,7 +125,7 @@ class Attribution:
         return {"image": fields.pop("image"), **self.describe_evidence(), **fields}
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return a table row with the columns of ``schema``, the result of ``answer_schema``.
+        """Return a table row with the columns of ``schema``, the result of ``make_answer_schema``.
 
         Missing values, such as the probabilities of an unreadable image, are ``None``.
         """

@@ -179,7 +179,7 @@ class Attributor:
         FitError
             ``coverage`` is out of range.
         """
-        quantile = None if coverage is None else self.quantile(coverage)
+        quantile = None if coverage is None else self.compute_quantile(coverage)
         sequence = [images] if isinstance(images, ImageLike) else list(images)
         answers = (
             answer
@@ -237,7 +237,7 @@ class Attributor:
         copies = COPIES.values() if stability else ()
         return encode_batches(images, self.encode_batch, batch_size=batch_size, copies=copies)
 
-    def quantile(self, coverage: float) -> ConformalQuantile:
+    def compute_quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
 
         If the model has too few validation images, the ``notes`` of the quantile contain a warning.
@@ -276,7 +276,7 @@ class Attributor:
             :data:`~whichgen.inference.stability.COPIES` for the stability check
             (:func:`~whichgen.features.image_encoding.encode_batches`).
         quantile
-            Result of :meth:`quantile`; ``None`` for no prediction sets.
+            Result of :meth:`compute_quantile`; ``None`` for no prediction sets.
         nearest, gallery
             See :meth:`attribute`.
         """

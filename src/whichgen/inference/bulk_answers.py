@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from whichgen.data.shards.find_shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
@@ -94,7 +94,7 @@ class AnswerFolder:
         evidence: bool = False,
     ) -> None:
         self.folder = folder
-        self._schema = answer_schema(
+        self._schema = make_answer_schema(
             origins,
             prediction_sets=coverage is not None,
             stability=stability,

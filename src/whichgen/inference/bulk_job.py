@@ -85,7 +85,7 @@ class AttributeJob:
 
     def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
         """Attribute the images of a shard, and yield the answers for one batch at a time."""
-        quantile = None if self.coverage is None else attributor.quantile(self.coverage)
+        quantile = None if self.coverage is None else attributor.compute_quantile(self.coverage)
         loaders = make_shard_loaders(shard, self._load)
         for batch in attributor.encode_batches(loaders, self.batch_size, self.stability):
             answers = attributor.attribute_batch(batch, quantile=quantile)

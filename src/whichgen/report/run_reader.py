@@ -22,7 +22,7 @@ from whichgen.evaluation.source_counts import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.experiments.comparison import (
     RunPredictions,
-    explain_errors,
+    convert_file_errors,
     read_csv,
     read_json,
     read_run_predictions,
@@ -254,7 +254,7 @@ def _validate(file: Path, record: Any, model: type[_Model]) -> _Model:
 
 def _read_image_map(file: Path) -> ImageMap:
     rows = read_csv(file)
-    with explain_errors(file):
+    with convert_file_errors(file):
         points = np.array([[float(row["x"]), float(row["y"])] for row in rows]).reshape(-1, 2)
         paths, origins = (np.array([r[c] for r in rows], dtype=str) for c in ("path", "origin"))
     return ImageMap(paths, origins, points)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import Neighbor
 from whichgen.inference.verdict import make_verdict
@@ -32,7 +32,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         tpr=model.tpr,
         metrics=dict(model.metrics),
         exemplars=len(model.exemplars.labels),
-        columns=answer_schema(
+        columns=make_answer_schema(
             model.origins,
             stability=settings.stability,
             evidence=settings.evidence is not None,

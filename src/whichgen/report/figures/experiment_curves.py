@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from whichgen.data.images.perturbations import INTENSITIES
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
-from whichgen.experiments.robustness import RobustnessPoint, mean_over_intensities
+from whichgen.experiments.robustness import RobustnessPoint, average_over_intensities
 from whichgen.io.result_files import Row, percent
 from whichgen.report.figures.style import Plot, create_axes, get_color, style_axes
 from whichgen.report.result_tables import METRICS, format_percentages
@@ -191,7 +191,10 @@ def tabulate_mean_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
     return [
         {
             "mean over five intensities": kind,
-            **{t: percent(mean_over_intensities(points, kind, key)) for key, t in METRICS.items()},
+            **{
+                t: percent(average_over_intensities(points, kind, key))
+                for key, t in METRICS.items()
+            },
         }
         for kind in kinds
     ]

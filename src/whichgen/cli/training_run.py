@@ -48,7 +48,7 @@ def add_traces(options: TrainOptions) -> TrainOptions:
     return replace(options, encoder=replace(options.encoder, backbone=f"{backbone}+{TRACES}"))
 
 
-def selection_options(
+def build_fit_options(
     options: TrainOptions, method: SweepMethod | None = None, **settings: Any
 ) -> FitOptions | FusionOptions:
     """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
@@ -93,7 +93,7 @@ def prepare_training(
         Name of the subfolder of ``output`` for runs without ``--output-dir``. ``--augment`` applies
         to all splits used for fitting if this is "fusion", and otherwise only to the training set.
     """
-    data_options = options.split.dataset_options(data=options.data)
+    data_options = options.split.build_dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
     config = {
         **data_options.as_config(),
@@ -111,7 +111,7 @@ def prepare_training(
     @cache
     def start(name: str) -> tuple[Encoder, FeatureStore]:
         """Reserve the run folder for the dataset with this name, and load the encoder."""
-        reserve_run_folder(run_folder(output_dir, backbone, name), config, force=options.force)
+        reserve_run_folder(get_run_folder(output_dir, backbone, name), config, force=options.force)
         encoder = load_encoder(backbone, device=options.encoder.device, dtype=options.encoder.dtype)
         if isinstance(library_options, FitOptions):
             library_options.list_blocks(encoder)
@@ -139,10 +139,12 @@ def prepare_training(
         progress=progress,
     )
     warn_skipped(features.skipped)
-    return TrainingData(encoder, features, run_folder(output_dir, backbone, dataset.name), config)
+    return TrainingData(
+        encoder, features, get_run_folder(output_dir, backbone, dataset.name), config
+    )
 
 
-def run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
+def get_run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
     """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``."""
 
     def folder_name(member: str) -> str:

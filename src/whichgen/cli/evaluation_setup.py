@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whichgen.cli.console import progress, say
-from whichgen.cli.options import SplitFlags, TestOptions, open_store
+from whichgen.cli.options import EvaluationOptions, SplitFlags, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.base import Encoder
@@ -15,7 +15,7 @@ from whichgen.models.origin_model import OriginModel
 
 
 @dataclass(frozen=True)
-class ModelTest:
+class EvaluationSetup:
     """Saved model with its encoder, and test dataset with its options and feature store."""
 
     model: OriginModel
@@ -25,7 +25,7 @@ class ModelTest:
     store: FeatureStore
 
 
-def open_model_test(test: TestOptions) -> ModelTest:
+def prepare_evaluation(test: EvaluationOptions) -> EvaluationSetup:
     """Load the model, and open its test dataset and feature store.
 
     The test dataset is the value of ``--data`` or, without ``--data``, the dataset on which the
@@ -40,7 +40,7 @@ def open_model_test(test: TestOptions) -> ModelTest:
     attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})
     if test.data:
-        data_options = test.split.dataset_options(data=test.data)
+        data_options = test.split.build_dataset_options(data=test.data)
     elif test.split != SplitFlags():
         raise DataError(
             "dataset options such as --unknown, --sources and --seed require --data. Add --data, "
@@ -54,4 +54,4 @@ def open_model_test(test: TestOptions) -> ModelTest:
     for note in dataset.notes:
         say(f"note: {note}")
     store = open_store(test.cache_dir, attributor.encoder)
-    return ModelTest(attributor.model, attributor.encoder, data_options, dataset, store)
+    return EvaluationSetup(attributor.model, attributor.encoder, data_options, dataset, store)
