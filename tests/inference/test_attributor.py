@@ -154,7 +154,10 @@ def test_unreadable_images_have_an_error_and_others_keep_their_order(
         8: (np.zeros((4, 4, 3)), r"image 9: expected a uint8 array"),
         9: (np.zeros((4, 4, 2), np.uint8), "image 10: expected a uint8 array"),
         10: (np.zeros((0, 4, 3), np.uint8), "image 11: expected at least one pixel"),
-        11: (None, "image 12: expected a path, bytes, a Pillow image or a NumPy array, got NoneType"),
+        11: (
+            None,
+            "image 12: expected a path, bytes, a Pillow image or a NumPy array, got NoneType",
+        ),
         13: (tmp_path, "can't be read"),
     }
     good = iter(images)
