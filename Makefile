@@ -75,7 +75,7 @@ docs: $(VENV)/ready-dev
 
 # Write a lock file for each extra. Locked versions stay; delete a lock file to update it.
 locks: $(SUPPLY)/ready
-	PATH="$(abspath $(SUPPLY))/bin:$$PATH" python tools/locks/make.py '$(TORCH)'
+	PATH="$(abspath $(SUPPLY))/bin:$$PATH" python tools/locks/write_locks.py '$(TORCH)'
 
 # Report known vulnerabilities of the locked packages; packages that cannot be checked are errors.
 audit: $(SUPPLY)/ready

@@ -18,8 +18,8 @@ LOCKS = ROOT / "tools" / "locks"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = {"base": [], **PROJECT["optional-dependencies"]}
 
-#: Their builds must match the machine and each other; torch.txt contains the version of the first.
-CHOSEN_APART = {"torch", "torchvision"}
+#: Packages that lock files of extras omit, because the build depends on the machine.
+OMITTED_PACKAGES = {"torch", "torchvision"}
 
 PYTHONS = ("3.11.7", "3.12.1", "3.13.0")
 
@@ -79,7 +79,7 @@ def test_a_lock_gives_what_is_asked_for(extra: str, python: str) -> None:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_no_lock_brings_cuda(extra: str) -> None:
     names = set(locked(extra, PYTHONS[0]))
-    assert not names & CHOSEN_APART
+    assert not names & OMITTED_PACKAGES
     assert not [n for n in names if n.startswith(("nvidia", "cuda", "triton"))]
 
 

@@ -1,9 +1,9 @@
 """Train the built-in model: ``python -m tools.starter WILD``, or ``make starter``.
 
-WILD is a folder ``origin/source/file`` (``../shared/wild``). Origins with at least
+WILD is a folder of images ``origin/source/file`` (``../shared/wild``). Origins with at least
 :data:`MIN_SOURCES` sources are known. The model is fitted on all images. Its metrics are those of
-the cross-source experiment with the same method, in which each image is tested by a model fitted on
-other sources.
+the cross-source experiment with the same method, in which each image is tested with a model that is
+fitted on other sources.
 """
 
 from __future__ import annotations
@@ -47,18 +47,20 @@ from whichgen.report.cross_source_report import tabulate_cross_source_results
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
 
-#: DINOv2 at native resolution tells photographs from synthetic images, the others tell generators.
+#: DINOv2 at native resolution distinguishes photographs from synthetic images. The other encoders
+#: distinguish generators.
 BACKBONE = "traces+traces:half+spectra+dinov2_small:crops"
 
+#: Name of the model.
 NAME = "built-in"
 
 #: Minimum number of sources of a known origin.
 MIN_SOURCES = 4
 
-#: Unknown generators for selection; the other unknown generators are for testing.
+#: Unknown generators for model selection; the other unknown generators are for testing.
 UNKNOWN_VAL = ("stylegan2", "stable_diffusion_2", "leonardo", "seedream")
 
-#: Section of the model card.
+#: Sections of the model card about the images and the test results.
 TESTS = """\
 ## Images and sources
 
@@ -79,7 +81,7 @@ Training, thresholds and tests also included a copy of each photograph, scaled d
 recompressed as on a website. Of the copies, {copies} are called synthetic.
 """
 
-#: First entries of the limits in the model card.
+#: First items of the section about limits in the model card.
 LIMITS = """
 - The model is not for accusing anyone. It does not replace the search for the original \
 publication and the examination of the file's metadata (`whichgen evidence`).
@@ -89,23 +91,25 @@ or `unknown`.
 drawing, scan or screenshot from a known source.
 """
 
-#: Coarser answers: is the generator an online service, or a model that anyone can run?
+#: Families of the generators: services on the internet, and models that anyone can run.
 SERVICE, OPEN = "online service", "open weights"
 SERVICES = (
     *("dalle_3", "openai_gpt_image", "google_gemini_image", "google_imagen", "midjourney"),
     *("ideogram", "leonardo", "seedream", "adobe_firefly"),
 )
 
-#: Fraction of photographs and their copies that may be called synthetic. Copies are rarely called
-#: so, hence about twice this fraction of the photographs themselves is.
+#: Target for the fraction of photographs and their copies that are classified as synthetic. Copies
+#: are rarely classified as synthetic. Therefore, the fraction is about twice as high for the
+#: photographs themselves.
 FPR = 0.01
 
-#: Number of exemplars per origin of each kind, training and held-out: the model must stay small.
+#: Number of training exemplars and number of held-out exemplars per origin, to keep the model
+#: small.
 EXEMPLARS = 6
 
 
 def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
-    """Train the model on the images in ``wild``, and write it to ``folder``."""
+    """Train the model on the images in ``wild``, and write the model to ``folder``."""
     options = DatasetOptions(data=str(wild), sources="folders")
     samples = options.list_samples()
     sources: dict[str, set[str]] = {}
@@ -137,7 +141,7 @@ def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
         "test_unknown": np.zeros(len(known), dtype=bool),
     }
     tables = {name: images.take(np.flatnonzero(mask)) for name, mask in rows.items()}
-    whole = Dataset(
+    full_dataset = Dataset(
         name=wild.name,
         known=dataset.known,
         unknown=dataset.unknown,
@@ -150,11 +154,11 @@ def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
         "sources": f"{len({s.source for s in samples})} sources, {len(samples)} images",
         "metrics": "cross-source: eight folds of sources, pooled",
     }
-    model = fuse(SplitFeatures(whole, tables), encoder, fusion, config=config).model
-    published = without_copies(result, copies)
+    model = fuse(SplitFeatures(full_dataset, tables), encoder, fusion, config=config).model
+    published_result = remove_copies(result, copies)
     model = replace(
         model,
-        metrics={name: interval.value for name, interval in published.metrics.items()},
+        metrics={name: interval.value for name, interval in published_result.metrics.items()},
         exemplars=_draw_exemplars(model.exemplars),
         head=replace(model.head, components=model.head.components[:16]),
     )
@@ -168,7 +172,7 @@ def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
         images=len(samples),
         sources=len({sample.source for sample in samples}),
         table=markdown_table(count_images(samples, result.origins)),
-        metrics=markdown_table(tabulate_cross_source_results([published])),
+        metrics=markdown_table(tabulate_cross_source_results([published_result])),
         copies=f"{synthetic.sum()} of {len(synthetic)}",
     )
     start = start.split("## Test results")[0] + tests
@@ -183,23 +187,23 @@ def count_images(samples: Sequence[Sample], origins: Sequence[str]) -> list[Row]
     return [{"origin": o, "images": images[o], "sources": sources[o]} for o in origins]
 
 
-def without_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> CrossSourceResult:
-    """Compute the metrics of the published images alone."""
-    left_out = {str(copy.path) for copy in copies}
-    kept = [i for i, path in enumerate(result.paths) if path not in left_out]
-    rows = np.array([i for i in kept if i < len(result.known)])
+def remove_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> CrossSourceResult:
+    """Return the result for the published images, without the copies of photographs."""
+    copy_paths = {str(copy.path) for copy in copies}
+    published_rows = [i for i, path in enumerate(result.paths) if path not in copy_paths]
+    rows = np.array([i for i in published_rows if i < len(result.known)])
     known = Predictions(
         result.known.probabilities[rows],
         result.known.origins[rows],
         result.known.scores[rows],
         sources=None if result.known.sources is None else result.known.sources[rows],
     )
-    answers = tuple(result.answers[i] for i in kept)
+    answers = tuple(result.answers[i] for i in published_rows)
     return replace(
         result,
         known=known,
         answers=answers,
-        paths=tuple(result.paths[i] for i in kept),
+        paths=tuple(result.paths[i] for i in published_rows),
         metrics=bootstrap_intervals(known, result.unknown, result.origins, answers=answers),
         calibration_error=calibration_metrics(
             known.probabilities, known.labels(result.origins)
@@ -208,7 +212,7 @@ def without_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> Cross
 
 
 def _draw_exemplars(exemplars: Exemplars) -> Exemplars:
-    """Keep the first :data:`EXEMPLARS` training and held-out exemplars of each origin."""
+    """Return the first :data:`EXEMPLARS` training and held-out exemplars of each origin."""
     rows: list[int] = []
     for label in np.unique(exemplars.labels):
         for held_out in (False, True):

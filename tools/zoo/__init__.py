@@ -1,6 +1,6 @@
-"""Seven small generators trained on freely licensed photographs, and the demo pack they make.
+"""Train seven small generators on freely licensed photographs, and make the demo pack from them.
 
-Run the steps in this order, from the repository's root:
+Run these steps in this order in the root folder of the repository:
 
 1. ``python -m tools.zoo photos`` downloads the photographs listed in ``photos.json``.
 2. ``python -m tools.zoo train all`` trains the generators (one GPU, or hours on a CPU).

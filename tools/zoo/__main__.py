@@ -15,11 +15,13 @@ from tools.zoo.registry import GENERATORS, Generator
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
-Names = Annotated[list[str], typer.Argument(help="generators, or all")]
+Names = Annotated[list[str], typer.Argument(help="Names of generators, or all.")]
 
 
 @app.callback()
-def _set_threads(threads: Annotated[int, typer.Option(help="CPU threads per process")] = 1) -> None:
+def _set_threads(
+    threads: Annotated[int, typer.Option(help="CPU threads per process.")] = 1,
+) -> None:
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
 
@@ -32,34 +34,36 @@ def download_photos() -> None:
 
 @app.command()
 def crops() -> None:
-    """Cut the crops, which the other commands do too if they are missing."""
-    typer.echo(f"{len(photos.training_crops())} to train on, {len(photos.candidates())} to choose")
+    """Cut the crops; the other commands also cut the crops if they are missing."""
+    n_training, n_candidates = len(photos.load_training_crops()), len(photos.load_candidate_crops())
+    typer.echo(f"{n_training} training crops, {n_candidates} candidate crops")
 
 
 @app.command()
 def train(
     names: Names,
-    minutes: Annotated[float | None, typer.Option(help="training time of each")] = None,
-    seed: int = 0,
+    minutes: Annotated[float | None, typer.Option(help="Training time per generator.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
     """Train generators."""
-    for generator in _generators(names):
+    for generator in _select_generators(names):
         seconds = 60 * (minutes or generator.minutes)
         typer.echo(f"{generator.name}: {seconds:.0f} s of training")
         generator.train(seconds, seed, lambda line, name=generator.name: typer.echo(name + line))
 
 
 @app.command()
-def draw(names: Names, seed: int = 1) -> None:
-    """Draw images from generators and keep those that match a real crop in color and detail."""
-    for generator in _generators(names):
+def draw(names: Names, seed: Annotated[int, typer.Option(help="Random seed.")] = 1) -> None:
+    """Draw images from generators, and save images that match a real crop in color and detail."""
+    for generator in _select_generators(names):
         generator.save_candidates(1000 * seed)
 
 
 @app.command()
 def sheet(name: str, out: Path) -> None:
     """Write a contact sheet of 60 candidates of a generator, or of real crops."""
-    images = photos.candidates() if name == "real" else np.load(GENERATORS[name].candidates)
+    is_real = name == "real"
+    images = photos.load_candidate_crops() if is_real else np.load(GENERATORS[name].candidates)
     images = images[np.random.default_rng(0).permutation(len(images))[:60]]
     rows = images.reshape(5, 12, photos.SIDE, photos.SIDE, 3).transpose(0, 2, 1, 3, 4)
     Image.fromarray(rows.reshape(5 * photos.SIDE, 12 * photos.SIDE, 3)).save(out)
@@ -67,16 +71,16 @@ def sheet(name: str, out: Path) -> None:
 
 @app.command("pack")
 def write_pack(folder: Path = photos.HERE.parents[1] / "demo") -> None:
-    """Select the images of the demo pack and write it with its NOTICE.md and README.md."""
+    """Select the images of the demo pack, and write the pack with NOTICE.md and README.md."""
     from tools.zoo import pack, pages
 
-    origins = pack.select(list(GENERATORS.values()), typer.echo)
-    pack.write(origins, folder)
-    (folder / "NOTICE.md").write_text(pages.notice(origins), encoding="utf-8")
-    (folder / "README.md").write_text(pages.readme(origins), encoding="utf-8")
+    origins = pack.select_images(list(GENERATORS.values()), typer.echo)
+    pack.write_pack(origins, folder)
+    (folder / "NOTICE.md").write_text(pages.format_notice(origins), encoding="utf-8")
+    (folder / "README.md").write_text(pages.format_readme(origins), encoding="utf-8")
 
 
-def _generators(names: list[str]) -> list[Generator]:
+def _select_generators(names: list[str]) -> list[Generator]:
     unknown = [name for name in names if name not in (*GENERATORS, "all")]
     if unknown:
         raise typer.BadParameter(

@@ -1,4 +1,4 @@
-"""Training time and running losses of a generator."""
+"""Limit the training time of a generator, and log its losses."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 
 import torch
 
+#: Time between progress lines in seconds.
 _LOG_INTERVAL = 15.0
 
 
 @dataclass
 class Budget:
-    """Wall-clock training budget with a log of steps and losses.
+    """Limit on the wall-clock time of a training run, and log of its steps and losses.
 
-    A time limit makes the cost of a training run predictable on any machine. The price: training is
-    seeded, but it does not repeat bit for bit. Samples of a given checkpoint do.
+    A time limit makes the cost of a training run predictable on any machine. However, training is
+    not reproducible, although it has a random seed, because the number of steps varies. Samples
+    from a checkpoint are reproducible.
 
     Parameters
     ----------
     seconds
-        Training time over all stages.
+        Training time of all stages together.
     echo
-        Receives a progress line every 15 seconds.
+        Function that prints a progress line, called every 15 seconds.
+    log
+        Maps each stage to its numbers of steps and seconds and its losses.
     """
 
     seconds: float
@@ -32,14 +36,14 @@ class Budget:
     _losses: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def steps(self, stage: str, share: float = 1.0) -> Iterator[float]:
-        """Yield the progress from 0 to 1 once per step until the stage's time is used up.
+        """Yield the progress, from 0 to 1, before each step until the time of the stage is over.
 
         Parameters
         ----------
         stage
             Name of the stage in the log.
         share
-            Part of ``seconds`` that this stage may use, in (0, 1].
+            Fraction of ``seconds`` for this stage, in (0, 1].
         """
         start = last = time.monotonic()
         limit, steps = self.seconds * share, 0
@@ -53,7 +57,7 @@ class Budget:
         self._record(stage, steps, time.monotonic() - start)
 
     def report(self, **losses: torch.Tensor) -> None:
-        """Update the running means of the current stage's losses (over about fifty steps)."""
+        """Update the running means, over about 50 steps, of the losses of the current stage."""
         for name, loss in losses.items():
             value = loss.detach()
             self._losses[name] = torch.lerp(value, self._losses.get(name, value), 0.98)

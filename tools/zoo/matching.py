@@ -14,8 +14,8 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
 
-def statistics(images: np.ndarray) -> np.ndarray:
-    """Color, contrast and detail of images.
+def compute_statistics(images: np.ndarray) -> np.ndarray:
+    """Return the color, contrast and detail of images.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def statistics(images: np.ndarray) -> np.ndarray:
 
 
 def assign(targets: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a different image for each target so that the total distance is minimal.
+    """Assign a different image to each target so that the total distance is minimal.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def assign(targets: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndar
     tuple of numpy.ndarray
         Indices of the chosen images, int64 (n,), and their distances to the targets, float64 (n,).
     """
-    given = statistics(images)
-    # Euclidean distance, computed without an (n, m, 7) array.
-    squares = (targets**2).sum(1)[:, None] + (given**2).sum(1)[None] - 2 * targets @ given.T
+    values = compute_statistics(images)
+    # Compute the Euclidean distances without an array (n, m, 7).
+    squares = (targets**2).sum(1)[:, None] + (values**2).sum(1)[None] - 2 * targets @ values.T
     distance = np.sqrt(np.maximum(squares, 0))
     rows, columns = linear_sum_assignment(distance)
     return columns, distance[rows, columns]

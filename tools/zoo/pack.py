@@ -1,8 +1,8 @@
-"""Select and store the images of the demo pack.
+"""Select and write the images of the demo pack.
 
-All origins get the same number of images with nearly the same color, contrast and detail
-(``matching.py``), the same size, and the same encoder settings, so that only the pixels show which
-generator made an image. ``whichgen dataset check`` and the shortcut check of every run confirm it.
+All origins have the same number of images with nearly the same color, contrast and detail
+(``matching.py``), the same size, and the same PNG settings, so that only the pixels show which
+generator made an image. ``whichgen dataset check`` and the shortcut check of each run confirm this.
 """
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ from PIL import Image
 from tools.zoo import matching, photos
 from tools.zoo.registry import Generator
 
-#: Images per origin.
+#: Number of images per origin.
 IMAGES = 60
-# Real crops per photograph, at most.
+
+#: Maximum number of real crops per photograph.
 _PER_PHOTO = 2
 
-#: Encoder settings of every image: no compression, so that all files have the same size.
+#: File format of all images: no compression, so that all files have the same size.
 ENCODER = {"format": "PNG", "compress_level": 0}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The images of one origin: encoded files and their groups."""
+    """Name of an origin, and the content and the group of each of its image files."""
 
     name: str
     images: list[bytes]
     groups: list[str]
 
 
-def select(generators: Sequence[Generator], echo: Callable[[str], None]) -> list[Origin]:
-    """Select the real crops that all generators match best, and their matches.
+def select_images(generators: Sequence[Generator], echo: Callable[[str], None]) -> list[Origin]:
+    """Select the real crops that all generators match best, and the matching generated images.
 
     Parameters
     ----------
     generators
-        Generators with candidates on disk.
+        Generators whose candidates have been saved.
     echo
-        Receives one line per origin.
+        Function that prints a line for each generator.
 
     Returns
     -------
     list of Origin
-        ``real`` first, then the generators in the order given.
+        ``real``, and then the generators in the order of ``generators``.
     """
-    crops = photos.candidates()
-    targets = matching.statistics(crops)
+    crops = photos.load_candidate_crops()
+    targets = matching.compute_statistics(crops)
     candidates = [np.load(generator.candidates) for generator in generators]
     worst = np.max([matching.assign(targets, images)[1] for images in candidates], axis=0)
     real = _choose_crops(worst)
@@ -69,7 +70,7 @@ def select(generators: Sequence[Generator], echo: Callable[[str], None]) -> list
 
 
 def _choose_crops(distances: np.ndarray) -> np.ndarray:
-    """Indices of the crops with the smallest distances, at most two per photograph."""
+    """Return the indices of the crops with the smallest distances, at most two per photograph."""
     per_photo = distances.reshape(-1, photos.CANDIDATE_CROPS)
     best = np.argsort(per_photo, axis=1)[:, :_PER_PHOTO]
     index = (best + np.arange(len(per_photo))[:, None] * photos.CANDIDATE_CROPS).ravel()
@@ -82,8 +83,8 @@ def _encode(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def write(origins: Sequence[Origin], folder: Path) -> None:
-    """Write ``images/ORIGIN/0000.png`` … and ``groups.tsv``; existing images are replaced."""
+def write_pack(origins: Sequence[Origin], folder: Path) -> None:
+    """Replace the images (``images/ORIGIN/0000.png`` …) and ``groups.tsv`` in a folder."""
     shutil.rmtree(folder / "images", ignore_errors=True)
     lines = ["path\tgroup"]
     for origin in origins:

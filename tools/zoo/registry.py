@@ -1,4 +1,4 @@
-"""The registry of generators, their training times and their files."""
+"""The generators with their training times and files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tools.zoo.generators import (
     wgan_gp,
 )
 
-# Images drawn from each generator, at most this many at a time.
+#: Number of images that are drawn from each generator, and number that are drawn at a time.
 _DRAWS, _BATCH = 6000, 1000
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator: its module in ``tools/zoo/generators`` and its training time in minutes."""
+    """A generator with its module in ``tools/zoo/generators`` and its training time in minutes."""
 
     name: str
     code: ModuleType
@@ -38,24 +38,24 @@ class Generator:
 
     @property
     def weights(self) -> Path:
-        """Checkpoint (safetensors)."""
+        """Path of the checkpoint (safetensors)."""
         return photos.BUILD / f"{self.name}.safetensors"
 
     @property
     def log(self) -> Path:
-        """Steps, seconds and losses of the training stages (JSON)."""
+        """Path of the training log (JSON): steps, seconds and losses of each stage."""
         return photos.BUILD / f"{self.name}.json"
 
     @property
     def candidates(self) -> Path:
-        """Images to select the pack's images from: uint8 array (n, 64, 64, 3)."""
+        """Path of the candidate images for the pack: uint8 array (n, 64, 64, 3)."""
         return photos.BUILD / f"{self.name}.npy"
 
     def train(self, seconds: float, seed: int, echo: Callable[[str], None]) -> None:
-        """Train from scratch; save the weights and the log."""
+        """Train the generator from scratch, and save the weights and the log."""
         torch.manual_seed(seed)
-        module = self.code.new().to(_device())
-        crops = torch.from_numpy(photos.training_crops()).permute(0, 3, 1, 2).to(_device())
+        module = self.code.create().to(_device())
+        crops = torch.from_numpy(photos.load_training_crops()).permute(0, 3, 1, 2).to(_device())
         budget = Budget(seconds, echo)
         self.code.train(module, crops, budget, seed)
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, self.weights)
@@ -63,16 +63,18 @@ class Generator:
 
     def draw(self, seed: int) -> np.ndarray:
         """Draw images from the trained generator: uint8 (n, 64, 64, 3)."""
-        module = self.code.new()
+        module = self.code.create()
         module.load_state_dict(load_file(self.weights))
         module = module.to(_device()).eval()
         batches = range(seed, seed + _DRAWS // _BATCH)
         return np.concatenate([self.code.sample(module, _BATCH, number) for number in batches])
 
     def save_candidates(self, seed: int) -> None:
-        """Draw images and save those that match a real crop in color, contrast and detail."""
+        """Draw images, and save images that match a real crop in color, contrast and detail."""
         images = self.draw(seed)
-        chosen, _ = matching.assign(matching.statistics(photos.candidates()), images)
+        chosen, _ = matching.assign(
+            matching.compute_statistics(photos.load_candidate_crops()), images
+        )
         np.save(self.candidates, images[chosen])
 
 

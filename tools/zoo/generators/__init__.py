@@ -1,6 +1,6 @@
-"""The generators, one family a file.
+"""The generators, one method per file.
 
-Each file has the same three functions::
+The file of a generator has three functions::
 
     new() -> Module                                   an untrained network
     train(module, crops, budget, seed) -> None        crops: uint8 tensor (n, 3, 64, 64)

@@ -1,4 +1,4 @@
-"""The autoencoder shared by VQ-VAE and latent diffusion: a quarter of the side, few channels."""
+"""The autoencoder of VQ-VAE and latent diffusion; a latent has a quarter of the image's side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tools.zoo.generators.residual import ResidualBlock
 
-#: Side of a latent.
+#: Width and height of a latent.
 SIDE = 16
 
 
@@ -55,10 +55,11 @@ class Decoder(nn.Module):
         return image
 
 
-def reconstruction_loss(restored: Tensor, image: Tensor) -> Tensor:
-    """Mean absolute error of the pixels and of their differences to the right and below.
+def compute_reconstruction_loss(restored: Tensor, image: Tensor) -> Tensor:
+    """Return the mean absolute error of the pixels and of the differences of adjacent pixels.
 
-    Squared error alone leaves a blur that every sample would carry; the differences ask for edges.
+    With the mean squared error of the pixels alone, all images would be blurred. The error of the
+    differences favors sharp edges.
     """
     error = restored - image
     return (

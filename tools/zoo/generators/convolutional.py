@@ -1,7 +1,6 @@
-"""The all-convolutional pair of DCGAN: noise → image, image → number.
+"""The convolutional networks of DCGAN: from a latent to an image, and from an image to numbers.
 
-Shared by DCGAN, WGAN-GP and VAE, so that these differ in what they learn by, not in their
-layers.
+DCGAN, WGAN-GP and VAE use the same networks, so that they differ only in their training.
 """
 
 from __future__ import annotations
@@ -11,26 +10,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+#: Dimension of a latent.
 LATENT = 96
 
 
 class Upward(nn.Module):
-    """Latent (n, 96) → image (n, 3, 64, 64) in −1…1, by five transposed convolutions.
+    """Five transposed convolutions from a latent (n, 96) to an image (n, 3, 64, 64) in [-1, 1].
 
     Parameters
     ----------
     base
-        Channels at 32×32; each halving of the side doubles them.
+        Number of channels at 32×32 pixels; the number doubles when the side is halved.
     norm
-        The normalisation, given its number of channels.
+        Function that returns a normalization layer for a number of channels.
     """
 
     def __init__(self, base: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.ConvTranspose2d(LATENT, 8 * base, 4, bias=False)]
-        for wide in (8 * base, 4 * base, 2 * base):
-            layers += [norm(wide), nn.ReLU()]
-            layers += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False)]
+        for channels in (8 * base, 4 * base, 2 * base):
+            layers += [norm(channels), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False)]
         layers += [norm(base), nn.ReLU(), nn.ConvTranspose2d(base, 3, 4, 2, 1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
@@ -40,13 +40,20 @@ class Upward(nn.Module):
 
 
 class Downward(nn.Module):
-    """Image (n, 3, 64, 64) → ``outputs`` numbers (n, outputs), by strided convolutions."""
+    """Strided convolutions from an image (n, 3, 64, 64) to numbers (n, outputs).
+
+    See :class:`Upward` for ``base`` and ``norm``.
+    """
 
     def __init__(self, base: int, outputs: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, base, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for wide in (base, 2 * base, 4 * base):
-            layers += [nn.Conv2d(wide, 2 * wide, 4, 2, 1), norm(2 * wide), nn.LeakyReLU(0.2)]
+        for channels in (base, 2 * base, 4 * base):
+            layers += [
+                nn.Conv2d(channels, 2 * channels, 4, 2, 1),
+                norm(2 * channels),
+                nn.LeakyReLU(0.2),
+            ]
         layers += [nn.Conv2d(8 * base, outputs, 4)]
         self.layers = nn.Sequential(*layers)
 
@@ -55,15 +62,15 @@ class Downward(nn.Module):
         return out.flatten(1)
 
 
-def normal_start(module: nn.Module) -> None:
-    """DCGAN's initial weights: N(0, 0.02²), for ``module.apply``."""
+def initialize_weights(module: nn.Module) -> None:
+    """Initialize the weights of a layer as in DCGAN, with N(0, 0.02²); for ``module.apply``."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1, 0.02)
 
 
-def noise(n: int, device: torch.device, seed: int | None = None) -> Tensor:
-    """Standard normal latents (n, 96); with a seed, the same on every device."""
+def draw_latents(n: int, device: torch.device, seed: int | None = None) -> Tensor:
+    """Return standard normal latents (n, 96); with a seed, they are the same on all devices."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return torch.randn(n, LATENT, generator=generator).to(device)

@@ -1,6 +1,6 @@
 """DDPM, diffusion on pixels (Ho, Jain & Abbeel, 2020).
 
-The loss and the sampler are those of ``diffusion.py``, with v in place of ε.
+The module ``diffusion`` contains the loss and the sampler. The network predicts v instead of ε.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from tools.zoo.budget import Budget
-from tools.zoo.generators.diffusion import ancestral, v_loss
-from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
+from tools.zoo.generators.diffusion import compute_v_loss, sample_reverse_chain
+from tools.zoo.generators.pixels import Average, draw_batch, get_device, to_bytes
 from tools.zoo.generators.unet import UNet
 
 _WIDTHS, _BATCH, _LR, _STEPS = (64, 128, 192), 64, 5e-4, 100
 
 
-def new() -> UNet:
-    """An untrained U-Net."""
+def create() -> UNet:
+    """Return an untrained U-Net."""
     return UNet(3, _WIDTHS, patch=2)
 
 
 def train(module: UNet, crops: Tensor, budget: Budget, seed: int) -> None:
-    """Adam on the v loss, the learning rate falling to zero; a running mean is kept."""
+    """Minimize the v loss; the learning rate decreases to 0, and the weights are averaged."""
     torch.manual_seed(seed)
     optim = torch.optim.AdamW(module.parameters(), _LR, weight_decay=0)
     mean = Average(module)
     for progress in budget.steps("denoising"):
         optim.param_groups[0]["lr"] = _LR * (1 - progress)
-        loss = v_loss(module, batch(crops, _BATCH, device_of(module)))
+        loss = compute_v_loss(module, draw_batch(crops, _BATCH, get_device(module)))
         optim.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -40,7 +40,7 @@ def train(module: UNet, crops: Tensor, budget: Budget, seed: int) -> None:
 
 
 def sample(module: UNet, n: int, seed: int) -> np.ndarray:
-    """``n`` images by 100 steps of the reverse chain: uint8 (n, 64, 64, 3)."""
+    """Draw ``n`` images with 100 steps of the reverse chain: uint8 array (n, 64, 64, 3)."""
     generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(n, 3, 64, 64, generator=generator).to(device_of(module))
-    return to_bytes(ancestral(module, start, _STEPS, 1.0, generator))
+    start = torch.randn(n, 3, 64, 64, generator=generator).to(get_device(module))
+    return to_bytes(sample_reverse_chain(module, start, _STEPS, 1.0, generator))

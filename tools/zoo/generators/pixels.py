@@ -1,4 +1,4 @@
-"""Between bytes and the networks' range, and a running mean of a network's weights."""
+"""Convert between 8-bit pixels and the range of the networks, and average the network weights."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def batch(crops: Tensor, n: int, device: torch.device) -> Tensor:
-    """``n`` of the crops (uint8 (N, 3, 64, 64)) at random: float32 (n, 3, 64, 64) in −1…1."""
-    picked = crops[torch.randint(len(crops), (n,), device=crops.device)]
-    return picked.to(device).float() / 127.5 - 1
+def draw_batch(crops: Tensor, n: int, device: torch.device) -> Tensor:
+    """Return ``n`` random crops of a uint8 tensor (N, 3, 64, 64): float32 in [-1, 1]."""
+    sample = crops[torch.randint(len(crops), (n,), device=crops.device)]
+    return sample.to(device).float() / 127.5 - 1
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
-    """Float (n, 3, h, w) in −1…1 → uint8 (n, h, w, 3), clipped and rounded."""
+    """Clip and round float images (n, 3, h, w) in [-1, 1]; return uint8 images (n, h, w, 3)."""
     levels = (images.detach().clamp(-1, 1) + 1) * 127.5
     return np.asarray(levels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
 
-def device_of(module: nn.Module) -> torch.device:
-    """The device of the module's weights."""
+def get_device(module: nn.Module) -> torch.device:
+    """Return the device of the weights of a module."""
     return next(module.parameters()).device
 
 
 class Average(Generic[M]):
-    """Exponential moving average of a module's weights: θ̄ ← d·θ̄ + (1 − d)·θ.
+    """Exponential moving average of the weights of a module: θ̄ ← d·θ̄ + (1 − d)·θ.
 
-    The decay d warms up as (1 + t)/(10 + t), so that the random start is soon forgotten.
+    At step t, the decay d is (1 + t)/(10 + t), but at most ``decay``, so that the initial random
+    weights have little influence.
     """
 
     def __init__(self, module: M, decay: float = 0.995) -> None:
@@ -41,7 +42,7 @@ class Average(Generic[M]):
 
     @torch.no_grad()
     def update(self, module: M) -> None:
-        """Take in the current weights and buffers."""
+        """Add the current weights and buffers to the average."""
         self._t += 1
         decay = min(self._decay, (1 + self._t) / (10 + self._t))
         means, values = self.module.state_dict().values(), module.state_dict().values()

@@ -1,4 +1,4 @@
-"""The residual block of all U-Nets and autoencoders here."""
+"""The residual block of the U-Nets and autoencoders."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from torch.nn import functional
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with f = two times (group norm, SiLU, 3×3 convolution), as in Ho et al. (2020).
+    """Residual block x + f(x) as in Ho et al. (2020).
+
+    f consists of group normalization, SiLU and a 3×3 convolution, twice.
 
     Parameters
     ----------
-    wide_in, wide_out
-        Channels, multiples of eight; where they differ, a 1×1 convolution carries x over.
+    channels_in, channels_out
+        Numbers of channels, multiples of 8. If they differ, x passes through a 1×1 convolution.
     time
-        Size of the time embedding that scales and shifts the second norm; 0 for none.
+        Dimension of the time embedding that scales and shifts the second normalized features; 0 for
+        no time embedding.
     """
 
-    def __init__(self, wide_in: int, wide_out: int, time: int = 0) -> None:
+    def __init__(self, channels_in: int, channels_out: int, time: int = 0) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(8, wide_in), nn.GroupNorm(8, wide_out)
-        self.conv1 = nn.Conv2d(wide_in, wide_out, 3, padding=1)
-        self.conv2 = nn.Conv2d(wide_out, wide_out, 3, padding=1)
-        self.carry = nn.Conv2d(wide_in, wide_out, 1) if wide_in != wide_out else nn.Identity()
-        self.modulate = nn.Linear(time, 2 * wide_out) if time else None
-        nn.init.zeros_(self.conv2.weight)  # the block starts as the identity
+        self.norm1, self.norm2 = nn.GroupNorm(8, channels_in), nn.GroupNorm(8, channels_out)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.carry = (
+            nn.Conv2d(channels_in, channels_out, 1)
+            if channels_in != channels_out
+            else nn.Identity()
+        )
+        self.modulate = nn.Linear(time, 2 * channels_out) if time else None
+        nn.init.zeros_(self.conv2.weight)  # so that f(x) does not depend on x before the training
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         h = self.conv1(functional.silu(self.norm1(x)))

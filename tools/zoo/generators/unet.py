@@ -1,8 +1,9 @@
-"""The time-conditioned U-Net shared by DDPM, flow matching and latent diffusion.
+"""The time-conditioned U-Net of DDPM, flow matching and latent diffusion.
 
-After Ronneberger et al. (2015) and Ho et al. (2020), at a size for one CPU core: three scales, one
-block a scale on the way down and on the way up, self-attention at the coarsest only. Images are
-folded into patches of 2×2 pixels first, so that the convolutions run at half the side.
+The architecture follows Ronneberger et al. (2015) and Ho et al. (2020), but is small enough for one
+CPU core: three scales, one block per scale and direction, and self-attention only at the coarsest
+scale. Patches of 2×2 pixels are converted to channels first, so that the convolutions process maps
+of half the side.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from torch.nn import functional
 
 from tools.zoo.generators.residual import ResidualBlock
 
+#: Dimension of the time embedding.
 _TIME = 128
 
 
 class UNet(nn.Module):
-    """f(x, t): x float32 (n, channels, side, side), t float32 (n,) in 0…1 → as x.
+    """Network f(x, t) for x (n, channels, side, side) and t (n,) in [0, 1]; f has the shape of x.
 
     Parameters
     ----------
     channels
-        Channels of x.
+        Number of channels of x.
     widths
-        Channels at the three scales, multiples of eight.
+        Numbers of channels at the three scales, multiples of 8.
     patch
-        Side of the patches the input is folded into.
+        Side of the patches that are converted to channels.
     """
 
     def __init__(self, channels: int, widths: tuple[int, int, int], patch: int) -> None:
@@ -49,7 +51,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        time = functional.silu(self.time(time_embedding(t)))
+        time = functional.silu(self.time(embed_time(t)))
         fine = self.down1(self.stem(self.fold(x)), time)
         middle = self.down2(functional.avg_pool2d(fine, 2), time)
         coarse = self.down3(functional.avg_pool2d(middle, 2), time)
@@ -61,24 +63,24 @@ class UNet(nn.Module):
 
 
 class Attention(nn.Module):
-    """Residual self-attention over all positions (Vaswani et al., 2017), four heads."""
+    """Residual self-attention over all positions with four heads (Vaswani et al., 2017)."""
 
-    def __init__(self, wide: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, wide)
-        self.qkv, self.out = nn.Conv2d(wide, 3 * wide, 1), nn.Conv2d(wide, wide, 1)
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, wide, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(n, 3, 4, wide // 4, height * width)
+        n, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(n, 3, 4, channels // 4, height * width)
         q, k, v = qkv.transpose(3, 4).unbind(1)
         mixed = functional.scaled_dot_product_attention(q, k, v).transpose(2, 3)
-        out: Tensor = x + self.out(mixed.reshape(n, wide, height, width))
+        out: Tensor = x + self.out(mixed.reshape(n, channels, height, width))
         return out
 
 
-def time_embedding(t: Tensor) -> Tensor:
-    """Sines and cosines of 1000·t at 64 frequencies each, geometric from 1 to 1e-4: (n, 128)."""
+def embed_time(t: Tensor) -> Tensor:
+    """Return sines and cosines of 1000·t at 64 frequencies, geometric from 1 to 1e-4: (n, 128)."""
     half = _TIME // 2
     frequency = torch.exp(-math.log(1e4) * torch.arange(half, device=t.device) / half)
     angle = 1000 * t[:, None] * frequency

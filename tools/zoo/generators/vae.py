@@ -1,12 +1,13 @@
 """Variational autoencoder (Kingma & Welling, 2014) with a standard normal prior.
 
-It maximises the evidence lower bound with a Gaussian decoder whose variance is set to its optimum,
-the mean squared error (sigma-VAE; Rybkin, Daniilidis & Levine, 2021), and a weight β on the
-divergence (β-VAE; Higgins et al., 2017). Per image of D values it minimises::
+The training maximizes the evidence lower bound of a Gaussian decoder. The variance of the decoder
+has its optimal value, the mean squared error (sigma-VAE; Rybkin, Daniilidis & Levine, 2021), and
+the divergence has a weight β (β-VAE; Higgins et al., 2017). The loss of an image of D values is::
 
     L = D/2 · log MSE(x, x̂) + β · KL( N(μ, σ²) ‖ N(0, 1) )
 
-With β = 1 the latents carry so much that draws from the prior fall between them and come out grey.
+With β = 1, latents drawn from the prior are unlike the latents of images, and the resulting images
+are gray.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from tools.zoo.budget import Budget
-from tools.zoo.generators.convolutional import LATENT, Downward, Upward, noise
-from tools.zoo.generators.pixels import batch, device_of, to_bytes
+from tools.zoo.generators.convolutional import LATENT, Downward, Upward, draw_latents
+from tools.zoo.generators.pixels import draw_batch, get_device, to_bytes
 
 _BASE, _BATCH, _LR, _BETA = 48, 128, 1e-3, 6.0
 
@@ -31,25 +32,25 @@ class Vae(nn.Module):
         self.decoder = Upward(_BASE, nn.BatchNorm2d)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction (n, 3, 64, 64) and KL divergence in nats (n,)."""
+        """Return the reconstructions (n, 3, 64, 64) and the KL divergences in nats (n,)."""
         mu, log_var = self.encoder(image).chunk(2, dim=1)
         log_var = log_var.clamp(-10, 5)
         kl = 0.5 * (mu.square() + log_var.exp() - log_var - 1).sum(1)
         return self.decoder(mu + (log_var / 2).exp() * torch.randn_like(mu)), kl
 
 
-def new() -> Vae:
-    """An untrained autoencoder."""
+def create() -> Vae:
+    """Return an untrained autoencoder."""
     return Vae()
 
 
 def train(module: Vae, crops: Tensor, budget: Budget, seed: int) -> None:
-    """Adam on the bound; the learning rate falls linearly to a tenth."""
+    """Minimize the loss; the learning rate decreases linearly to a tenth."""
     torch.manual_seed(seed)
     optim = torch.optim.Adam(module.parameters(), _LR)
     for progress in budget.steps("bound"):
         optim.param_groups[0]["lr"] = _LR * (1 - 0.9 * progress)
-        image = batch(crops, _BATCH, device_of(module))
+        image = draw_batch(crops, _BATCH, get_device(module))
         restored, kl = module(image)
         error = (restored - image).square().mean()
         loss = image[0].numel() / 2 * error.log() + _BETA * kl.mean()
@@ -62,5 +63,5 @@ def train(module: Vae, crops: Tensor, budget: Budget, seed: int) -> None:
 
 @torch.no_grad()
 def sample(module: Vae, n: int, seed: int) -> np.ndarray:
-    """``n`` decoded draws from the prior: uint8 (n, 64, 64, 3)."""
-    return to_bytes(module.decoder.eval()(noise(n, device_of(module), seed)))
+    """Draw ``n`` latents from the prior; return the decoded images: uint8 (n, 64, 64, 3)."""
+    return to_bytes(module.decoder.eval()(draw_latents(n, get_device(module), seed)))
