@@ -134,7 +134,7 @@ def collect_if_readable(
 def _read_watermarks(image: Image.Image | None) -> Evidence:
     if image is None or not has_examined_pixels(image):
         return Evidence()
-    from whichgen.evidence.watermarks import read_watermarks  # imports NumPy
+    from whichgen.evidence.watermarks import read_watermarks  # needs NumPy
 
     return read_watermarks(image)
 

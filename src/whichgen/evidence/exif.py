@@ -71,7 +71,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
         findings.append(Finding("exif", title, detail, "synthetic", "Grok"))
     for field, text in list(texts.items()):
         if match := _NAMED_JSON.match(text):
-            texts[field] = ""  # not a camera, even if the field is Make or Model
+            texts[field] = ""  # Make and Model do not name a camera here
             findings += interpret_text("exif", match[1], text[match.end() :])
         elif field == "Make" and (generator := find_generator(text)):
             name = generator.name
@@ -105,7 +105,7 @@ def _report_camera(make: str, model: str, camera_fields: dict[int, Any]) -> list
     detail = ", ".join(settings)
     name = " ".join(part for part in (make, model) if part)
     if make and model:
-        # Weak, because anyone can write a camera, and editing with a generator may preserve it.
+        # Weak, because anyone can write a camera name, and a generator may preserve it in an edit.
         return [Finding("exif", f"camera: {clean(name, 120)}", detail, "camera", strength="weak")]
     if name or detail:
         return [Finding("exif", f"camera settings {clean(name, 120)}", detail)]

@@ -10,7 +10,7 @@ from whichgen.evidence.web_ui import parse_web_ui
 #: Identifier of an image or a job.
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-#: End of a text by Midjourney.
+#: Identifier of the job at the end of a text by Midjourney.
 _MIDJOURNEY = re.compile(rf"\bJob ID: ?({UUID.pattern})", re.IGNORECASE)
 
 #: Options in prompts of Midjourney. A text must contain at least two of them.

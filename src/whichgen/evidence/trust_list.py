@@ -10,7 +10,7 @@ from pathlib import Path
 from whichgen.errors import DataError
 from whichgen.io.untrusted_files import read_regular_file
 
-#: Maximum size of a trust list in bytes. The C2PA's trust list has about 100 kB.
+#: Maximum size of a trust list in bytes. The trust list of the C2PA has about 100 kB.
 _MAX_BYTES = 4 * 2**20
 
 _CERTIFICATE = re.compile(

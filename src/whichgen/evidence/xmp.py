@@ -147,7 +147,7 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
         if agent:
             properties[f"{_HISTORY}: {clean(action, 30)}", agent] = None
         if len(properties) >= _MAX_PROPERTIES:
-            break  # the text of nested properties would be read many times
+            break  # limit the time, because the text of nested properties is read many times
     return list(properties)[:_MAX_PROPERTIES]
 
 
@@ -208,7 +208,7 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
                 title=f"{name}: {code}",
                 detail=meaning,
                 indicates=indication,
-                strength="weak" if indication == "camera" else "strong",  # as in EXIF
+                strength="weak" if indication == "camera" else "strong",  # weak, as in EXIF
                 statement=f"source type: {meaning}",
             )
         ]
