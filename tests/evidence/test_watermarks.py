@@ -14,7 +14,7 @@ from PIL import Image
 
 from whichgen.evidence.collect import Finding, collect
 from whichgen.evidence.watermark_decoder import (
-    compute_u,
+    compute_u_channel,
     decode_bits,
     read_blocks,
     transform_float,
@@ -74,7 +74,7 @@ def planes(image: Image.Image) -> tuple[NDArray[np.uint8], ...]:
 def test_bits_equal_those_of_the_library(name: str) -> None:
     red, green, blue = planes(Image.open(FOLDER / f"{name}.png"))
     haar = {
-        "uint8": transform_u(compute_u((red, green, blue))),
+        "uint8": transform_u(compute_u_channel((red, green, blue))),
         "float": transform_float((red, green, blue)),
         "float RGB": transform_float((blue, green, red)),
     }
@@ -89,7 +89,7 @@ def test_library_is_read_where_it_is_installed(shared: Path) -> None:
     for path in sorted((shared / "wild" / "real").rglob("*.jpg"))[:20]:
         image = Image.open(path).convert("RGB")
         bgr = np.ascontiguousarray(np.asarray(image)[..., ::-1])
-        bits = decode_bits(read_blocks(transform_u(compute_u(planes(image)))), 136)  # type: ignore[arg-type]
+        bits = decode_bits(read_blocks(transform_u(compute_u_channel(planes(image)))), 136)  # type: ignore[arg-type]
         assert np.array_equal(bits, imwatermark.WatermarkDecoder("bits", 136).decode(bgr, "dwtDct"))
 
 

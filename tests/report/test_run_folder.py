@@ -26,9 +26,10 @@ from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import plot_image_map
 from whichgen.report.figures.open_set import plot_curve
 from whichgen.report.figures.run_plots import plot_run
-from whichgen.report.result_tables import CHANCE_WARNING, list_warnings, tabulate_headline_metrics
+from whichgen.report.result_tables import tabulate_headline_metrics
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import ImageMap, read_low_data, read_run
+from whichgen.report.run_warnings import CHANCE_WARNING, list_warnings
 
 from .conftest import MakeFit, MakeFusion, check_plots, read_rows, strict_json
 

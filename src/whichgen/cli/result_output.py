@@ -9,12 +9,12 @@ from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.report.result_tables import (
     describe_intervals,
-    list_warnings,
     tabulate_fusion_candidates,
     tabulate_headline_metrics,
     tabulate_unknown_generators,
 )
 from whichgen.report.run_reader import Run
+from whichgen.report.run_warnings import list_warnings
 
 
 def show_run(run: Run, dataset: str) -> None:

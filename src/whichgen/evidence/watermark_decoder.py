@@ -37,7 +37,7 @@ Coefficients = NDArray[np.float32] | NDArray[np.float64]
 Rule = Literal["library", "share", "sine"]
 
 
-def compute_u(planes: Planes) -> NDArray[np.float64]:
+def compute_u_channel(planes: Planes) -> NDArray[np.float64]:
     """Return the U channel of 8-bit pixels, rounded and shifted by 128 as in OpenCV.
 
     The result has the shape of each plane and values from 0 to 255.

@@ -25,7 +25,7 @@ from whichgen.evidence.watermark_decoder import (
     Coefficients,
     Planes,
     Rule,
-    compute_u,
+    compute_u_channel,
     decode_bits,
     read_blocks,
     transform_float,
@@ -162,7 +162,7 @@ def _create_finding(match: _Match) -> Finding:
 
 
 def _find_matches(planes: Planes, *, search_grid: bool) -> Iterator[_Match]:
-    u = compute_u(planes)
+    u = compute_u_channel(planes)
     blocks = read_blocks(transform_u(u))
     yield from _match_watermarks(blocks, is_float=False)
     yield from _match_watermarks(read_blocks(transform_float(planes)), is_float=True)

@@ -34,7 +34,7 @@ def write_checksums(folder: Path, later_files: Mapping[str, bytes]) -> None:
 
     ``pending[name]`` is the content of a file that is written after the checksums.
     """
-    digests = _file_digests(folder)
+    digests = _hash_files(folder)
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in later_files.items()}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
@@ -58,7 +58,7 @@ def verify_checksums(folder: Path) -> None:
     expected_digests = {
         name: digest for digest, _, name in (line.partition("  ") for line in lines)
     }
-    actual_digests = _file_digests(folder)
+    actual_digests = _hash_files(folder)
     names = sorted(
         n
         for n in expected_digests | actual_digests
@@ -123,7 +123,7 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _file_digests(folder: Path) -> dict[str, str]:
+def _hash_files(folder: Path) -> dict[str, str]:
     """Map the path of each file, relative to ``folder``, to its SHA-256 (64 hex digits).
 
     ``SHA256SUMS``, ``model.sig`` and temporary files are omitted.

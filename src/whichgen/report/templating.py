@@ -5,8 +5,8 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from whichgen.io.result_files import markdown_table, percent
-from whichgen.report import result_tables
-from whichgen.report.figures.style import svg_uri
+from whichgen.report import result_tables, run_warnings
+from whichgen.report.figures.style import make_svg_uri
 
 
 def make_environment(*, autoescape: bool) -> Environment:
@@ -19,5 +19,7 @@ def make_environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, markdown_table=markdown_table)
-    environment.globals.update(tables=result_tables, svg_uri=svg_uri)
+    environment.globals.update(
+        tables=result_tables, warnings=run_warnings, make_svg_uri=make_svg_uri
+    )
     return environment

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache, partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
-from fastapi.routing import APIRoute
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichgen.data.images.decoding import decode_image
-from whichgen.errors import WhichgenError
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import GRID, explain
 from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher
+from whichgen.service.error_handlers import add_error_handlers
 from whichgen.service.image_report import ReportFormat, render_report
+from whichgen.service.in_memory_forms import InMemoryRoute
 from whichgen.service.metrics import Metrics, RequestMetrics
-from whichgen.service.request_advice import (
-    StripSlash,
-    explain_invalid_request,
-    explain_missing_form,
-    explain_path,
-)
+from whichgen.service.request_advice import StripSlash
 from whichgen.service.request_guard import Guard
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
@@ -63,8 +51,6 @@ _ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 _DISCONNECT_INTERVAL, _CLIENT_CLOSED_REQUEST = 1.0, 499
 
 _MEDIA_TYPES = {"html": "text/html", "pdf": "application/pdf"}
-
-_LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -102,43 +88,10 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(RequestMetrics, metrics=metrics)
     app.add_middleware(StripSlash)
-    _add_error_handlers(app)
+    add_error_handlers(app)
     app.include_router(_create_routes(batcher, settings, metrics))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
-
-
-class _InMemoryParser(MultiPartParser):
-    """Form parser that keeps uploads in memory. :class:`Guard` limits the size of a request."""
-
-    spool_max_size = sys.maxsize
-
-
-class _InMemoryRoute(APIRoute):
-    """Route that parses uploads without writing to disk."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that parses the form in memory before FastAPI reads it.
-
-        The handler raises HTTPException if the form is missing (422) or malformed (400).
-        """
-        handle_request = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            kind = request.headers.get("content-type", "")
-            if self.dependant.body_params and not kind.startswith("multipart/form-data"):
-                raise HTTPException(422, explain_missing_form(request, self))
-            if kind.startswith("multipart/form-data"):
-                try:
-                    parser = _InMemoryParser(request.headers, request.stream())
-                    request._form = await parser.parse()
-                except (MultiPartException, KeyError) as error:  # KeyError: no boundary
-                    default = "The Content-Type header has no boundary. Add `boundary=…` to it."
-                    message = getattr(error, "message", default)
-                    raise HTTPException(400, message) from None
-            return await handle_request(request)
-
-        return handle
 
 
 def _document_responses(
@@ -154,7 +107,7 @@ def _document_responses(
 def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> APIRouter:
     """Create the routes of the API and of the web page."""
     router = APIRouter(
-        route_class=_InMemoryRoute,
+        route_class=InMemoryRoute,
         responses=_document_responses(400, 401, 403, 408, 413, 422, 429, 503),
     )
 
@@ -320,32 +273,3 @@ async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
         return task.result()
     finally:
         task.cancel()
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    """Register handlers that return JSON responses for expected errors and invalid requests."""
-
-    @app.exception_handler(WhichgenError)
-    async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 422)
-
-    @app.exception_handler(OSError)
-    async def on_write_error(_: Request, error: OSError) -> JSONResponse:
-        _LOG.error("%s", error)
-        is_disk_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        detail = (
-            f"Could not save the model: {error.strerror}. Check the disk of the service and retry."
-        )
-        return JSONResponse({"detail": detail}, 507 if is_disk_full else 500)
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": explain_invalid_request(request, error)}, 422)
-
-    @app.exception_handler(StarletteHTTPException)
-    async def on_http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        detail = error.detail
-        # The router raises these errors without details.
-        if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
-            detail = explain_path(request, error.status_code)
-        return JSONResponse({"detail": detail}, error.status_code, error.headers)

@@ -89,7 +89,7 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def svg_uri(figure: Figure) -> str:
+def make_svg_uri(figure: Figure) -> str:
     """Render a figure as an SVG ``data:`` URI, for use as the source of an image in HTML."""
     out = io.BytesIO()
     with rc_context({"svg.hashsalt": "whichgen"}):  # reproducible IDs in the file
