@@ -17,7 +17,7 @@ images with one subfolder per origin and load an encoder, then call :func:`extra
 Each subpackage imports only from subpackages that precede it in this order::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
-       → gallery → cluster → training → experiments → report → service → cli
+       → gallery → distributed → training → experiments → report → service → cli
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from whichgen.training.fit_fusion import fuse as fuse
     from whichgen.training.split_features import extract_splits as extract_splits
 
-# The module of each public name, imported on first use: `import whichgen` must not import torch.
+# Module that defines each public name. It is imported on first use, because `import whichgen` must
+# not import torch.
 _MODULES = {
     "Attribution": "inference.answers",
     "Attributor": "inference.attributor",

@@ -10,10 +10,12 @@ CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
 #: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 
-#: Target precision with sources: fraction of correct answers among those that name a generator.
+#: For models trained with sources: minimum fraction of correct answers among the held-out images
+#: that are attributed to a generator.
 PRECISION = 0.95
 
-#: Maximum false-positive rate with sources: fraction of real images classified as synthetic.
+#: For models trained with sources: maximum fraction of held-out real images that are classified as
+#: synthetic or attributed to a generator.
 FPR = 0.02
 
 #: Default vision encoder.
@@ -34,7 +36,7 @@ C_SWEEP = (-6, 5, 45)
 #: The paper's sweep of k: smallest and largest value, and number of values.
 K_SWEEP = (1, 20, 20)
 
-#: Maximum number of solver iterations of a linear probe; a probe that needs more is an error.
+#: Maximum number of solver iterations. A linear probe that needs more can't be selected.
 MAX_ITER = 1000
 
 #: Bootstrap resamples of a confidence interval or a paired comparison.

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: Environment variables that libraries read when they are loaded, in this process and in workers.
+#: Environment variables with the number of threads. Libraries read them when they are loaded.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _state = {"on": False}

@@ -6,20 +6,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# An environment variable, because worker processes inherit it.
-_VARIABLE = "WHICHGEN_COMMAND_LINE"
+# Set while a command runs. It is an environment variable, because worker processes inherit it.
+_COMMAND_LINE_VARIABLE = "WHICHGEN_COMMAND_LINE"
 
 
 @contextmanager
 def command_line_names() -> Iterator[None]:
     """Spell options as on the command line in the ``with`` block."""
-    previous = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = "1"
+    previous = os.environ.get(_COMMAND_LINE_VARIABLE)
+    os.environ[_COMMAND_LINE_VARIABLE] = "1"
     try:
         yield
     finally:
         if previous is None:
-            del os.environ[_VARIABLE]
+            del os.environ[_COMMAND_LINE_VARIABLE]
 
 
 def name_option(option: str, python: str = "") -> str:
@@ -33,7 +33,7 @@ def name_option(option: str, python: str = "") -> str:
         The same setting in Python; by default, the option in Python's spelling, ``device='cpu'``,
         in backticks.
     """
-    if _VARIABLE in os.environ:
+    if _COMMAND_LINE_VARIABLE in os.environ:
         return option
     name, _, value = option.removeprefix("--").partition(" ")
     name = name.replace("-", "_")

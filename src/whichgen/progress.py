@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-#: Wraps an iterable and shows a progress bar: ``progress(items, description=…, total=…)``.
+#: Type of a function that yields items and shows a progress bar:
+#: ``progress(items, description=…, total=…)``.
 Progress = Callable[..., Iterable[Any]]
 
 

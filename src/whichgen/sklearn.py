@@ -9,8 +9,8 @@ set drawn from the training images, then fit the head (classifier) on all traini
 scikit-learn pipelines, grid searches and comparisons; use the command line for experiments with
 held-out generators, confidence intervals and control experiments.
 
-A source is the website, repository or person that published an image. Pass the source of each image
-to select block, value and threshold by cross-validation over sources:
+A source is the website, repository or person that published an image. If you pass the source of
+each image, the block, C (or k) and the threshold are selected by cross-validation over sources:
 
 >>> classifier.fit(images, origins, sources=["flickr", "gallery", …])
 """
@@ -271,6 +271,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n_samples,), float64 in [0, 1]
+            High for images that resemble the training images.
         """
         return np.asarray(self.predict_proba(X).max(axis=1))
 
@@ -294,11 +295,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.asarray(origins)
         known = probabilities.max(axis=1) >= self.threshold_
         return np.array(
-            [origin if k else self.unknown for origin, k in zip(origins, known, strict=True)]
+            [o if is_known else self.unknown for o, is_known in zip(origins, known, strict=True)]
         )
 
     def _check_classes(self) -> None:
-        """Check the number and the names of the classes before images are encoded."""
+        """Raise ValueError if there are fewer than two classes or a class name is invalid."""
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has only one class, {self.classes_[0]!r}. Pass images of at least two classes."
@@ -313,11 +314,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(str(error)) from None
 
     def _make_head_method(self, n_images: int) -> SweepMethod:
+        """Return the head method with its candidate values of C or k."""
         if self.head not in ("linear", "knn"):
             raise FitError(f"unknown head {self.head!r}. Choose from linear, knn.")
         if self.head == "linear":
             return LinearMethod(tuple(PAPER_C if self.values is None else self.values))
-        if self.values is None:  # k is at most half the number of images
+        if self.values is None:
             return KnnMethod(tuple(k for k in PAPER_K if k <= max(1, n_images // 2)))
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
@@ -361,6 +363,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return splits
 
     def _forward(self, X: Any) -> HeadOutput:
+        """Run the fitted head on images or features."""
         check_is_fitted(self)
         if self.backbone is None:
             return self.head_.forward(np.asarray(validate_data(self, X, reset=False)))

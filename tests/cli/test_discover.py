@@ -66,7 +66,7 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
     (site.folder / "empty").mkdir()
     for folder, message in (
         ("empty", "empty contains no images"),
-        ("nowhere", "nowhere contains no images"),
+        ("nowhere", "nowhere is not a folder"),
     ):
         result = whichgen("discover", "-m", site.run, site.folder / folder)
         assert result.code == 1

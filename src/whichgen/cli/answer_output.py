@@ -1,4 +1,4 @@
-"""Output of ``whichgen attribute``."""
+"""Print the answers of ``whichgen attribute`` and the evidence in the files."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> No
     for answer in answers:
         verdict = make_verdict(answer)
         if verdict.evidence.sentence:
-            words = {True: "agrees", False: "disagrees", None: "no answer" if answer.error else "–"}
+            unclear = "no answer" if answer.error else "–"
+            agreement_words = {True: "agrees", False: "disagrees", None: unclear}
             row = {"image": answer.image, "evidence in the file": verdict.evidence.sentence}
-            rows.append(row | {"model": words[verdict.agreement.agrees]})
+            rows.append(row | {"model": agreement_words[verdict.agreement.agrees]})
     show_table(rows, paths=("image",), wide=wide)
     collected = [answer for answer in answers if answer.provenance is not None]
     if len(rows) < len(collected):
@@ -49,13 +50,17 @@ def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> No
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
     """Print a table of answers with one row per image.
 
-    The column ``percentile`` is the percentage of validation images of known origins with an equal
-    or lower score. The column ``level`` shows the coarse origin (a generator family, ``synthetic``
-    or ``real``) of each image for which it differs from the origin; this column is omitted if no
-    image is classified as unknown. The column ``unstable`` lists the copies that made an answer
-    less specific; it is omitted if all answers are stable. If ``wide``, the table always has the
-    column ``level``, and also shows the score, the threshold and the probabilities of all known
-    origins.
+    Some columns need an explanation:
+
+    - ``level`` is the coarse origin (a generator family, ``synthetic`` or ``real``) if the origin
+      is ``unknown``. The column is omitted if no image is classified as unknown.
+    - ``unstable`` lists the altered copies that made an answer less specific. The column is omitted
+      if all answers are stable.
+    - ``percentile`` is the percentage of validation images of known origins with an equal or lower
+      score.
+
+    If ``wide``, the table always has the column ``level``, and also shows the score, the threshold
+    and the probabilities of all known origins.
     """
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
     with_unstable = any(answer.unstable for answer in answers)
@@ -90,7 +95,7 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
 
 
 def warn_unusual(answers: Sequence[Attribution]) -> None:
-    """Print one warning per kind of note (:attr:`Attribution.notes`), with some file names."""
+    """Print one warning per kind of note (:attr:`Attribution.notes`), with up to 3 file names."""
     by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for answer in answers:
         for note in answer.notes:
@@ -98,5 +103,5 @@ def warn_unusual(answers: Sequence[Attribution]) -> None:
     for pairs in by_kind.values():
         names = ", ".join(name for name, _ in pairs[:_MAX_NAMES])
         count = f"{len(pairs)} of {len(answers)} images" if len(pairs) > 1 else "1 image"
-        more = ", …" if len(pairs) > _MAX_NAMES else ""
-        warn(f"note: {count} ({names}{more}): {pairs[0][1]}")
+        ellipsis = ", …" if len(pairs) > _MAX_NAMES else ""
+        warn(f"note: {count} ({names}{ellipsis}): {pairs[0][1]}")

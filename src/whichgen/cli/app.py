@@ -85,7 +85,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
-    # Its warnings about damaged metadata are redundant, too: the evidence contains notes on it.
+    # Pillow's warnings about damaged metadata are redundant: the evidence has notes on the damage.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     for package in ("data", "encoders"):
@@ -107,8 +107,8 @@ def main() -> None:
 def is_simple_evidence(arguments: Sequence[str]) -> bool:
     """Return whether the command is ``evidence`` with images and no option except ``--json``.
 
-    It then runs without the parser, because importing the parser takes longer than inspecting an
-    image.
+    Such a command runs without the command-line parser, because importing the parser takes longer
+    than inspecting an image.
     """
     command, *values = arguments or [""]
     images = [value for value in values if value != "--json"]

@@ -124,9 +124,9 @@ def attribute(
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
         say(
-            "note: the stability check also attributed five slightly altered copies of each image "
-            f"({', '.join(COPIES)}). If a copy gets a different answer, the answer for the image "
-            "becomes less specific, and `unstable` lists the copy. The check needs "
+            f"note: the stability check also attributed {len(COPIES)} slightly altered copies of "
+            f"each image ({', '.join(COPIES)}). If a copy gets a different answer, the answer for "
+            "the image becomes less specific, and `unstable` lists the copy. The check needs "
             f"{1 + len(COPIES)} encodings per image ({seconds:.1f} s in total); turn it off with "
             "--no-stability."
         )

@@ -27,7 +27,7 @@ def attribute_bulk(
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume.
 
-    CollectionSources are image, .tar and .parquet files, folders of such files, or URLs such as
+    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards

@@ -63,7 +63,7 @@ class EngineOptions:
         self,
         shards: Sequence[Shard],
         job: Job[T],
-        local: Callable[[Shard], Iterator[T]] | None = None,
+        run_locally: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
         """Yield an iterator that runs a job on each shard and yields the results one by one.
 
@@ -75,12 +75,12 @@ class EngineOptions:
             Shards of the collection.
         job
             Computation to run on each shard, in this process or on the Ray cluster.
-        local
+        run_locally
             Function to call instead of ``job`` if the engine is ``local``; ``None`` to use ``job``.
         """
         if self.engine == "local":
-            process = local or job.start()
-            yield (part for shard in shards for part in process(shard))
+            run = run_locally or job.start()
+            yield (result for shard in shards for result in run(shard))
             return
         from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
 

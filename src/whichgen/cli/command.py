@@ -1,4 +1,4 @@
-"""Decorator for commands: expand option groups into options and print expected errors."""
+"""Decorator for commands, which accepts groups of options and prints errors as messages."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _list_parameters(group: Any) -> Iterator[inspect.Parameter]:
 def _build_group(group: Any, values: dict[str, Any]) -> Any:
     """Build an option group and its nested groups, and remove their options from ``values``.
 
-    ``values[name]`` is the value of an option.
+    ``values`` maps the name of each option to its value.
     """
     hints = get_type_hints(group, include_extras=True)
     return group(

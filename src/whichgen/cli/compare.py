@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @command
 def compare(
     runs: Annotated[
-        list[Path], Argument(help="Run folders; the first is compared with each other run.")
+        list[Path], Argument(help="Run folders; the first is compared with each of the others.")
     ],
     output_dir: Annotated[Path | None, OutputDir(help="Folder for comparison.json.")] = None,
     resamples: Annotated[int, Option(min=1, help="Number of bootstrap resamples.")] = RESAMPLES,
@@ -74,7 +74,10 @@ def compare(
 
 
 def format_comparison(comparison: Comparison) -> dict[str, str]:
-    """Return the table row of one metric: values, difference and interval in percent; p-value."""
+    """Format the comparison of one metric as a table row, in percent except for the p-value.
+
+    Without an interval, there is no p-value either.
+    """
     from whichgen.evaluation.answer_metrics import ANSWER_TITLES
     from whichgen.evaluation.headline_metrics import METRIC_TITLES
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-#: Minimum width of a column of shortened paths.
+#: Minimum width of a column of shortened paths, in characters.
 _MIN_PATH = 16
 
-#: Cells without spaces are not wrapped up to this width.
+#: Maximum width, in characters, of a cell without spaces that is never wrapped.
 _MAX_NAME = 24
 
 #: Maximum number of unreadable files listed in an error message.
@@ -51,7 +51,8 @@ def progress(
 ) -> Iterator[Any]:
     """Yield the items and show a progress bar on standard error.
 
-    The bar remains visible after the last item, but is removed on an error. A single item has none.
+    The bar remains visible after the last item, but is removed on an error. There is no bar if
+    ``total`` is 1.
     """
     if total == 1:
         yield from items
@@ -121,8 +122,8 @@ def show_table(
 def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Build a table from the cells of each column; numbers are right-aligned.
 
-    If ``narrow``, cells may be wrapped, except in columns that contain only numbers, or texts
-    without spaces or with line breaks, and are at most 24 characters wide.
+    If ``narrow``, long cells are wrapped. A column of at most 24 characters is not wrapped if it
+    contains only numbers, or if its texts contain no spaces or have their own line breaks.
     """
     from rich import box
     from rich.cells import cell_len
@@ -151,8 +152,8 @@ def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) ->
 def shorten_path(path: str, width: int) -> str:
     """Shorten a path to at most ``width`` characters by replacing a part of it with ``…``.
 
-    The end of the folder is replaced, or the folder and the middle of the file name if the name is
-    longer than ``width - 2``.
+    If the file name fits, the end of the folder is replaced. Otherwise, the folder is omitted and
+    the middle of the name is replaced.
     """
     from rich.cells import cell_len
 

@@ -44,7 +44,7 @@ def cross_source(
     )
 
     if options.augment:
-        raise DataError("cross-source does not support --augment. Omit it.")
+        raise DataError("cross-source does not support --augment. Omit the option.")
     data_options = options.split.build_dataset_options(data=options.data)
     is_fusion = head == "fusion"
     if is_fusion:

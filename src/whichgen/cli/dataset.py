@@ -26,7 +26,7 @@ from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.plurals import format_count
 
-app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
+app = typer.Typer(help="Split, check or prepare a dataset.", no_args_is_help=True)
 
 Data = Annotated[str, Argument(help="Folder with one subfolder per origin, or dataset name.")]
 
@@ -66,7 +66,7 @@ def split(
     for note in dataset.notes:
         warn(f"note: {note}")
     root = "" if output_dir == Path("dataset") else f":root={output_dir}"
-    # A name with a split is not interpreted as a folder.
+    # The part `:split=` prevents that the name is read as the folder of images.
     say(f"Annotation files: {annotations}. Train with --data {title}:split=split1{root}")
 
 
@@ -108,9 +108,9 @@ def check(
     show_table(
         [
             {
-                k: format_frequent_values(v) if isinstance(v, dict) else v
-                for k, v in row.items()
-                if k not in empty_columns
+                column: format_frequent_values(cell) if isinstance(cell, dict) else cell
+                for column, cell in row.items()
+                if column not in empty_columns
             }
             for row in rows
         ],
@@ -143,7 +143,8 @@ def check(
     say(
         "Checked: names of origins, damaged files, duplicates and near-duplicates; formats, sizes, "
         "color modes, JPEG quality and traces of JPEG per origin. No problems found. `whichgen "
-        "dataset shortcuts` also tests whether a classifier can predict the origin from them."
+        "dataset shortcuts` also tests whether a classifier can predict the origin from such "
+        "properties."
     )
 
 
@@ -153,7 +154,7 @@ def prepare(
     name: Annotated[
         str, Argument(help="Benchmark: GenImage, OSMA or DiffusionForensics.", metavar="NAME")
     ],
-    folder: Annotated[Path, Argument(help="Folder of its extracted archives.")],
+    folder: Annotated[Path, Argument(help="Folder with the extracted archives.")],
     output_dir: Annotated[
         Path, OutputDir(help="Output folder, in which NAME/split1_train etc. are created.")
     ] = Path("dataset"),

@@ -44,7 +44,9 @@ def discover(
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery_report import Discovery, tabulate_discovery, write_discovery
 
-    files = list_images(folder) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Specify a folder of images.")
+    files = list_images(folder)
     if not files:
         raise DataError(f"{folder} contains no images. Specify a folder of images.")
     check_writable(output_dir)
@@ -78,7 +80,8 @@ def discover(
     write_discovery(discovery, record, output_dir)
     show_table(
         tabulate_discovery(discovery),
-        title=f"{format_count(len(groups), 'group')} among {format_count(len(paths), 'image')}",
+        title=f"{format_count(len(groups), 'group')} of similar images among "
+        f"{format_count(len(paths), 'image')}",
     )
     if agreement:
         say(f"Agreement with subfolders: {agreement}")

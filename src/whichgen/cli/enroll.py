@@ -14,7 +14,7 @@ from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_w
 from whichgen.errors import DataError
 from whichgen.plurals import format_count
 
-#: With more images than this, training a new model gives better results.
+#: With more images than this, the command recommends training a new model.
 _ENOUGH_TO_TRAIN = 50
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvidenceFiles:
-    """Options for the files that are used to collect evidence."""
+    """Options for files that help to interpret evidence: a trust list and names of generators."""
 
     panel: ClassVar = "Evidence"
 
@@ -34,7 +34,7 @@ class EvidenceFiles:
     ] = None
 
     def read(self) -> EvidenceOptions:
-        """Read the files."""
+        """Read the trust list and the table of generator names."""
         from whichgen.evidence.aliases import read_aliases
         from whichgen.evidence.evidence_options import EvidenceOptions
         from whichgen.evidence.trust_list import read_trust_list
@@ -54,7 +54,7 @@ class AnswerEvidence(EvidenceFiles):
     ] = True
 
     def read_options(self) -> EvidenceOptions | None:
-        """Read the files, or return ``None`` for ``--no-evidence``."""
+        """Return the result of :meth:`read`, or ``None`` for ``--no-evidence``."""
         return self.read() if self.evidence else None
 
 

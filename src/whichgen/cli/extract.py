@@ -21,7 +21,7 @@ def extract(
 ) -> None:
     """Compute the features of a collection; skip images with cached features.
 
-    CollectionSources are image, .tar and .parquet files, folders of such files, or URLs such as
+    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards
@@ -39,8 +39,8 @@ def extract(
 
     encode, keys = BatchEncoder(loaded, pad_to=batch_size), KeySet(store.keys())
     job = EncodeJob(name, device, dtype, loaded.key, batch_size, keys)
-    local = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
-    with engine.process(shards, job, local) as results:
+    encode_locally = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
+    with engine.process(shards, job, encode_locally) as results:
         summary = write_features(results, store, total=count_images(shards), progress=progress)
     say(
         f"{format_count(summary.n_images, 'image')}, {summary.n_added_rows:,} newly encoded. "

@@ -38,7 +38,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         for entry in entries:
             _reject_url(entry)
         images = [
-            i for entry in entries for i in (list_images(entry) if entry.is_dir() else [entry])
+            image
+            for entry in entries
+            for image in (list_images(entry) if entry.is_dir() else [entry])
         ]
         if path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(

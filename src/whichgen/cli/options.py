@@ -72,7 +72,7 @@ Sources = Annotated[
 ]
 Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
 Stability = Annotated[
-    bool, Option("--stability/--no-stability", help="Check answers on mild copies (6x time).")
+    bool, Option("--stability/--no-stability", help="Also attribute altered copies (6x time).")
 ]
 QdrantUrl = Annotated[
     str,
@@ -203,11 +203,11 @@ class EncoderOptions:
         """Value of ``--backbone`` with the paths of encoder folders converted to absolute paths."""
         from whichgen.encoders.names import split_members, split_variants
 
-        def resolve(member: str) -> str:
+        def resolve_folder(member: str) -> str:
             name, variants = split_variants(member)
             return ":".join([str(Path(name).resolve()) if Path(name).is_dir() else name, *variants])
 
-        return "+".join(map(resolve, split_members(self.backbone)))
+        return "+".join(map(resolve_folder, split_members(self.backbone)))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _PANELS = {
     "Models": {"verify": "verify"},
 }
 
-#: Groups of commands.
+#: Names that stand for a group of commands, such as ``dataset check`` and ``dataset split``.
 _GROUPS = ("dataset", "gallery")
 
 
@@ -58,11 +58,11 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
         for name, module in modules.items():
             if is_command and name != command_name:
                 continue
-            entry = import_module(f"whichgen.cli.{module}")
+            command_module = import_module(f"whichgen.cli.{module}")
             if name in _GROUPS:
-                app.add_typer(entry.app, name=name, rich_help_panel=panel)
+                app.add_typer(command_module.app, name=name, rich_help_panel=panel)
             else:
-                app.command(rich_help_panel=panel)(getattr(entry, name.replace("-", "_")))
+                app.command(rich_help_panel=panel)(getattr(command_module, name.replace("-", "_")))
     return app
 
 

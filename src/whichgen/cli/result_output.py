@@ -25,11 +25,11 @@ def show_run(run: Run, dataset: str) -> None:
     results = run.results
     selection = results.selection
     selected = {"members": selection.members, "score": results.score_method}
-    for compared, candidates in (("members", results.members), ("score", results.scores)):
-        rows = tabulate_fusion_candidates(candidates, compared)
-        columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
-        title = f"Candidate {compared.rstrip('s')}s (%); → is selected"
-        marks = ["→" if row[compared] == selected[compared] else "" for row in rows]
+    for column, candidates in (("members", results.members), ("score", results.scores)):
+        rows = tabulate_fusion_candidates(candidates, column)
+        columns = (column, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
+        title = f"Candidate {column.rstrip('s')}s (%); → is selected"
+        marks = ["→" if row[column] == selected[column] else "" for row in rows]
         table = [{"": m} | {c: row[c] for c in columns} for m, row in zip(marks, rows, strict=True)]
         show_table(table, title=title)
     if results.members:

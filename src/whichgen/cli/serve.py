@@ -24,7 +24,8 @@ from whichgen.service.settings import LOCAL_HOSTS
 #: Environment variable of the API key; other users could read a command-line option.
 _KEY_VARIABLE = "WHICHGEN_API_KEY"
 
-#: Seconds until an idle connection is closed; longer than ``Retry-After``, to serve retries.
+#: Seconds until an idle connection is closed. The time is longer than ``Retry-After``, so that a
+#: client can retry on the same connection.
 _KEEP_ALIVE = 75
 
 
@@ -92,7 +93,7 @@ def serve(
             "No API key is set, so other computers may be able to use the service. Set "
             f"{_KEY_VARIABLE}."
         )
-    with open_socket(host, port) as listener:  # fail before the slow loading of the model
+    with open_socket(host, port) as listener:  # fail before the model is loaded
         app = create_app(model.load(), settings)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -12,7 +12,7 @@ from whichgen.errors import DataError
 #: The argument that stands for standard input.
 DASH = "-"
 
-# The folder exists until the process ends.
+# Folder of the temporary file. It exists until the process ends.
 _folders: list[TemporaryDirectory[str]] = []
 
 
@@ -29,7 +29,10 @@ def save_standard_input() -> Path:
 
     stream = sys.stdin.buffer
     if stream.isatty():
-        raise DataError("- reads an image from standard input. Redirect a file: … - < photo.jpg")
+        raise DataError(
+            "- reads an image from standard input, but this is a terminal. Redirect an image file: "
+            "… - < photo.jpg"
+        )
     data = stream.read(MAX_IMAGE_BYTES + 1)
     if not data:
         raise DataError("standard input is empty. Redirect an image file: … - < photo.jpg")

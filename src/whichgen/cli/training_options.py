@@ -77,7 +77,7 @@ def load_config(context: typer.Context, value: str) -> str:
 class TrainingSplit(SplitFlags):
     """Options for the splits, size and generator families of the training dataset."""
 
-    families: Annotated[str, Option(help="Table of origins and their families.")] = ""
+    families: Annotated[str, Option(help="File of lines ORIGIN<TAB>FAMILY.")] = ""
     samples_per_class: Annotated[
         int, Option(min=0, help="Maximum number of images per class; 0: all.")
     ] = SAMPLES_PER_CLASS

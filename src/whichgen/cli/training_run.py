@@ -109,8 +109,8 @@ def prepare_training(
     output_dir, backbone = options.output_dir or Path("output") / method, options.encoder.name
 
     @cache
-    def start(name: str) -> tuple[Encoder, FeatureStore]:
-        """Reserve the run folder for the dataset with this name, and load the encoder."""
+    def open_run(name: str) -> tuple[Encoder, FeatureStore]:
+        """Reserve the run folder for the dataset ``name``; return the encoder and its store."""
         reserve_run_folder(get_run_folder(output_dir, backbone, name), config, force=options.force)
         encoder = load_encoder(backbone, device=options.encoder.device, dtype=options.encoder.dtype)
         if isinstance(library_options, FitOptions):
@@ -119,14 +119,14 @@ def prepare_training(
 
     reader = EncodingReader(
         options.cache_dir,
-        partial(start, Path(options.data).resolve().name),
+        partial(open_run, Path(options.data).resolve().name),
         data_options.uses_most_images,
         batch_size=options.encoder.batch_size,
     )
     dataset = data_options.open(options.cache_dir, reader=reader, progress=progress)
     for note in dataset.notes:
         say(f"note: {note}")
-    encoder, store = start(dataset.name)
+    encoder, store = open_run(dataset.name)
     features = extract_splits(
         dataset,
         encoder,

@@ -149,7 +149,8 @@ def compare_runs(
 ) -> dict[str, Comparison]:
     """Compare the metrics of two runs on the same test images.
 
-    If the images have sources, the metrics of answers are compared, too.
+    If the images have sources and both runs record their answers, the metrics of answers are
+    compared, too.
 
     Parameters
     ----------

@@ -184,7 +184,9 @@ def make_fold_datasets(
         test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
         val_fold = (k + 1) % split.n_folds
         selected = [
-            (s, f) for s, f, u in zip(samples, fold_of, in_share, strict=True) if f != k and u
+            (sample, fold)
+            for sample, fold, is_drawn in zip(samples, fold_of, in_share, strict=True)
+            if fold != k and is_drawn
         ]
         datasets.append(
             Dataset(
@@ -221,7 +223,11 @@ def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None
 
 
 def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSplit) -> np.ndarray:
-    """Draw a fraction of the usable sources of each origin; return the mask of their samples."""
+    """Draw the fraction ``split.share`` of the sources of each origin, but at least two.
+
+    ``usable`` states for each of the n samples whether its source may be drawn: bool array (n,).
+    Return for each sample whether its source was drawn: bool array (n,).
+    """
     if split.share == 1:
         return usable
     mask = np.zeros(len(samples), dtype=bool)

@@ -61,7 +61,7 @@ class Attribution:
         answer is *unstable*: :attr:`coarse_origin` is a less specific answer that no copy
         contradicts, and :attr:`origin` is ``unknown``, regardless of the score.
     width, height
-        Size of the image in pixels, as a viewer shows it; ``None`` if it can't be read.
+        Size of the image in pixels, after EXIF rotation; ``None`` if the image can't be read.
     notes
         Warnings that the image differs from the training images, for example in size, or is
         damaged; the answer is then not reliable.

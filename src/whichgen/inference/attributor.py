@@ -103,6 +103,14 @@ class Attributor:
             PEM file of the public key that must verify the signature of the model folder; default:
             the file named by the environment variable ``WHICHGEN_VERIFY_KEY``. Without either, the
             signature is not verified.
+
+        Raises
+        ------
+        ModelFileError
+            The model is missing or damaged, its signature is not valid, or it was fitted on another
+            encoder.
+        EncoderError
+            The encoder can't be loaded.
         """
         model = load_model(path, key=key)
         name = backbone or str(model.encoder["name"])
@@ -358,4 +366,5 @@ class Attributor:
         ]
 
     def _features(self, batch: EncodedBatch) -> np.ndarray:
+        """Return the head's input for the images of a batch and their copies, one per row."""
         return np.hstack([batch.blocks[b] for b in self.model.blocks])

@@ -125,7 +125,7 @@ class AnswerFolder:
             )
 
     def read_image_keys(self) -> KeySet:
-        """Return the key of each image with an answer (``hash_name``).
+        """Return the keys (:func:`~whichgen.data.shards.find_shards.hash_name`) of answered images.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class AnswerFolder:
         total: int | None = None,
         progress: Progress = no_progress,
     ) -> AnswerSummary:
-        """Write answers to files of at least :data:`PART_ROWS` rows; only the last can have fewer.
+        """Write answers to files; every file but the last has at least :data:`PART_ROWS` rows.
 
         If this method is interrupted, the answers received so far are written.
 

@@ -94,8 +94,10 @@ class AttributeJob:
                 for i, error in batch.errors.items()
                 if isinstance(error, _UnavailableError)
             }
-            available = tuple(answer for answer in answers if answer.image not in read_errors)
-            yield ShardAnswers(len(batch), available, tuple(read_errors.values()))
+            available_answers = tuple(
+                answer for answer in answers if answer.image not in read_errors
+            )
+            yield ShardAnswers(len(batch), available_answers, tuple(read_errors.values()))
 
     def _load(self, item: Item) -> LoadedImage:
         if hash_name(item.name) in self.known:

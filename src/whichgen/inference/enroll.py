@@ -144,7 +144,7 @@ def enroll(
         "time": get_timestamp(),
     }
     records = [*model.run_metadata.get("enrolled", ()), record]
-    new = replace(
+    extended_model = replace(
         model,
         origins=origins,
         head=head,
@@ -162,7 +162,7 @@ def enroll(
     before, after = (_is_correct(h, old_features, labels).mean() for h in (model.head, head))
     cross_validate = cross_validate and len(features) > 1
     return EnrollmentResult(
-        model=new,
+        model=extended_model,
         n_images=len(features),
         accuracy_before_after=(float(before), float(after)),
         previous_answers=dict(answers.most_common()),
@@ -244,7 +244,9 @@ def enroll_images(
     )
 
 
-def _combine_training_data(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _combine_training_data(
+    model: OriginModel, new_features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Concatenate the features and labels of the training exemplars and of the new images.
 
     Returns
@@ -254,18 +256,18 @@ def _combine_training_data(model: OriginModel, new: np.ndarray) -> tuple[np.ndar
         origins.
     """
     features, labels = model.exemplars.select(held_out=False)
-    new_labels = np.full(len(new), len(model.origins))
-    return np.concatenate([features, new]), np.concatenate([labels, new_labels])
+    new_labels = np.full(len(new_features), len(model.origins))
+    return np.concatenate([features, new_features]), np.concatenate([labels, new_labels])
 
 
-def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
+def _extend_head(model: OriginModel, new_features: np.ndarray) -> Head:
     """Add an origin to the head, and lower the bias of this origin to protect the old origins.
 
     The bias is lowered until all predictions for held-out exemplars that were correct before are
     correct again (by at most 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
     no bias, so it is only extended.
     """
-    extended = extend(model.head, *_combine_training_data(model, new), len(model.origins))
+    extended = extend(model.head, *_combine_training_data(model, new_features), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
     correct = _is_correct(model.head, features, labels)
     features, labels = features[correct], labels[correct]
@@ -285,12 +287,12 @@ def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> n
 def _add_exemplars(
     model: OriginModel, features: np.ndarray, thumbnails: Sequence[bytes]
 ) -> Exemplars:
-    old, n = model.exemplars, len(features)
+    exemplars, n = model.exemplars, len(features)
     return Exemplars(
-        np.concatenate([old.features, features.astype(old.features.dtype)]),
-        np.concatenate([old.labels, np.full(n, len(model.origins))]),
-        np.concatenate([old.held_out, np.zeros(n, dtype=bool)]),
-        (*old.thumbnails, *(thumbnails or [b""] * n)) if old.thumbnails else (),
+        np.concatenate([exemplars.features, features.astype(exemplars.features.dtype)]),
+        np.concatenate([exemplars.labels, np.full(n, len(model.origins))]),
+        np.concatenate([exemplars.held_out, np.zeros(n, dtype=bool)]),
+        (*exemplars.thumbnails, *(thumbnails or [b""] * n)) if exemplars.thumbnails else (),
     )
 
 

@@ -109,7 +109,9 @@ def check_stability(
     """
     original = str(answer.coarse_origin)
     stable = find_stable_answer([original, *copy_answers], families)
-    differing = tuple(n for n, copy in zip(COPIES, copy_answers, strict=True) if copy != original)
+    differing = tuple(
+        name for name, copy in zip(COPIES, copy_answers, strict=True) if copy != original
+    )
     return replace(
         answer,
         origin=answer.origin if stable == original else UNKNOWN,
