@@ -21,7 +21,7 @@ FPR = 0.02
 #: Default vision encoder.
 BACKBONE = "openai/clip-vit-base-patch16"
 
-#: Images per forward pass of the encoder.
+#: Number of images per forward pass of the encoder.
 BATCH_SIZE = 32
 
 #: Maximum number of images per class in each split, as in the paper; 0 for no limit.
@@ -39,7 +39,7 @@ K_SWEEP = (1, 20, 20)
 #: Maximum number of solver iterations. A linear probe that needs more can't be selected.
 MAX_ITER = 1000
 
-#: Bootstrap resamples of a confidence interval or a paired comparison.
+#: Number of bootstrap resamples for a confidence interval or a paired comparison.
 RESAMPLES = 1000
 
 #: Number of similar known images shown with an answer.

@@ -13,12 +13,12 @@ _COMMAND_LINE_VARIABLE = "WHICHGEN_COMMAND_LINE"
 @contextmanager
 def command_line_names() -> Iterator[None]:
     """Spell options as on the command line in the ``with`` block."""
-    previous = os.environ.get(_COMMAND_LINE_VARIABLE)
+    previous_value = os.environ.get(_COMMAND_LINE_VARIABLE)
     os.environ[_COMMAND_LINE_VARIABLE] = "1"
     try:
         yield
     finally:
-        if previous is None:
+        if previous_value is None:
             del os.environ[_COMMAND_LINE_VARIABLE]
 
 

@@ -222,7 +222,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if failed_values:
             text = ", ".join(f"{value:g}" for value in sorted(failed_values))
             warnings.warn(
-                f"{method.parameter} = {text} did not converge on every block and fold",
+                f"{method.parameter} = {text} did not converge on some blocks or folds",
                 WhichgenWarning,
                 stacklevel=2,
             )
@@ -375,8 +375,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)
-        selected = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
-        return {block: blocks[block] for block in selected}
+        selected_blocks = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
+        return {block: blocks[block] for block in selected_blocks}
 
 
 def _sweep_folds(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from whichgen.inference.answers import Attribution
     from whichgen.models.origin_model import OriginModel
 
-#: Smallest probability shown without --wide.
+#: Smallest probability shown without --wide; a smaller one would be shown as 0.0 %.
 _MIN_PROBABILITY = 0.0005
 
 #: Number of file names in a note on unusual images.

@@ -26,18 +26,18 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 
     Users of the reference implementation write the first form; Typer can parse only the second.
     """
-    expanded: list[str] = []
+    expanded_arguments: list[str] = []
     option = ""
     for argument in arguments:
-        if option and argument.isdecimal() and expanded[-1] != option:
-            expanded += [option, argument]
+        if option and argument.isdecimal() and expanded_arguments[-1] != option:
+            expanded_arguments += [option, argument]
             continue
         if argument in ("-b", "--blocks"):
             option = argument
         elif not argument.isdecimal():
             option = ""
-        expanded.append(argument)
-    return expanded
+        expanded_arguments.append(argument)
+    return expanded_arguments
 
 
 def prefix_hyphens(arguments: Sequence[str]) -> list[str]:

@@ -94,15 +94,15 @@ def show_table(
     from rich.markup import escape
     from rich.measure import Measurement
 
-    out = get_console()
+    console = get_console()
     if title:
-        out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
     for name in paths:
         cells[name] = list(map(escape_path, cells[name]))
     table = _build_table(cells)
-    width = Measurement.get(out, out.options.update(width=100_000), table).maximum
-    excess = width - out.width
+    width = Measurement.get(console, console.options.update(width=100_000), table).maximum
+    excess = width - console.width
     if excess > 0 and not wide:
         total = sum(max(map(cell_len, cells[name])) for name in paths)
         path_width = max((total - excess) // max(len(paths), 1), _MIN_PATH)
@@ -113,10 +113,10 @@ def show_table(
                 caption = f"{name} paths are relative to {parent}\n{caption}".rstrip()
             cells[name] = [shorten_path(cell, path_width) for cell in cells[name]]
         table = _build_table(cells, narrow=True)
-    target = Console(file=out.file, width=max(width, out.width)) if wide else out
-    target.print(table)
+    table_console = Console(file=console.file, width=max(width, console.width)) if wide else console
+    table_console.print(table)
     if caption:
-        out.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
 
 
 def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
@@ -133,16 +133,16 @@ def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) ->
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
-        numeric = all(_NUMBER.fullmatch(cell) for cell in column)
+        is_numeric = all(_NUMBER.fullmatch(cell) for cell in column)
         title = _sanitize(name)
         width = max(map(cell_len, [*title.split(), *"\n".join(column).split("\n")]))
-        wraps = not numeric and any(" " in c and "\n" not in c for c in column)
-        fixed = narrow and width <= _MAX_NAME and not wraps
+        has_long_texts = not is_numeric and any(" " in c and "\n" not in c for c in column)
+        is_fixed = narrow and width <= _MAX_NAME and not has_long_texts
         table.add_column(
             escape(title),
-            justify="right" if numeric else "left",
+            justify="right" if is_numeric else "left",
             overflow="fold",
-            width=width if fixed else None,
+            width=width if is_fixed else None,
         )
     for row in zip(*cells.values(), strict=True):
         table.add_row(*map(escape, row))
@@ -221,11 +221,11 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") 
         What to call a file in the error message.
     """
     if reasons:
-        listed = "\n".join(reasons[:_MAX_REASONS])
+        shown_reasons = "\n".join(reasons[:_MAX_REASONS])
         pronoun = "it" if len(reasons) == 1 else "them"
         fail(
             f"{len(reasons):,} of {format_count(total, noun)} can't be read. Replace or remove "
-            f"{pronoun}:\n{listed}"
+            f"{pronoun}:\n{shown_reasons}"
         )
 
 

@@ -52,15 +52,20 @@ def discover(
     check_writable(output_dir)
     attributor = model.load()
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
-    readable = np.array([file for file, error in zip(files, errors, strict=True) if not error])
-    unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
-    say(f"Classified as `unknown`: {unknown.sum()} of {format_count(len(readable), 'image')}")
-    selected = unknown | every_image
-    paths = tuple(readable[selected])
+    readable_files = np.array(
+        [file for file, error in zip(files, errors, strict=True) if not error]
+    )
+    is_unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
+    say(
+        f"Classified as `unknown`: {is_unknown.sum()} of "
+        f"{format_count(len(readable_files), 'image')}"
+    )
+    is_selected = is_unknown | every_image
+    paths = tuple(readable_files[is_selected])
     groups, group_numbers = find_groups(
         attributor.model,
         attributor.encoder,
-        features[selected],
+        features[is_selected],
         k=n_clusters,
         min_size=min_size,
         seed=seed,

@@ -57,9 +57,9 @@ def enroll(
         warn(f"Duplicate images ignored: {len(files) - result.n_images}")
     save_model(result.model, folder / "model", name=str(folder))
     before, after = map(percent, result.accuracy_before_after)
-    new = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
+    new_row = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
     show_table(
-        [{"correct (%)": "known origins", "before": before, "after": after}, new],
+        [{"correct (%)": "known origins", "before": before, "after": after}, new_row],
         title=f"{name} enrolled from {format_count(result.n_images, 'image')}",
         caption=f"Known origins: stored validation images. {name}: cross-validated.",
     )

@@ -86,7 +86,7 @@ def few_shot(
     repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 3,
     output_dir: RunFolder = None,
 ) -> None:
-    """Enroll each unknown test generator from a few images and evaluate the model."""
+    """Enroll each unknown generator from a few images, and evaluate the model."""
     from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.experiments.few_shot import (
         describe_few_shot_sources,

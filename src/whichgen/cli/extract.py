@@ -34,11 +34,13 @@ def extract(
     batch_size = encoder.batch_size
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     # With Ray, the workers run the encoder; this process only writes to the feature store.
-    loaded = load_encoder(name, device=device if engine.engine == "local" else "cpu", dtype=dtype)
-    store = open_store(cache_dir, loaded)
+    local_encoder = load_encoder(
+        name, device=device if engine.engine == "local" else "cpu", dtype=dtype
+    )
+    store = open_store(cache_dir, local_encoder)
 
-    encode, keys = BatchEncoder(loaded, pad_to=batch_size), KeySet(store.keys())
-    job = EncodeJob(name, device, dtype, loaded.key, batch_size, keys)
+    encode, keys = BatchEncoder(local_encoder, pad_to=batch_size), KeySet(store.keys())
+    job = EncodeJob(name, device, dtype, local_encoder.key, batch_size, keys)
     encode_locally = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
     with engine.process(shards, job, encode_locally) as results:
         summary = write_features(results, store, total=count_images(shards), progress=progress)

@@ -35,9 +35,9 @@ def parse_folder(value: str | Path) -> Path:
     if not str(value):  # Path("") would be the working folder
         raise BadParameter("the folder name is empty. Specify a folder, or omit the option.")
     path = Path(value)
-    existing = next((p for p in (path, *path.absolute().parents) if os.path.lexists(p)), path)
-    if existing.exists() and not existing.is_dir():
-        raise BadParameter(f"{existing} is a file, not a folder. Choose another folder.")
+    existing_path = next((p for p in (path, *path.absolute().parents) if os.path.lexists(p)), path)
+    if existing_path.exists() and not existing_path.is_dir():
+        raise BadParameter(f"{existing_path} is a file, not a folder. Choose another folder.")
     return path
 
 
@@ -227,7 +227,7 @@ class SplitFlags:
     groups: Annotated[
         str, Option(help="TSV or CSV file of path and group; groups are not split.")
     ] = ""
-    group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
+    group_column: Annotated[str, Option(help="Name of the group column in the --groups file.")] = ""
     sources: Sources = ""
     real: Real = ""
     fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join_values(
@@ -239,13 +239,13 @@ class SplitFlags:
         """Build :class:`DatasetOptions` from these flags; ``settings`` add or replace fields."""
         from whichgen.data.dataset_options import DatasetOptions
 
-        parsed = {
+        parsed_values = {
             "unknown": split_names(self.unknown),
             "unknown_val": split_names(self.unknown_val),
             "real": split_names(self.real),
             "fractions": parse_fractions(self.fractions),
         }
-        return DatasetOptions(**{**asdict(self), **parsed, **settings})
+        return DatasetOptions(**{**asdict(self), **parsed_values, **settings})
 
 
 @dataclass(frozen=True)

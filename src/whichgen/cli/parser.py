@@ -73,7 +73,7 @@ def start(
         typer.Option(
             "--deterministic",
             envvar="WHICHGEN_DETERMINISTIC",
-            help="Produce identical output on any machine (one thread, CPU only).",
+            help="Same output for any number of cores (one thread, CPU only).",
         ),
     ] = False,
 ) -> None:

@@ -24,12 +24,12 @@ def show_run(run: Run, dataset: str) -> None:
     """
     results = run.results
     selection = results.selection
-    selected = {"members": selection.members, "score": results.score_method}
+    selected_settings = {"members": selection.members, "score": results.score_method}
     for column, candidates in (("members", results.members), ("score", results.scores)):
         rows = tabulate_fusion_candidates(candidates, column)
         columns = (column, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
         title = f"Candidate {column.rstrip('s')}s (%); → is selected"
-        marks = ["→" if row[column] == selected[column] else "" for row in rows]
+        marks = ["→" if row[column] == selected_settings[column] else "" for row in rows]
         table = [{"": m} | {c: row[c] for c in columns} for m, row in zip(marks, rows, strict=True)]
         show_table(table, title=title)
     if results.members:

@@ -34,8 +34,8 @@ ALIASES = {
 
 def normalize_name(name: str) -> str:
     """Return the current name of an option or command, e.g. ``c-values`` for ``c_step``."""
-    dashed = name.replace("_", "-")
-    return ALIASES.get(dashed, dashed)
+    hyphenated_name = name.replace("_", "-")
+    return ALIASES.get(hyphenated_name, hyphenated_name)
 
 
 def load_config(context: typer.Context, value: str) -> str:
@@ -63,11 +63,11 @@ def load_config(context: typer.Context, value: str) -> str:
         )
         for key, setting in settings.items()
     }
-    allowed = {str(parameter.name) for parameter in context.command.params}
-    if unknown := sorted(defaults.keys() - allowed):
+    option_names = {str(parameter.name) for parameter in context.command.params}
+    if unknown := sorted(defaults.keys() - option_names):
         raise typer.BadParameter(
             f"{value}: unknown option {', '.join(unknown)}. "
-            f"Choose from {', '.join(sorted(allowed))}."
+            f"Choose from {', '.join(sorted(option_names))}."
         )
     context.default_map = defaults
     return value

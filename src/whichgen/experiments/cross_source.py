@@ -163,8 +163,8 @@ def make_fold_datasets(
     Raises
     ------
     DataError
-        An image has no source, there are fewer than three folds, or the images of a known origin
-        that are not in the test set of a fold are from fewer than two sources.
+        An image has no source, there are fewer than three folds, or a known origin has fewer than
+        two sources for training and validation in a fold.
     """
     if missing := [s for s in samples if not s.source]:
         raise DataError(
@@ -212,28 +212,31 @@ def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None
     """
     pairs = {(s.origin, s.source) for s in (*dataset.train, *dataset.val)}
     training_counts = Counter(origin for origin, _ in pairs)
-    if few := [origin for origin in dataset.known if training_counts[origin] < 2]:
+    if missing := [origin for origin in dataset.known if training_counts[origin] < 2]:
         counts = Counter(origin for origin, _ in {(s.origin, s.source) for s in samples})
+        numbers = ", ".join(f"{origin} has {counts[origin]}" for origin in missing)
         raise DataError(
-            f"too few sources: {', '.join(f'{origin} has {counts[origin]}' for origin in few)}. "
+            f"too few sources: {numbers}. "
             "Cross-source evaluation needs at least three sources of every known origin: one for "
             "testing and two for training. Sources with common near-duplicates count as one. Add "
             f"sources, or add the origin to {name_option('--unknown')}."
         )
 
 
-def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSplit) -> np.ndarray:
+def _draw_sources(
+    samples: Sequence[Sample], is_usable: np.ndarray, split: SourceSplit
+) -> np.ndarray:
     """Draw the fraction ``split.share`` of the sources of each origin, but at least two.
 
     ``usable`` states for each of the n samples whether its source may be drawn: bool array (n,).
     Return for each sample whether its source was drawn: bool array (n,).
     """
     if split.share == 1:
-        return usable
+        return is_usable
     mask = np.zeros(len(samples), dtype=bool)
     pairs = np.array([f"{s.origin}\0{s.source}" for s in samples])
     for i, origin in enumerate(dict.fromkeys(s.origin for s in samples)):
-        rows = usable & np.array([s.origin == origin for s in samples])
+        rows = is_usable & np.array([s.origin == origin for s in samples])
         sources = np.unique(pairs[rows])
         count = max(2, ceil(split.share * len(sources)))
         subset = np.random.default_rng((split.seed, i)).permutation(sources)[:count]

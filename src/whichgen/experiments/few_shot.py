@@ -210,16 +210,16 @@ def measure_few_shot(
     for draw in progress(draws, description="Enrolling", total=len(draws)):
         is_new = table.origins == draw.generator
         new_features, other_features = unknown[is_new], unknown[~is_new]
-        extended = enroll(
+        extended_model = enroll(
             model, draw.generator, new_features[draw.enrolled], cross_validate=False
         ).model
-        probabilities, scores = extended.predict(new_features[draw.test])
-        recognized = probabilities.argmax(axis=1) == len(model.origins)
-        known_probabilities, known_scores = extended.predict(known_test)
-        area = None
+        probabilities, scores = extended_model.predict(new_features[draw.test])
+        is_recognized = probabilities.argmax(axis=1) == len(model.origins)
+        known_probabilities, known_scores = extended_model.predict(known_test)
+        auroc_value = None
         if len(other_features):
-            area = auroc(
-                np.concatenate([known_scores, scores]), extended.predict(other_features)[1]
+            auroc_value = auroc(
+                np.concatenate([known_scores, scores]), extended_model.predict(other_features)[1]
             )
         yield FewShotPoint(
             generator=draw.generator,
@@ -228,7 +228,7 @@ def measure_few_shot(
             test_images=len(draw.test),
             accuracy_before=accuracy_before,
             accuracy_after=float((known_probabilities.argmax(axis=1) == labels).mean()),
-            recall=float(recognized.mean()),
-            accepted=float((recognized & (scores >= extended.threshold)).mean()),
-            auroc=area,
+            recall=float(is_recognized.mean()),
+            accepted=float((is_recognized & (scores >= extended_model.threshold)).mean()),
+            auroc=auroc_value,
         )

@@ -97,15 +97,15 @@ def select_feasible_sizes(
     DataError
         No size is feasible.
     """
-    smallest = min(len(images) for images in _map_training_images(features).values())
-    feasible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest))
-    if not feasible:
+    smallest_count = min(len(images) for images in _map_training_images(features).values())
+    feasible_sizes = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest_count))
+    if not feasible_sizes:
         raise DataError(
-            f"the smallest known origin has {format_count(smallest, 'training image')}, too few "
-            f"for {', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, or "
-            "add images."
+            f"the smallest known origin has {format_count(smallest_count, 'training image')}, too "
+            f"few for {', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, "
+            "or add images."
         )
-    return feasible
+    return feasible_sizes
 
 
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:

@@ -126,10 +126,10 @@ def evaluate_perturbation(
     )
     if not intervals:
         return point
-    bounds = bootstrap_intervals(
+    metric_intervals = bootstrap_intervals(
         known, unknown, model.origins, threshold=model.threshold, answers=answers
     )
-    return replace(point, intervals=bounds)
+    return replace(point, intervals=metric_intervals)
 
 
 def evaluate_robustness(

@@ -32,7 +32,7 @@ from whichgen.option_names import name_option
 SHRINKAGE = 0.1
 COMPONENTS = 16
 
-# Standardized features are clipped to this absolute value.
+# Standardized features are clipped to this absolute value, so that outliers do not dominate.
 _CLIP = 10.0
 
 
@@ -103,11 +103,11 @@ def discover(
         There are fewer than two images, fewer than ``k`` (k-means) or fewer than ``min_size``
         (HDBSCAN).
     """
-    minimum = k or min_size
-    option = name_option(f"--min-size {minimum}", f"min_size = {minimum}")
+    min_images = k or min_size
+    option = name_option(f"--min-size {min_images}", f"min_size = {min_images}")
     if k:
         option = name_option(f"--n-clusters {k}", f"k = {k}")
-    if len(features) < max(minimum, 2):
+    if len(features) < max(min_images, 2):
         raise FitError(
             f"too few images for {option}: {len(features)}. Add more images, "
             f"{name_option('or use --all to include', 'also')} images of known origins."
@@ -162,9 +162,9 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
     widths = [encoder.block_dims[block] for block in model.blocks]
     traces = _find_trace_blocks(encoder)
     pairs = list(zip(split_views(known, widths), split_views(features, widths), strict=True))
-    selected = [pair for block, pair in zip(model.blocks, pairs, strict=True) if block in traces]
+    trace_pairs = [pair for block, pair in zip(model.blocks, pairs, strict=True) if block in traces]
     views = []
-    for pair in selected or pairs:
+    for pair in trace_pairs or pairs:
         x = pair[0]
         root = np.sqrt(x.shape[1])
         mean, std = x.mean(axis=0), x.std(axis=0)

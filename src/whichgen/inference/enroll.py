@@ -184,9 +184,9 @@ def check_new_name(model: OriginModel, name: str) -> None:
             f"{name} is already an origin of the model. Choose another name, or fit a new model."
         )
     # Only the new name is checked: older versions accepted names that are now invalid.
-    similar = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
+    similar_names = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
     validate_origin_names([name])
-    validate_origin_names([*similar, name])
+    validate_origin_names([*similar_names, name])
 
 
 def enroll_images(
@@ -223,14 +223,16 @@ def enroll_images(
     >>> result = enroll_images(attributor, "new-generator", images)  # doctest: +SKIP
     """
     check_new_name(attributor.model, name)
-    distinct = {hash_image(data): (file, data) for file, data in reversed(list(images.items()))}
-    files, contents = zip(*distinct.values(), strict=True) if distinct else ((), ())
+    distinct_images = {
+        hash_image(data): (file, data) for file, data in reversed(list(images.items()))
+    }
+    files, contents = zip(*distinct_images.values(), strict=True) if distinct_images else ((), ())
     features, errors = attributor.encode(contents, batch_size=batch_size, progress=progress)
-    unreadable = [(file, error) for file, error in zip(files, errors, strict=True) if error]
-    if unreadable:
-        file, error = unreadable[0]
+    unreadable_files = [(file, error) for file, error in zip(files, errors, strict=True) if error]
+    if unreadable_files:
+        file, error = unreadable_files[0]
         raise DataError(
-            f"{len(unreadable)} of {format_count(len(errors), 'image')} can't be read, e.g. "
+            f"{len(unreadable_files)} of {format_count(len(errors), 'image')} can't be read, e.g. "
             f"{file}: {error.split(': ', 1)[-1]}. The model was not changed. "
             "Remove these images and try again."
         )
@@ -239,7 +241,7 @@ def enroll_images(
         attributor.model,
         name,
         features,
-        digests=[digest.hex() for digest in distinct],
+        digests=[digest.hex() for digest in distinct_images],
         thumbnails=[make_thumbnail(decode_image(c)) for c in contents] if with_thumbnails else (),
     )
 
@@ -267,14 +269,16 @@ def _extend_head(model: OriginModel, new_features: np.ndarray) -> Head:
     correct again (by at most 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
     no bias, so it is only extended.
     """
-    extended = extend(model.head, *_combine_training_data(model, new_features), len(model.origins))
+    extended_head = extend(
+        model.head, *_combine_training_data(model, new_features), len(model.origins)
+    )
     features, labels = model.exemplars.select(held_out=True)
     correct = _is_correct(model.head, features, labels)
     features, labels = features[correct], labels[correct]
     for offset in np.arange(0, _MAX_OFFSET, _STEP):
-        candidate = lower_last_bias(extended, float(offset))
-        # A head without a bias is returned unchanged.
-        if candidate is extended or _is_correct(candidate, features, labels).all():
+        candidate = lower_last_bias(extended_head, float(offset))
+        # `lower_last_bias` returns a head without a bias unchanged.
+        if candidate is extended_head or _is_correct(candidate, features, labels).all():
             break
     return lower_last_bias(candidate, MARGIN)
 

@@ -47,11 +47,11 @@ class TrainingRange:
         self._ends = np.cumsum([0, *widths])
         self._mean, self._scale = x.mean(axis=0), x.std(axis=0)
         self._scale[self._scale == 0] = 1
-        lengths = self._compute_lengths(x)
-        self._largest = np.maximum(lengths.max(axis=0), np.finfo(np.float32).tiny)
+        rms = self._compute_rms(x)
+        self._largest = np.maximum(rms.max(axis=0), np.finfo(np.float32).tiny)
         self._limit = np.inf
         if len(x) >= MIN_EXEMPLARS:
-            self._limit = RANGE_FACTOR * float((lengths / self._largest).mean(axis=1).max())
+            self._limit = RANGE_FACTOR * float((rms / self._largest).mean(axis=1).max())
 
     def is_far(self, features: np.ndarray) -> np.ndarray:
         """Return which images are outside the training range.
@@ -66,13 +66,11 @@ class TrainingRange:
         ndarray
             Bool array (m,); all false if there are fewer than :data:`MIN_EXEMPLARS` exemplars.
         """
-        distances = (self._compute_lengths(features.astype(np.float32)) / self._largest).mean(
-            axis=1
-        )
+        distances = (self._compute_rms(features.astype(np.float32)) / self._largest).mean(axis=1)
         return np.asarray(distances > self._limit)
 
-    def _compute_lengths(self, features: np.ndarray) -> np.ndarray:
-        """Return r_v of each image and view: float array (m, views)."""
+    def _compute_rms(self, features: np.ndarray) -> np.ndarray:
+        """Return the root mean square r_v of each image and view: float array (m, views)."""
         squares = ((features - self._mean) / self._scale) ** 2
         views = [
             squares[:, start:end].mean(axis=1)

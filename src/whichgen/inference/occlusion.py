@@ -75,11 +75,11 @@ def explain(
             "image or a smaller grid."
         )
     side = max(1, min(image.size) // grid)
-    blurred = image.filter(ImageFilter.GaussianBlur(side))
+    blurred_image = image.filter(ImageFilter.GaussianBlur(side))
     masks = (
         _draw_patch_mask(image.size, i, j, grid, side) for i in range(grid) for j in range(grid)
     )
-    occluded_images = [Image.composite(blurred, image, mask) for mask in masks]
+    occluded_images = [Image.composite(blurred_image, image, mask) for mask in masks]
     answers = attributor.attribute([image, *occluded_images], batch_size=batch_size)
     probabilities = answers[0].probabilities
     origin = max(probabilities, key=lambda name: probabilities[name])

@@ -35,8 +35,8 @@ def compress(image: Image.Image, kind: str, quality: int) -> Image.Image:
 def rescale(image: Image.Image) -> Image.Image:
     """Scale an image to 0.75 of its size and back."""
     size = (max(1, 3 * image.width // 4), max(1, 3 * image.height // 4))
-    small = image.resize(size, Image.Resampling.BICUBIC)
-    return small.resize(image.size, Image.Resampling.BICUBIC)
+    small_image = image.resize(size, Image.Resampling.BICUBIC)
+    return small_image.resize(image.size, Image.Resampling.BICUBIC)
 
 
 def crop(image: Image.Image) -> Image.Image:
@@ -84,10 +84,13 @@ def find_stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> s
     first, *copy_levels = (_list_levels(answer, families) for answer in answers)
     if all(first[0] in levels for levels in copy_levels):
         return first[0]
-    remaining = first[1:]  # ends with ``unknown``, which all answers imply
-    while any(remaining[0] not in levels and levels[0] not in remaining for levels in copy_levels):
-        del remaining[0]
-    return remaining[0]
+    remaining_levels = first[1:]  # ends with ``unknown``, which all answers imply
+    while any(
+        remaining_levels[0] not in levels and levels[0] not in remaining_levels
+        for levels in copy_levels
+    ):
+        del remaining_levels[0]
+    return remaining_levels[0]
 
 
 def check_stability(
@@ -107,18 +110,18 @@ def check_stability(
     families
         Maps every known origin except ``real`` to its family.
     """
-    original = str(answer.coarse_origin)
-    stable = find_stable_answer([original, *copy_answers], families)
-    differing = tuple(
-        name for name, copy in zip(COPIES, copy_answers, strict=True) if copy != original
+    original_answer = str(answer.coarse_origin)
+    stable_answer = find_stable_answer([original_answer, *copy_answers], families)
+    differing_copies = tuple(
+        name for name, copy in zip(COPIES, copy_answers, strict=True) if copy != original_answer
     )
     return replace(
         answer,
-        origin=answer.origin if stable == original else UNKNOWN,
-        coarse_origin=stable,
-        stability=len(COPIES) - len(differing),
-        differing_copies=differing,
-        original_answer=original,
+        origin=answer.origin if stable_answer == original_answer else UNKNOWN,
+        coarse_origin=stable_answer,
+        stability=len(COPIES) - len(differing_copies),
+        differing_copies=differing_copies,
+        original_answer=original_answer,
     )
 
 

@@ -26,20 +26,22 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
         Sizes of the training images; ``None`` if they are not known.
     """
     notes = []
-    short, long = sorted((traits.width, traits.height))
+    shorter_side, longer_side = sorted((traits.width, traits.height))
     size = f"{traits.width} × {traits.height} pixels"
-    trained = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
-    if short < MIN_SIDE:
+    training_range = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
+    if shorter_side < MIN_SIDE:
         notes.append(
             f"Too small: {size} are not enough to distinguish generators. Do not rely on the answer"
         )
-    elif sizes and short * MAX_SIZE_RATIO < sizes.shortest:
+    elif sizes and shorter_side * MAX_SIZE_RATIO < sizes.shortest:
         notes.append(
-            f"Small: {size}; sides of training images have {trained}. The answer is less reliable"
+            f"Small: {size}; sides of training images have {training_range}. The "
+            "answer is less reliable"
         )
-    elif sizes and long > MAX_SIZE_RATIO * sizes.longest:
+    elif sizes and longer_side > MAX_SIZE_RATIO * sizes.longest:
         notes.append(
-            f"Large: {size}; sides of training images have {trained}. The answer is less reliable"
+            f"Large: {size}; sides of training images have {training_range}. The "
+            "answer is less reliable"
         )
     if traits.contrast < MIN_CONTRAST:
         notes.append("Almost one color: no visible content. Do not rely on the answer")
