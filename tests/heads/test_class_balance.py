@@ -58,13 +58,13 @@ def test_sweep_takes_the_steps_of_a_sweep_over_repeated_rows(
     d: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = _data(d=d)
-    multiply, rows = solver._Problem.hessian_product, list[int]()
+    multiply, rows = solver._Problem.multiply_hessian, list[int]()
 
     def count_rows(problem: Any, step: np.ndarray, p: np.ndarray, weighted_p: np.ndarray) -> Any:
         rows.append(p.shape[1])
         return multiply(problem, step, p, weighted_p)
 
-    monkeypatch.setattr(solver._Problem, "hessian_product", count_rows)
+    monkeypatch.setattr(solver._Problem, "multiply_hessian", count_rows)
     repeated = list(LinearMethod(PAPER_C).fit_path(*_repeat_rows(x, y), 4, PAPER_C))
     n_repeated, _ = len(rows), rows.clear()
     balanced = list(LinearMethod(PAPER_C, balanced=True).fit_path(x, y, 4, PAPER_C))

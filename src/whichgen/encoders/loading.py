@@ -77,10 +77,10 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
     weight_free = base_name in WEIGHT_FREE and not Path(base_name).is_dir()
     choices = WEIGHT_FREE[base_name] if weight_free else (PATCHES, CROPS)
     if len(set(variants)) < len(variants) or not set(choices).issuperset(variants):
-        accepted = ", ".join(f":{choice}" for choice in choices) or "none"
+        valid_variants = ", ".join(f":{choice}" for choice in choices) or "none"
         raise EncoderError(
             f"{name!r} contains an unknown or repeated variant. Append each variant at most once. "
-            f"Variants of {base_name}: {accepted}."
+            f"Variants of {base_name}: {valid_variants}."
         )
     if weight_free:
         if base_name == SPECTRA:

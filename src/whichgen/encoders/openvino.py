@@ -105,11 +105,11 @@ def load_openvino_encode(
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with _report_errors(name):
-            compiled: Any = future.result()
+            compiled_model: Any = future.result()
         parts: list[list[np.ndarray]] = []
         with lock:  # a compiled model handles one request at a time
             for chunk in _split_evenly(pixels):
-                outputs = compiled(chunk)
+                outputs = compiled_model(chunk)
                 parts.append([np.array(outputs[i], np.float32) for i in range(len(dims))])
         return [np.concatenate(arrays)[: len(pixels)] for arrays in zip(*parts, strict=True)]
 

@@ -100,7 +100,7 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
     """
     pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
     windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)
-    counts = sum(map(_count_triples, windows)) @ _symmetry_classes()
+    counts = sum(map(_count_triples, windows)) @ _build_class_matrix()
     return np.asarray(np.sqrt(counts / counts.sum(axis=-1, keepdims=True)), dtype=np.float32)
 
 
@@ -178,7 +178,7 @@ def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
 
 
 @cache
-def _symmetry_classes() -> np.ndarray:
+def _build_class_matrix() -> np.ndarray:
     """Return a matrix that adds the counts of triples that are equal up to mirroring and inversion.
 
     The matrix is a float64 array (125, 39) of zeros and ones, with one row per triple and one

@@ -182,18 +182,22 @@ def _sum_products(r: np.ndarray) -> np.ndarray:
     array (6 pairs, lags, lags); between two channels, only the first 4 lags are computed.
     """
     _, height, width = r.shape
-    most = _SHIFTS[-1]
-    wide = np.concatenate([r, r[..., :most]], axis=2)
-    tall = np.concatenate([r[:, -most:], r, r[:, :most]], axis=1) / 2
+    max_shift = _SHIFTS[-1]
+    wrapped_columns = np.concatenate([r, r[..., :max_shift]], axis=2)
+    wrapped_rows = np.concatenate([r[:, -max_shift:], r, r[:, :max_shift]], axis=1) / 2
     sums = np.zeros((len(_PAIRS), len(_SHIFTS), len(_SHIFTS)), np.float32)
     for start in range(0, height, _ROWS):
         end = min(start + _ROWS, height)
-        right = np.stack([wide[:, start:end, j : j + width] for j in _SHIFTS], axis=2)
-        ends = [(tall[:, most - i :], tall[:, most + i :]) for i in _SHIFTS]
-        both = np.stack([up[:, start:end] + down[:, start:end] for up, down in ends], axis=2)
+        right = np.stack([wrapped_columns[:, start:end, j : j + width] for j in _SHIFTS], axis=2)
+        ends = [
+            (wrapped_rows[:, max_shift - i :], wrapped_rows[:, max_shift + i :]) for i in _SHIFTS
+        ]
+        vertical_sums = np.stack(
+            [up[:, start:end] + down[:, start:end] for up, down in ends], axis=2
+        )
         for p, (c, d) in enumerate(_PAIRS):
             n = len(_SHIFTS) if c == d else _CROSS_LAGS
             # Multiply row by row. Larger products would use all cores, which other images need.
-            products = both[d, :, :n] @ right[c, :, :n].swapaxes(1, 2)
+            products = vertical_sums[d, :, :n] @ right[c, :, :n].swapaxes(1, 2)
             sums[p, :n, :n] += products.sum(axis=0)
     return sums

@@ -16,7 +16,7 @@ import numpy as np
 from whichgen.constants import REAL, UNKNOWN
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
-from whichgen.evaluation.threshold_counts import ThresholdCounts, unit_weights
+from whichgen.evaluation.threshold_counts import ThresholdCounts, make_unit_weights
 
 #: The title of each metric of :class:`AnswerMetrics`, in the order of tables.
 ANSWER_TITLES = {
@@ -111,7 +111,7 @@ class AnswerMetrics:
     @property
     def values(self) -> dict[str, float]:
         """Metrics in [0, 1] by name, with equal weights; NaN if undefined."""
-        weights, n = unit_weights(self._real), len(self._known_real)
+        weights, n = make_unit_weights(self._real), len(self._known_real)
         return {name: float(v[0]) for name, v in self(weights[:, :n], weights[:, n:]).items()}
 
     def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -134,9 +134,9 @@ class AnswerMetrics:
             with np.errstate(invalid="ignore"):
                 return np.asarray((w @ (numerator & denominator)) / (w @ denominator))
 
-        ordered = w[:, self._by_score]
-        cumulative = np.cumsum(ordered, axis=1)
-        top = ordered * (cumulative <= np.maximum(0.1 * cumulative[:, -1:], 1))
+        ordered_weights = w[:, self._by_score]
+        cumulative = np.cumsum(ordered_weights, axis=1)
+        top_weights = ordered_weights * (cumulative <= np.maximum(0.1 * cumulative[:, -1:], 1))
         hits = self._synthetic.sum_positive(
             np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
         )
@@ -146,7 +146,7 @@ class AnswerMetrics:
                 np.where(false_alarms <= 0.01 * false_alarms[:, -1:], hits, 0).max(axis=1)
                 / hits[:, -1]
             )
-            top_tenth = (top @ self._predicted_correctly) / top.sum(axis=1)
+            top_tenth = (top_weights @ self._predicted_correctly) / top_weights.sum(axis=1)
         return {
             "photographs_called_synthetic": fraction(self._called_synthetic, self._real),
             "synthetic_found": fraction(self._called_synthetic, ~self._real),

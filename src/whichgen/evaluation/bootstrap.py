@@ -88,9 +88,9 @@ def bootstrap_intervals(
         There is no known image, or a known image has an origin that is not in ``origins``.
     """
     metrics = BootstrapMetrics(known, unknown, origins, threshold, answers)
-    resampled = resample_metrics(metrics, resample_weights(known, unknown, resamples, seed))
+    resampled_metrics = resample_metrics(metrics, resample_weights(known, unknown, resamples, seed))
     return {
-        name: Interval(value, *percentile_bounds(resampled[name]))
+        name: Interval(value, *percentile_bounds(resampled_metrics[name]))
         for name, value in metrics.values.items()
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.evaluation.threshold_counts import unit_weights
+from whichgen.evaluation.threshold_counts import make_unit_weights
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
     confusion = pairs.reshape(n_origins, n_origins)
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)
-    averages = closed_set_averages(predicted, labels, n_origins, unit_weights(labels))
+    averages = closed_set_averages(predicted, labels, n_origins, make_unit_weights(labels))
     return ClosedSetMetrics(
         **{name: float(value[0]) for name, value in averages.items()},
         recall=tuple(recall.tolist()),

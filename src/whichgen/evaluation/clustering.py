@@ -52,14 +52,14 @@ def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringM
     """
     is_noise = clusters == NOISE
     singletons = clusters.max(initial=0) + 1 + np.arange(len(clusters))
-    separated = np.where(is_noise, singletons, clusters)
+    labels = np.where(is_noise, singletons, clusters)
     largest_counts = (
         np.unique(origins[clusters == cluster], return_counts=True)[1].max()
         for cluster in np.unique(clusters[~is_noise])
     )
     return ClusteringMetrics(
-        nmi=float(normalized_mutual_info_score(origins, separated)),
+        nmi=float(normalized_mutual_info_score(origins, labels)),
         purity=int(sum(largest_counts)) / len(origins),
-        ari=float(adjusted_rand_score(origins, separated)),
+        ari=float(adjusted_rand_score(origins, labels)),
         clustered_fraction=float((~is_noise).mean()),
     )

@@ -12,9 +12,9 @@ import numpy as np
 
 from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
+    make_unit_weights,
     precision_recall_area,
     roc_area,
-    unit_weights,
 )
 
 
@@ -76,14 +76,14 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
         # Integer comparison, to avoid rounding errors.
-        at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
+        index_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
         # For AUOUT, unknown images are the positive class, in ascending order of scores.
         true_rejections, false_rejections = (
             (counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known)
         )
         return {
             "auroc": roc_area(known, unknown),
-            "tnr_at_tpr95": 1 - np.take_along_axis(fpr, at_95[:, None], axis=1)[:, 0],
+            "tnr_at_tpr95": 1 - np.take_along_axis(fpr, index_95[:, None], axis=1)[:, 0],
             "detection_accuracy": (tpr + 1 - fpr).max(axis=1) / 2,
             "auin": precision_recall_area(known, unknown),
             "auout": precision_recall_area(true_rejections, false_rejections),
@@ -127,6 +127,6 @@ def _count_images(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, n
     """
     thresholds = ThresholdCounts(known, unknown)
     return (
-        thresholds.sum_positive(unit_weights(known)),
-        thresholds.sum_negative(unit_weights(unknown)),
+        thresholds.sum_positive(make_unit_weights(known)),
+        thresholds.sum_negative(make_unit_weights(unknown)),
     )

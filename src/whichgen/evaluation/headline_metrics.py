@@ -16,8 +16,8 @@ from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
     area,
     average_precision,
+    make_unit_weights,
     roc_area,
-    unit_weights,
 )
 
 #: The title of each metric, in the order of tables.
@@ -87,7 +87,7 @@ class HeadlineMetrics:
     @property
     def values(self) -> dict[str, float]:
         """Metrics in [0, 1] by name, with equal weights; undefined (NaN) metrics are omitted."""
-        metrics = self(unit_weights(self._known), unit_weights(self._unknown))
+        metrics = self(make_unit_weights(self._known), make_unit_weights(self._unknown))
         values = {name: float(value[0]) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
@@ -124,11 +124,12 @@ class HeadlineMetrics:
                 **_mask_undefined(areas, (synthetic[:, -1] > 0) & (real[:, -1] > 0)),
             }
             if self._threshold is not None:
-                accepted = self._known.scores >= self._threshold
-                rejected = v @ (self._unknown.scores < self._threshold)
-                metrics["acceptance_rate"] = w @ accepted / n
-                metrics["rejection_rate"] = rejected / m
-                metrics["open_accuracy"] = (w @ (accepted & self._correct) + rejected) / (n + m)
+                is_accepted = self._known.scores >= self._threshold
+                n_rejected = v @ (self._unknown.scores < self._threshold)
+                metrics["acceptance_rate"] = w @ is_accepted / n
+                metrics["rejection_rate"] = n_rejected / m
+                n_correct = w @ (is_accepted & self._correct) + n_rejected
+                metrics["open_accuracy"] = n_correct / (n + m)
         return metrics
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evaluation.threshold_counts import ThresholdCounts, area, unit_weights
+from whichgen.evaluation.threshold_counts import ThresholdCounts, area, make_unit_weights
 
 
 def oscr_curve(
@@ -38,7 +38,7 @@ def oscr_curve(
     """
     thresholds = ThresholdCounts(known_scores, unknown_scores)
     ccr = thresholds.sum_positive(correct[None])[0] / len(known_scores)
-    return thresholds.sum_negative(unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
+    return thresholds.sum_negative(make_unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:

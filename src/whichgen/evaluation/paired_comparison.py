@@ -106,7 +106,7 @@ def compare_predictions(
                 f"the two methods were not tested on the same {part_name} images: the true origins "
                 "differ. Test both on the same images in the same order."
             )
-    both = [
+    method_metrics = [
         BootstrapMetrics(*predictions, origins, answers=method_answers)
         for predictions, method_answers in zip(
             (first, second), answers or (None, None), strict=True
@@ -114,11 +114,11 @@ def compare_predictions(
     ]
 
     def subtract(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        a, b = (metrics(weights, unknown_weights) for metrics in both)
+        a, b = (metrics(weights, unknown_weights) for metrics in method_metrics)
         return {name: a[name] - b[name] for name in (*KEY_METRICS, *ANSWER_TITLES) if name in a}
 
-    resampled = resample_metrics(subtract, resample_weights(*first, resamples, seed))
-    first_values, second_values = (metrics.values for metrics in both)
+    resampled_differences = resample_metrics(subtract, resample_weights(*first, resamples, seed))
+    first_values, second_values = (metrics.values for metrics in method_metrics)
     return {
         name: Comparison(
             name,
@@ -133,7 +133,7 @@ def compare_predictions(
                 else None
             ),
         )
-        for name, differences in resampled.items()
+        for name, differences in resampled_differences.items()
         if name in first_values and name in second_values
     }
 

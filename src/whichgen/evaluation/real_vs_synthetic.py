@@ -20,8 +20,8 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
     average_precision,
+    make_unit_weights,
     roc_area,
-    unit_weights,
 )
 
 # Keeps the logarithm of a zero probability finite without changing other probabilities.
@@ -106,8 +106,8 @@ def real_vs_synthetic_metrics(
     for name, synthetic in sets.items():
         if len(synthetic) and len(real):
             curve = ThresholdCounts(synthetic, real)
-            hits = curve.sum_positive(unit_weights(synthetic))
-            false_alarms = curve.sum_negative(unit_weights(real))
+            hits = curve.sum_positive(make_unit_weights(synthetic))
+            false_alarms = curve.sum_negative(make_unit_weights(real))
             auroc = float(roc_area(hits, false_alarms)[0])
             mean_precision = float(average_precision(hits, false_alarms)[0])
             results.append(SyntheticResult(name, len(synthetic), auroc, mean_precision))

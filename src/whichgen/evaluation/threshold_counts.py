@@ -9,9 +9,9 @@ true and false positives at threshold θ are::
 
 The scores are sorted once; the counts are cumulative sums of weights in descending order of score.
 
-Weights of one (:func:`unit_weights`) give the metrics of the original samples. Arrays of counts
-have the shape (rows, thresholds + 1), with one row per resample. The first column is zero, for a
-threshold above every score. The other columns are the thresholds in descending order.
+Weights of one (:func:`make_unit_weights`) give the metrics of the original samples. Arrays of
+counts have the shape (rows, thresholds + 1), with one row per resample. The first column is zero,
+for a threshold above every score. The other columns are the thresholds in descending order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Sized
 import numpy as np
 
 
-def unit_weights(samples: Sized) -> np.ndarray:
+def make_unit_weights(samples: Sized) -> np.ndarray:
     """Return a weight of one for each sample: float64 array (1, n)."""
     return np.ones((1, len(samples)))
 
@@ -40,11 +40,14 @@ class ThresholdCounts:
         order = np.argsort(-scores)
         descending = scores[order]
         # Positions of the last sample at each threshold.
-        last = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
+        last_positions = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
         is_positive = order < len(positive)
-        counts = np.cumsum(is_positive)[last]
+        counts = np.cumsum(is_positive)[last_positions]
         self._positive = order[is_positive], np.append(0, counts)
-        self._negative = order[~is_positive] - len(positive), np.append(0, last + 1 - counts)
+        self._negative = (
+            order[~is_positive] - len(positive),
+            np.append(0, last_positions + 1 - counts),
+        )
 
     def sum_positive(self, weights: np.ndarray) -> np.ndarray:
         """Sum the weights of the positive samples whose score is at or above each threshold.

@@ -151,10 +151,10 @@ def build_design_matrix(
     x -= center
     x *= roots[:, None]
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
-    wide = n < d
-    squares, vectors = decompose_gram(x @ x.T if wide else x.T @ x, _MIN_EIGENVALUE)
+    is_wide = n < d
+    squares, vectors = decompose_gram(x @ x.T if is_wide else x.T @ x, _MIN_EIGENVALUE)
     z_transposed = np.ones((len(squares) + 1, n))
-    if wide:
+    if is_wide:
         lengths = np.sqrt(squares)
         z_transposed[:-1], axes = (vectors * lengths).T, (x.T @ (vectors / lengths)).T
     else:

@@ -363,10 +363,10 @@ def fit_whitening(
     if total == 0:  # for example with one image per origin
         return lambda rows: rows
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
-    wide = residuals.shape[0] < residuals.shape[1]
-    gram = residuals @ residuals.T if wide else residuals.T @ residuals
+    is_wide = residuals.shape[0] < residuals.shape[1]
+    gram = residuals @ residuals.T if is_wide else residuals.T @ residuals
     values, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
-    axes = residuals.T @ vectors / np.sqrt(values) if wide else vectors
+    axes = residuals.T @ vectors / np.sqrt(values) if is_wide else vectors
     eigenvalues = (1 - shrinkage) * values * x.shape[1] / total + shrinkage
     correction = axes * (1 / np.sqrt(eigenvalues) - 1 / np.sqrt(shrinkage))
 

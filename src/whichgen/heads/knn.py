@@ -128,8 +128,8 @@ class KnnHead:
         if (self.repeats == 1).all():
             return similarities, labels
         repeats = np.minimum(self.repeats[neighbors], self.k)
-        free = self.k - (np.cumsum(repeats, axis=1) - repeats)
-        places = np.clip(free, 0, repeats).ravel()  # sums to k in each row
+        n_free = self.k - (np.cumsum(repeats, axis=1) - repeats)
+        places = np.clip(n_free, 0, repeats).ravel()  # sums to k in each row
         shape = similarities.shape
         return (
             np.repeat(similarities.ravel(), places).reshape(shape),

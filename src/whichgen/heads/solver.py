@@ -117,8 +117,10 @@ def solve_path(
     for c in values:
         problem, start = _Problem(design, labels, c), point
         if previous is not None:
-            ahead = _Point(2 * point.weights - previous.weights, 2 * point.logits - previous.logits)
-            start = min(point, ahead, key=problem.objective)
+            extrapolation = _Point(
+                2 * point.weights - previous.weights, 2 * point.logits - previous.logits
+            )
+            start = min(point, extrapolation, key=problem.compute_objective)
         solution = _minimize(problem, start, max_iter)
         if solution is None:
             yield None
@@ -145,7 +147,7 @@ class _Problem:
         self.sample_weights = design.sample_weights
         self.penalty = np.append(np.ones(len(design.axes)), 0)  # the bias is not penalized
 
-    def objective(self, point: _Point) -> float:
+    def compute_objective(self, point: _Point) -> float:
         # Avoid cancellation: on separable data, even a loss of 1e-9 must be exact.
         margins = point.logits - point.logits[self.labels, self.index]
         first = margins.argmax(axis=0)
@@ -157,17 +159,17 @@ class _Problem:
             0.5 * np.square(point.weights[:, :-1]).sum() + self.c * (loss @ self.sample_weights)
         )
 
-    def gradient(self, point: _Point, p: np.ndarray) -> np.ndarray:
-        sums = self.design.weighted_sum(self.weighted_residuals(p))
+    def compute_gradient(self, point: _Point, p: np.ndarray) -> np.ndarray:
+        sums = self.design.weighted_sum(self.weight_residuals(p))
         return np.asarray(self.penalty * point.weights + self.c * sums)
 
-    def weighted_residuals(self, p: np.ndarray) -> np.ndarray:
+    def weight_residuals(self, p: np.ndarray) -> np.ndarray:
         """Subtract the one-hot labels from probabilities (origins, n), and multiply by ω."""
         residuals = np.asarray(p * self.sample_weights)
         residuals[self.labels, self.index] -= self.sample_weights
         return residuals
 
-    def hessian_product(
+    def multiply_hessian(
         self, step: np.ndarray, p: np.ndarray, weighted_p: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute H[step], and return it with the logits of the step.
@@ -188,7 +190,7 @@ class _Problem:
         """Optimize only the bias by Newton steps; return the new point and its probabilities."""
         for _ in range(_MAX_BIAS_STEPS):
             p = softmax(point.logits, axis=0)
-            gradient = self.weighted_residuals(p).sum(axis=1)
+            gradient = self.weight_residuals(p).sum(axis=1)
             if np.abs(gradient).max() <= 1e-12 * self.sample_weights.sum():
                 break
             shift = -np.linalg.solve(_sum_covariances(p, self.sample_weights), gradient)
@@ -202,8 +204,8 @@ def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
     """Minimize f, starting from ``point``; return ``None`` if the solver does not converge."""
     for iteration in range(max_iter):
         point, p = problem.optimize_bias(point)
-        f = problem.objective(point)
-        gradient = problem.gradient(point, p)
+        f = problem.compute_objective(point)
+        gradient = problem.compute_gradient(point, p)
         bound = 0.5 * np.square(gradient[:, :-1]).sum() / f
         if bound <= _TARGET:
             return point
@@ -215,13 +217,15 @@ def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
         if bound <= TOLERANCE and -slope <= _ROUNDING * f:
             return point
         for _ in range(_MAX_HALVINGS):
-            ahead = _Point(point.weights + size * step.weights, point.logits + size * step.logits)
-            if problem.objective(ahead) <= f + 1e-4 * size * slope:
+            candidate = _Point(
+                point.weights + size * step.weights, point.logits + size * step.logits
+            )
+            if problem.compute_objective(candidate) <= f + 1e-4 * size * slope:
                 break
             size /= 2
         else:
             return point if bound <= TOLERANCE else None
-        point = ahead
+        point = candidate
     return None
 
 
@@ -241,7 +245,7 @@ def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: floa
     norm = float((residual * direction).sum())
     decrease = 0.0  # decrease of the quadratic model of f
     for _ in range(_MAX_CG_ITERATIONS):
-        product, direction_logits = problem.hessian_product(direction, p, weighted_p)
+        product, direction_logits = problem.multiply_hessian(direction, p, weighted_p)
         curvature = float((direction * product).sum())
         if curvature <= 0:  # a rounding error, which prevents further progress
             break

@@ -41,9 +41,9 @@ class Margin(OpenSetScore):
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the score of each image in a batch: float64 array (n,)."""
-        ranked = np.sort(_softmax(output.logits), axis=1)
-        second = ranked[:, -2] if ranked.shape[1] > 1 else 0.0
-        return np.asarray(ranked[:, -1] - second)
+        ascending = np.sort(_softmax(output.logits), axis=1)
+        second = ascending[:, -2] if ascending.shape[1] > 1 else 0.0
+        return np.asarray(ascending[:, -1] - second)
 
 
 class MaxLogit(OpenSetScore):

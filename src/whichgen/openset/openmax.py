@@ -85,8 +85,10 @@ class OpenMax(OpenSetScore):
         distances[distances <= ROUNDING * np.abs(z).max()] = 0
         # If no tail can be fitted, for example with one image per origin, use an exponential
         # distribution.
-        pooled = _fit_tail(distances, tail, _MIN_TAIL) or (1.0, float(distances.mean()) or 1.0)
-        tails = [_fit_tail(distances[y == origin], tail) or pooled for origin in range(n_origins)]
+        common_tail = _fit_tail(distances, tail, _MIN_TAIL) or (1.0, float(distances.mean()) or 1.0)
+        tails = [
+            _fit_tail(distances[y == origin], tail) or common_tail for origin in range(n_origins)
+        ]
         shapes, scales = (np.array(column) for column in zip(*tails, strict=True))
         return cls(means, shapes, scales, min(alpha, n_origins))
 

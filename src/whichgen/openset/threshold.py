@@ -69,8 +69,8 @@ def choose_threshold(
     threshold = threshold_at_precision(scores[is_generator], correct[is_generator], precision)
     is_real = np.append(origins, "")[labels] == REAL
     if (is_real & is_generator).any():
-        false = np.where(is_generator, scores, -np.inf)[is_real]
-        threshold = max(threshold, threshold_at_fpr(false, fpr))
+        false_scores = np.where(is_generator, scores, -np.inf)[is_real]
+        threshold = max(threshold, threshold_at_fpr(false_scores, fpr))
     return threshold
 
 
@@ -152,8 +152,8 @@ def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: f
     is_precise = np.cumsum(correct[order]) >= precision * np.arange(1, len(order) + 1) - 1e-9
     # A threshold can't separate equal scores.
     is_precise &= np.append(descending[1:] < descending[:-1], True)
-    last = np.flatnonzero(is_precise).max(initial=0)
-    return float(descending[last] - _ROUNDING * abs(descending[last]))
+    last_precise = np.flatnonzero(is_precise).max(initial=0)
+    return float(descending[last_precise] - _ROUNDING * abs(descending[last_precise]))
 
 
 def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:

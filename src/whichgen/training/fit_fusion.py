@@ -205,7 +205,7 @@ def fuse(
     )
     blocks = range(len(encoder.block_dims))
     all_tables = [full_tables, *tables, *held_out_tables]
-    (final, *views), settings = fit_views(all_tables, blocks, settings, options.jobs, progress)
+    (full_views, *views), settings = fit_views(all_tables, blocks, settings, options.jobs, progress)
     folds, held_out_views = views[: len(tables)], views[len(tables) :]
 
     grid = compare_members(folds, sets, settings)
@@ -219,7 +219,7 @@ def fuse(
 
     votes, setting = sets[best.members], settings.index(best.setting)
     selected_blocks = tuple(chain(*votes))
-    fusion = fuse_views(final, votes, setting)
+    fusion = fuse_views(full_views, votes, setting)
     averages = {AGREEMENT: SelectionMetrics(best.accuracy, best.auroc, best.oscr)}
     if options.scores != (AGREEMENT,):
         score_metrics = (
@@ -228,7 +228,9 @@ def fuse(
         )
         items = chain.from_iterable(m.items() for m, _ in score_metrics)
         averages = average_by_key(items, len(folds))
-    test_metrics, fitted_scores = evaluate_scores(final, fusion, selected_blocks, options.scores)
+    test_metrics, fitted_scores = evaluate_scores(
+        full_views, fusion, selected_blocks, options.scores
+    )
     scores = [
         _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
         for name, m in averages.items()
@@ -274,7 +276,7 @@ def fuse(
     model = finalize_model(
         selected_head, features, encoder, options, config=config, held_out=held_out
     )
-    member_metrics = dict(evaluate_member_sets(final, sets, settings))
+    member_metrics = dict(evaluate_member_sets(full_views, sets, settings))
     return FusionResult(
         **vars(evaluate_model(model, features, protocol, options)),
         best=selected,

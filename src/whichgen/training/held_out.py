@@ -76,8 +76,8 @@ def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
 
 def pool_training_images(features: SplitFeatures) -> SplitFeatures:
     """Return a copy of ``features`` whose table ``train`` also contains the validation images."""
-    pooled = features.tables["train"] + features.tables["val"]
-    return replace(features, tables={**features.tables, "train": pooled})
+    pooled_table = features.tables["train"] + features.tables["val"]
+    return replace(features, tables={**features.tables, "train": pooled_table})
 
 
 def source_fold_tables(
@@ -110,21 +110,22 @@ def source_fold_tables(
         All images of a known origin are in the same fold.
     """
     train, unknown = features.tables["train"], features.tables["val_unknown"]
-    fold_of = assign_folds([*train.samples, *unknown.samples], SOURCE_FOLDS, seed)[: len(train)]
+    samples = [*train.samples, *unknown.samples]
+    fold_indices = assign_folds(samples, SOURCE_FOLDS, seed)[: len(train)]
     tables = []
     for k in range(SOURCE_FOLDS):
         fold = folds[k % len(folds)]
         is_known = np.isin(train.origins, fold.known)
-        rest = train.take(np.flatnonzero((fold_of != k) & is_known))
-        held_out = train.take(np.flatnonzero(fold_of == k))
+        train_table = train.take(np.flatnonzero((fold_indices != k) & is_known))
+        held_out = train.take(np.flatnonzero(fold_indices == k))
         candidates = unknown if fold.unknown_split == "val_unknown" else held_out
-        sources = {sample.source for sample in rest.samples}
+        sources = {sample.source for sample in train_table.samples}
         rows = [
             i
             for i, sample in enumerate(candidates.samples)
             if sample.origin in fold.unknown and sample.source not in sources
         ]
-        if missing := sorted({*fold.known} - {*rest.origins.tolist()}):
+        if missing := sorted({*fold.known} - {*train_table.origins.tolist()}):
             raise DataError(
                 f"the sources of {', '.join(missing)} are too few or have images in common. "
                 "Add images of these origins from independent sources, or omit "
@@ -132,7 +133,7 @@ def source_fold_tables(
             )
         known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
         if len(known):
-            tables.append(FoldTables(fold.known, rest, known, candidates.take(rows)))
+            tables.append(FoldTables(fold.known, train_table, known, candidates.take(rows)))
     return tables
 
 

@@ -185,14 +185,14 @@ def check_shortcuts(
         if len(unknown.properties):
             values = select_properties(unknown.properties, columns)
             unknown_scores = forest.predict_proba(values).max(axis=1)
-        closed = closed_set_metrics(probabilities, test_labels)
+        closed_metrics = closed_set_metrics(probabilities, test_labels)
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
-        low = _compute_wilson_bound(closed.macro_recall, len(counts) * float(hmean(counts)))
+        low = _compute_wilson_bound(closed_metrics.macro_recall, len(counts) * float(hmean(counts)))
         detected = low > chance + WARNING_MARGIN
         sets.append(
             ShortcutMetrics(
-                name, metrics.accuracy, closed.macro_recall, low, detected, *metrics[1:]
+                name, metrics.accuracy, closed_metrics.macro_recall, low, detected, *metrics[1:]
             )
         )
     return ShortcutReport(

@@ -141,9 +141,11 @@ def fit_views(
     }
     rows = [row for by_block in probes.values() for row in by_block]
     converged_settings = [s for s in range(len(settings)) if all(row[s] for row in rows)]
-    failed = [settings[s] for s in range(len(settings)) if s not in converged_settings]
-    if failed:
-        names = ", ".join(f"C = {value:g} (shrinkage {shrinkage:g})" for value, shrinkage in failed)
+    failed_settings = [settings[s] for s in range(len(settings)) if s not in converged_settings]
+    if failed_settings:
+        names = ", ".join(
+            f"C = {value:g} (shrinkage {shrinkage:g})" for value, shrinkage in failed_settings
+        )
         message = f"linear probes did not converge at {names}"
         if not converged_settings:
             raise ConvergenceError(f"{message}. {convergence_advice()}")
@@ -151,8 +153,10 @@ def fit_views(
     views = []
     for fold in folds:
         by_block = probes[fold.origins, fold.train.keys]
-        converged = [[probe for s in converged_settings if (probe := row[s])] for row in by_block]
-        views.append(FittedViews(converged, fold))
+        converged_probes = [
+            [probe for s in converged_settings if (probe := row[s])] for row in by_block
+        ]
+        views.append(FittedViews(converged_probes, fold))
     return views, [settings[s] for s in converged_settings]
 
 
@@ -220,12 +224,12 @@ def evaluate_scores(
     train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
     labels, known_labels = (label_indices(table.origins, origins) for table in tables[:2])
     correct = known.logits.argmax(axis=1) == known_labels
-    fitted = {name: fit_score(name, train, labels, len(origins)) for name in names}
+    fitted_scores = {name: fit_score(name, train, labels, len(origins)) for name in names}
     metrics = {
         name: selection_metrics(score(known), correct, score(unknown))
-        for name, score in fitted.items()
+        for name, score in fitted_scores.items()
     }
-    return metrics, fitted
+    return metrics, fitted_scores
 
 
 def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
