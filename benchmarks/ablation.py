@@ -39,7 +39,7 @@ from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table, write_csv
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.training.parallel_sweeps import run_in_processes
-from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
+from whichgen.training.split_features import SplitFeatures, extract_splits, select_fold_tables
 
 #: Combined encoder that computes the features of all variants.
 NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
@@ -231,7 +231,7 @@ def list_tasks(features: SplitFeatures) -> list[Task]:
     test, unknown = tables["test"], tables["test_unknown"]
     tasks = [Task(known, tables["train"], test, unknown, tables["val"])]
     for fold in add_leave_out_folds(make_protocol(features.dataset), known).folds:
-        origins, train, val, val_unknown = fold_tables(features, fold)
+        origins, train, val, val_unknown = select_fold_tables(features, fold)
         tasks.append(Task(origins, train, val, val_unknown, val))
     return tasks
 

@@ -155,7 +155,7 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
 def _collect_arrays(result: EvaluatedModel) -> dict[str, np.ndarray]:
     """Return the arrays to save, by name."""
     arrays = {"origins": np.array(result.model.origins)}
-    tables = result.features.test_tables(result.protocol)
+    tables = result.features.select_test_tables(result.protocol)
     for part, predictions, table in zip(
         ("known", "unknown"), (result.known, result.unknown), tables, strict=True
     ):

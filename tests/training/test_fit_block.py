@@ -158,7 +158,7 @@ def test_model_is_the_head_of_the_best_block_with_its_test_metrics(
     assert best.val_auroc == max(c.auroc for c in result.grid)
     answers = model.head.forward(parts.tables["test"].block(model.blocks[0])).probabilities
     assert np.array_equal(result.known.probabilities, answers)
-    known_table, unknown_table = result.features.test_tables(result.protocol)
+    known_table, unknown_table = result.features.select_test_tables(result.protocol)
     assert known_table.samples == parts.tables["test"].samples
     assert unknown_table.samples == parts.tables["test_unknown"].samples
     assert result.evaluation == evaluate(
@@ -263,7 +263,7 @@ def test_paper_protocol_tests_on_validation_images(world: Make, head_method: Any
     result = w.fit(head_method, protocol="paper")
     for b in result.blocks:
         assert b.test_accuracy == b.val_accuracy
-    known_table, _ = result.features.test_tables(result.protocol)
+    known_table, _ = result.features.select_test_tables(result.protocol)
     assert known_table.samples == w.extract().tables["val"].samples
     assert result.evaluation.closed.accuracy == max(
         c.accuracy

@@ -32,7 +32,7 @@ from whichgen.training.split_features import (
     FITTING_SPLITS,
     SplitFeatures,
     extract_splits,
-    perturbed_name,
+    name_perturbed_table,
 )
 from whichgen.training.views import AGREEMENT, list_member_sets
 
@@ -178,7 +178,7 @@ def test_saved_model_predicts_like_the_evaluated_one(
     result = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
     assert result.model.score_method == score
     again = load_model(save_model(result.model, tmp_path / "model"))
-    known_table, _ = result.features.test_tables(result.protocol)
+    known_table, _ = result.features.select_test_tables(result.protocol)
     probabilities, scores = again.predict(known_table.blocks(again.blocks))
     assert np.array_equal(probabilities, result.known.probabilities)
     assert np.array_equal(scores, result.known.scores)
@@ -227,7 +227,7 @@ def test_temperature_changes_no_prediction(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     result = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
-    known_table, _ = result.features.test_tables(result.protocol)
+    known_table, _ = result.features.select_test_tables(result.protocol)
     logits = result.model.head.forward(known_table.blocks(result.model.blocks)).logits
     assert np.array_equal(logits.argmax(axis=1), result.known.predicted)
     scaled = np.exp(logits / result.model.temperature)
@@ -285,7 +285,7 @@ def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
         np.testing.assert_allclose(expert.forward(x).logits, alone.forward(x).logits, atol=1e-4)
     again = result.head_method.fit(x, y, len(dataset.known), result.model.hyperparameter)
     np.testing.assert_allclose(again.forward(x).logits, head.forward(x).logits, atol=1e-4)
-    copies = parts.tables[perturbed_name("val")]
+    copies = parts.tables[name_perturbed_table("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
     loaded = load_model(save_model(result.model, tmp_path / "model"))

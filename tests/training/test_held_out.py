@@ -16,8 +16,8 @@ from whichgen.training.held_out import (
     SOURCE_FOLDS,
     HeldOutImages,
     has_sources,
+    make_source_folds,
     pool_training_images,
-    source_fold_tables,
 )
 from whichgen.training.split_features import SplitFeatures
 
@@ -60,7 +60,7 @@ def test_pooled_images_are_counted_once() -> None:
 def test_every_training_image_is_held_out_once_with_its_source() -> None:
     features = pool_training_images(make_features())
     assert has_sources(features)
-    folds = source_fold_tables(features, [Fold(KNOWN, ("ddpm",), "val_unknown")], seed=0)
+    folds = make_source_folds(features, [Fold(KNOWN, ("ddpm",), "val_unknown")], seed=0)
     assert len(folds) == SOURCE_FOLDS
     held_out = [key for fold in folds for key in fold.known.keys]
     assert sorted(held_out) == sorted(features.tables["train"].keys)
@@ -73,7 +73,7 @@ def test_every_training_image_is_held_out_once_with_its_source() -> None:
 def test_generators_held_out_as_unknown_are_not_trained_on() -> None:
     features = pool_training_images(make_features())
     protocol = [Fold(("real", "gan"), ("vae",), "val"), Fold(("real", "vae"), ("gan",), "val")]
-    for k, fold in enumerate(source_fold_tables(features, protocol, seed=0)):
+    for k, fold in enumerate(make_source_folds(features, protocol, seed=0)):
         expected = protocol[k % 2]
         assert fold.origins == expected.known
         assert {s.origin for s in fold.train.samples} == set(expected.known)
@@ -83,7 +83,7 @@ def test_generators_held_out_as_unknown_are_not_trained_on() -> None:
 def test_fold_without_known_images_is_left_out() -> None:
     # Three origins with two sources each fill six of the folds.
     features = pool_training_images(make_features(n_sources=2))
-    folds = source_fold_tables(features, [Fold(KNOWN, ("ddpm",), "val_unknown")], seed=0)
+    folds = make_source_folds(features, [Fold(KNOWN, ("ddpm",), "val_unknown")], seed=0)
     assert 0 < len(folds) < SOURCE_FOLDS
     assert all(len(fold.known) for fold in folds)
     assert sum(len(fold.known) for fold in folds) == len(features.tables["train"])
@@ -92,7 +92,7 @@ def test_fold_without_known_images_is_left_out() -> None:
 def test_an_origin_of_one_source_is_refused() -> None:
     features = pool_training_images(make_features(shared="gallery"))
     with pytest.raises(DataError, match="the sources of vae are too few"):
-        source_fold_tables(features, [Fold(KNOWN, (), "val")], seed=0)
+        make_source_folds(features, [Fold(KNOWN, (), "val")], seed=0)
 
 
 def test_images_of_known_origins() -> None:

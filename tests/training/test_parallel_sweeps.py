@@ -20,7 +20,7 @@ from whichgen.heads.fusion import fit_view
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
 from whichgen.training.selection import sweep_block
-from whichgen.training.split_features import FoldTables, fold_tables
+from whichgen.training.split_features import FoldTables, select_fold_tables
 
 from .conftest import KNN, LINEAR
 
@@ -32,7 +32,7 @@ def sweep(world: Make) -> Sweep:
     """A sweep of block 0."""
     w = world(unknown=("ddpm", "flow"))
     (fold,) = make_protocol(w.dataset).folds
-    return Sweep(0, fold_tables(w.extract(), fold), KNN)
+    return Sweep(0, select_fold_tables(w.extract(), fold), KNN)
 
 
 def test_cache_file_depends_on_data_and_settings(sweep: Sweep) -> None:

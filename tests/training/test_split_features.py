@@ -18,7 +18,7 @@ from whichgen.features.store import feature_key
 from whichgen.training.split_features import (
     SplitFeatures,
     extract_splits,
-    fold_tables,
+    select_fold_tables,
 )
 
 Make = Callable[..., Any]
@@ -132,7 +132,7 @@ def test_unreadable_images_are_left_out_with_one_reason_each(world: Make) -> Non
 def test_fold_contains_only_its_own_origins(world: Make) -> None:
     w = world(unknown=("flow",))
     known = tuple(o for o in w.dataset.known if o != "gan")
-    fold = fold_tables(w.extract(), Fold(known, ("gan",), "val"))
+    fold = select_fold_tables(w.extract(), Fold(known, ("gan",), "val"))
     assert fold.origins == known
     assert set(fold.train.origins) == set(fold.known.origins) == set(known)
     assert set(fold.unknown.origins) == {"gan"}

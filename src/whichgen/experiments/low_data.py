@@ -69,7 +69,7 @@ def check_low_data_method(options: FitOptions | FusionOptions, *, has_sources: b
 def describe_low_data_sources(features: SplitFeatures, options: FitOptions | FusionOptions) -> str:
     """Return a note on the sources of the test images; empty if the images have no sources."""
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
-    known, unknown = features.test_tables(protocol)
+    known, unknown = features.select_test_tables(protocol)
     training, names = record_training_sources(features), (known + unknown).sources
     if training is None or names is None:
         return ""

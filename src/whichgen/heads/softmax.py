@@ -1,6 +1,6 @@
 """Softmax and log-sum-exp in NumPy.
 
-The functions of ``scipy.special`` give the same results, but take 0.25 s to import, most of the
+The functions of ``scipy.special`` give the same results, but their import takes 0.25 s, most of the
 import time of ``whichgen attribute``.
 """
 

@@ -110,7 +110,7 @@ def write_run(
 
 def _tabulate_predictions(result: EvaluatedModel) -> list[Row]:
     model = result.model
-    tables = result.features.test_tables(result.protocol)
+    tables = result.features.select_test_tables(result.protocol)
     table_pairs = list(zip(tables, (result.known, result.unknown), strict=True))
     samples = [sample for table, _ in table_pairs for sample in table.samples]
     columns = [name for name in ("group", "source") if any(getattr(s, name) for s in samples)]

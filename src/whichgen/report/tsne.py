@@ -29,7 +29,7 @@ def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
     x and y have no unit, and only distances between nearby points are meaningful.
     """
     model = result.model
-    known, unknown = result.features.test_tables(result.protocol)
+    known, unknown = result.features.select_test_tables(result.protocol)
     images = known + unknown
     if len(images) < MIN_POINTS:
         return []

@@ -107,7 +107,7 @@ def run_label_shuffle(
     train = features.tables["train"]
     x = train.blocks(model.blocks)
     labels = label_indices(train.origins, model.origins)
-    test = [t.blocks(model.blocks) for t in features.test_tables(model_results.protocol)]
+    test = [t.blocks(model.blocks) for t in features.select_test_tables(model_results.protocol)]
     settings = (model.hyperparameter, model.score_method)
     calls = (
         (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)

@@ -39,7 +39,7 @@ from whichgen.training.held_out import (
     has_sources,
     predict_images,
     record_training_sources,
-    validation_tables,
+    select_validation_tables,
 )
 from whichgen.training.selection import SelectionOptions
 from whichgen.training.split_features import SplitFeatures
@@ -185,7 +185,7 @@ def finalize_model(
     origins, dataset = features.dataset.known, features.dataset
     if held_out is None:
         held_out = predict_images(
-            validation_tables(features), selected.head, selected.score, selected.blocks
+            select_validation_tables(features), selected.head, selected.score, selected.blocks
         )
     families = assign_families((*origins, *dataset.unknown), dataset.families)
     precision = options.precision or (PRECISION if has_sources(features) else None)
@@ -255,7 +255,7 @@ def evaluate_model(
         Options of the selection, of which only ``metric`` is used; it is copied to the result.
     """
     dataset, origins = features.dataset, model.origins
-    known_table, unknown_table = features.test_tables(protocol)
+    known_table, unknown_table = features.select_test_tables(protocol)
     known, known_answers = predict_table(model, known_table)
     unknown, unknown_answers = predict_table(model, unknown_table)
     labels = known.labels(origins)

@@ -30,7 +30,7 @@ from whichgen.training.selection import (
     select_best,
     selection_metrics,
 )
-from whichgen.training.split_features import SplitFeatures, fold_tables
+from whichgen.training.split_features import SplitFeatures, select_fold_tables
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def fit(
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     blocks = options.list_blocks(encoder)
-    folds = [fold_tables(features, fold) for fold in protocol.folds]
+    folds = [select_fold_tables(features, fold) for fold in protocol.folds]
     sweeps = [Sweep(block, fold, options.head_method) for fold in folds for block in blocks]
     sweep_results = progress(
         run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
@@ -202,7 +202,7 @@ def fit(
         description="Evaluating blocks",
         total=len(rankings),
     )
-    test = features.test_tables(protocol)
+    test = features.select_test_tables(protocol)
     test_labels = label_indices(test[0].origins, known)
     block_results: list[BlockResult] = []
     best, selected = None, None

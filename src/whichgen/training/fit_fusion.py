@@ -40,11 +40,11 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.held_out import (
     has_sources,
+    make_source_folds,
     pool_training_images,
     predict_held_out,
     predict_images,
-    source_fold_tables,
-    validation_tables,
+    select_validation_tables,
 )
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import (
@@ -55,7 +55,12 @@ from whichgen.training.selection import (
     get_metric,
     select_best,
 )
-from whichgen.training.split_features import FoldTables, SplitFeatures, fold_tables, perturbed_name
+from whichgen.training.split_features import (
+    FoldTables,
+    SplitFeatures,
+    name_perturbed_table,
+    select_fold_tables,
+)
 from whichgen.training.views import (
     AGREEMENT,
     ONE_VOTE_EACH,
@@ -193,15 +198,15 @@ def fuse(
     unchanged_features = features.select_perturbation("")
     held_out_tables: list[FoldTables] = []
     if by_source:
-        tables = source_fold_tables(unchanged_features, protocol.folds, options.seed)
+        tables = make_source_folds(unchanged_features, protocol.folds, options.seed)
         # Only the folds with unknown validation images contain all known origins.
         all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
         all_known = all_known or [Fold(known, (), "val")]
-        held_out_tables = source_fold_tables(unchanged_features, all_known, options.seed)
+        held_out_tables = make_source_folds(unchanged_features, all_known, options.seed)
     else:
-        tables = [fold_tables(unchanged_features, fold) for fold in protocol.folds]
+        tables = [select_fold_tables(unchanged_features, fold) for fold in protocol.folds]
     full_tables = FoldTables(
-        known, unchanged_features.tables["train"], *features.test_tables(protocol)
+        known, unchanged_features.tables["train"], *features.select_test_tables(protocol)
     )
     blocks = range(len(encoder.block_dims))
     all_tables = [full_tables, *tables, *held_out_tables]
@@ -249,9 +254,9 @@ def fuse(
         experts = [("", best)]
         for kind in kinds[1:]:
             candidate = best
-            if perturbed_name("val") in features.tables:
+            if name_perturbed_table("val") in features.tables:
                 copies = features.select_perturbation(kind)
-                tables = [fold_tables(copies, fold) for fold in protocol.folds]
+                tables = [select_fold_tables(copies, fold) for fold in protocol.folds]
                 candidate = select_votes(tables, sets, best, options, progress)
             experts.append((kind, candidate))
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
@@ -268,7 +273,7 @@ def fuse(
         heads = ((fold.tables, fuse_views(fold, votes, setting)) for fold in held_out_views)
         held_out = predict_held_out(heads, selected_blocks, selected.score)
     else:
-        held_out = predict_images(validation_tables(features), head, score, selected_blocks)
+        held_out = predict_images(select_validation_tables(features), head, score, selected_blocks)
     temperature = fit_temperature(held_out.known.output.logits, held_out.known.labels)
     selected_head = SelectedHead(
         head, method.name, best.value, selected_blocks, selected.score, score, temperature

@@ -80,7 +80,7 @@ def pool_training_images(features: SplitFeatures) -> SplitFeatures:
     return replace(features, tables={**features.tables, "train": pooled_table})
 
 
-def source_fold_tables(
+def make_source_folds(
     features: SplitFeatures, folds: Sequence[Fold], seed: int
 ) -> list[FoldTables]:
     """Divide pooled training images into at most :data:`SOURCE_FOLDS` folds by source.
@@ -189,7 +189,7 @@ def predict_images(
     return HeldOutImages(output, score(output), np.append(labels, unknown), images.origins, sources)
 
 
-def validation_tables(features: SplitFeatures) -> FoldTables:
+def select_validation_tables(features: SplitFeatures) -> FoldTables:
     """Return the tables of a fold that holds out the validation images."""
     tables = features.tables
     return FoldTables(features.dataset.known, tables["train"], tables["val"], tables["val_unknown"])

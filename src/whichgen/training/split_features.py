@@ -45,7 +45,7 @@ class FoldTables(NamedTuple):
     unknown: FeatureTable
 
 
-def perturbed_name(split: str) -> str:
+def name_perturbed_table(split: str) -> str:
     """Return the name of the table that contains a split's perturbed copies."""
     return f"{split}, perturbed"
 
@@ -61,7 +61,7 @@ class SplitFeatures:
     tables
         Maps the name of each split to its feature table. The table ``train`` includes perturbed
         copies of its images; copies for other splits are in separate tables
-        (:func:`perturbed_name`).
+        (:func:`name_perturbed_table`).
     reader
         Reads facts about the images; by default, nothing is cached.
     """
@@ -99,7 +99,7 @@ class SplitFeatures:
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
 
-    def test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
+    def select_test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
         """Return the feature tables of the known and of the unknown test images of a protocol."""
         return self.tables[protocol.test_split], self.tables["test_unknown"]
 
@@ -110,7 +110,7 @@ class SplitFeatures:
         """
         tables = {}
         for split in FITTING_SPLITS:
-            table = self.tables[perturbed_name(split) if kind and split != "train" else split]
+            table = self.tables[name_perturbed_table(split) if kind and split != "train" else split]
             tables[split] = table.take(np.flatnonzero(table.kinds == kind))
         return replace(self, tables=tables)
 
@@ -169,7 +169,7 @@ def extract_splits(
         samples = dataset.split(split)
         images = {split: [(sample, perturbation) for sample in samples]}
         for kind in augment if split in augmented_splits else ():
-            name = split if split == "train" else perturbed_name(split)
+            name = split if split == "train" else name_perturbed_table(split)
             values = rng.choice(INTENSITIES[kind], len(samples))
             copies = [(s, Perturbation(kind, v)) for s, v in zip(samples, values, strict=True)]
             images[name] = [*images.get(name, []), *copies]
@@ -195,7 +195,7 @@ def extract_splits(
     return SplitFeatures(dataset, tables, reader or ImageReader())
 
 
-def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
+def select_fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
     """Select the feature tables of a fold from the tables of the splits."""
 
     def select(split: str, origins: Sequence[str]) -> FeatureTable:
