@@ -51,8 +51,8 @@ def collect(
     trust_anchors, aliases
         See :class:`~whichgen.evidence.evidence_options.EvidenceOptions`.
     decoded
-        The decoded image (:attr:`whichgen.data.images.decoding.DecodedFile.stored`); ``None`` to
-        decode the pixels here if a reader needs them.
+        The decoded image (:attr:`whichgen.data.images.decoding.DecodedFile.stored_image`); ``None``
+        to decode the pixels here if a reader needs them.
 
     Returns
     -------

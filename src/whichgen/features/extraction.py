@@ -60,7 +60,7 @@ def extract(
         Number of images per forward pass. On one device, the features of an image are bitwise
         reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
     progress
-        Progress display.
+        Progress bar (:data:`whichgen.progress.Progress`).
     description
         Label of the progress bar.
 
@@ -218,7 +218,7 @@ def write_features(
     total
         Number of images, for the progress bar.
     progress
-        Progress display.
+        Progress bar (:data:`whichgen.progress.Progress`).
     description
         Label of the progress bar.
 
@@ -232,22 +232,22 @@ def write_features(
     StoreError
         The store can't be written. Rows written before the error remain in the store.
     """
-    pending: dict[bytes, tuple[np.ndarray, ...]] = {}
+    pending_rows: dict[bytes, tuple[np.ndarray, ...]] = {}
     rows_before = len(store)
 
     def flush() -> None:
-        if pending:
-            blocks = zip(*pending.values(), strict=True)
-            store.add(list(pending), [np.stack(rows) for rows in blocks])
-            pending.clear()
+        if pending_rows:
+            blocks = zip(*pending_rows.values(), strict=True)
+            store.add(list(pending_rows), [np.stack(rows) for rows in blocks])
+            pending_rows.clear()
 
     def write_batches() -> Iterator[ImageError | None]:
         """Collect and write rows; yield the error of each image, or ``None`` if it is readable."""
         for batch in batches:
             for i, *rows in zip(batch.positions, *batch.blocks, strict=True):
                 if batch.keys[i] not in store:
-                    pending.setdefault(batch.keys[i], tuple(rows))
-            if len(pending) >= FLUSH_ROWS:
+                    pending_rows.setdefault(batch.keys[i], tuple(rows))
+            if len(pending_rows) >= FLUSH_ROWS:
                 flush()
             yield from map(batch.errors.get, range(len(batch)))
 

@@ -174,7 +174,7 @@ def encode_batches(
         prepared = stack.enter_context(closing(results))
         while batch := _take_batch(prepared, n_images):
             names = tuple(name for name, _, _ in batch)
-            loaded = [image for _, image, _ in batch]
+            loaded_images = [image for _, image, _ in batch]
             views = {i: views for i, (_, _, views) in enumerate(batch) if views}
             rows = [(names[i], view) for i in views for view in views[i]]
             blocks = (
@@ -184,12 +184,14 @@ def encode_batches(
             )
             yield EncodedBatch(
                 names,
-                keys=tuple(image.key for image in loaded),
+                keys=tuple(image.key for image in loaded_images),
                 positions=tuple(views),
                 blocks=tuple(blocks),
-                errors={i: image.error for i, image in enumerate(loaded) if image.error},
-                evidence={i: image.evidence for i, image in enumerate(loaded) if image.evidence},
-                traits={i: image.traits for i, image in enumerate(loaded) if image.traits},
+                errors={i: image.error for i, image in enumerate(loaded_images) if image.error},
+                evidence={
+                    i: image.evidence for i, image in enumerate(loaded_images) if image.evidence
+                },
+                traits={i: image.traits for i, image in enumerate(loaded_images) if image.traits},
             )
 
 
@@ -232,8 +234,8 @@ def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -
         file = decode_file(data, name)
     except ImageError as error:
         return LoadedImage(None, evidence=collect_if_readable(data, name, evidence), error=error)
-    collected = collect_if_readable(data, name, evidence, file.stored)
-    return LoadedImage(file.pixels, evidence=collected)
+    collected_evidence = collect_if_readable(data, name, evidence, file.stored_image)
+    return LoadedImage(file.pixels, evidence=collected_evidence)
 
 
 def encode_images(

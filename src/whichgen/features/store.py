@@ -125,7 +125,7 @@ class FeatureStore:
             except FileNotFoundError:
                 continue  # renamed by another process
             except OSError as error:
-                # Do not rename the segment: it may be intact, for example without permission.
+                # Do not rename the segment. It may be intact: permissions may be missing.
                 raise StoreError(
                     f"can't read {path} ({error}). Check its permissions and the disk."
                 ) from error

@@ -146,18 +146,18 @@ def collect_images(
     # because a gallery makes no predictions.
     validate_origin_names({s.origin for s in samples if s.origin}, reserved=())
     features = extract(samples, encoder, store, batch_size=batch_size, progress=progress)
-    distinct: dict[bytes, Sample] = {}
+    first_samples: dict[bytes, Sample] = {}
     n_conflicts = 0
     for sample, digest in zip(features.samples, features.digests, strict=True):
-        n_conflicts += distinct.setdefault(digest, sample).origin != sample.origin
-    if not distinct:
+        n_conflicts += first_samples.setdefault(digest, sample).origin != sample.origin
+    if not first_samples:
         reason = f": {features.skipped[0]}" if features.skipped else ""
         raise DataError(f"no readable image found{reason}. Choose a folder that contains images.")
     # Parquet requires valid Unicode, but file names may contain other bytes.
-    paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in distinct.values()]
-    columns = [paths, [sample.origin for sample in distinct.values()], list(distinct)]
+    paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in first_samples.values()]
+    columns = [paths, [sample.origin for sample in first_samples.values()], list(first_samples)]
     entries = pa.table(columns, schema=ENTRIES_SCHEMA)
-    n_duplicates = len(features.samples) - len(distinct)
+    n_duplicates = len(features.samples) - len(first_samples)
     return GalleryImages(entries, store, space, features.skipped, n_duplicates, n_conflicts)
 
 

@@ -31,16 +31,16 @@ def prefetch(
     depth
         Maximum number of items whose calls wait, run, or have results that are not yielded yet.
     """
-    remaining = iter(items)
-    pending: deque[Future[T]] = deque()
+    remaining_items = iter(items)
+    pending_calls: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
-        for item in islice(remaining, depth):
-            pending.append(pool.submit(function, item))
-        while pending:
-            yield pending.popleft().result()
-            for item in islice(remaining, 1):
-                pending.append(pool.submit(function, item))
+        for item in islice(remaining_items, depth):
+            pending_calls.append(pool.submit(function, item))
+        while pending_calls:
+            yield pending_calls.popleft().result()
+            for item in islice(remaining_items, 1):
+                pending_calls.append(pool.submit(function, item))
     finally:
         # Do not wait for the threads: the garbage collector may run this line while a new thread
         # holds a lock that the other threads need to end.

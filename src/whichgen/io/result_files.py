@@ -63,8 +63,8 @@ def write_json(path: Path, value: Any) -> None:
 
     NaN and infinity, which JSON does not support, are written as null.
     """
-    finite = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
-    write_text(path, json.dumps(escape_names(finite), indent=1, allow_nan=False) + "\n")
+    finite_value = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
+    write_text(path, json.dumps(escape_names(finite_value), indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Published benchmarks: their origins, splits and folders."""
+"""Read, write and prepare published benchmarks."""

@@ -42,8 +42,8 @@ _PARTS = ("train", "val", "test")
 #: Fraction of training images if an origin has no folders of splits.
 _TRAIN_FRACTION = 0.8
 
-#: File names of ImageNet's images. The folders of several generators can contain copies of one
-#: photograph.
+#: File names of ImageNet's images. The folders of several generators can contain the same
+#: photograph, which is used only once.
 _IMAGENET_NAME = re.compile(r"(n\d{8}_\d+|ILSVRC2012_\w+)", re.IGNORECASE)
 
 
@@ -106,9 +106,11 @@ def prepare_benchmark(
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
     for split, origins in benchmark.splits.items():
-        missing = [o for o in origins.known if not all(parts.get(o, {}).get(p) for p in _PARTS)]
-        if missing:
-            notes.append(f"{split} omitted: too few or no images of {join_names(missing)}")
+        missing_known = [
+            o for o in origins.known if not all(parts.get(o, {}).get(p) for p in _PARTS)
+        ]
+        if missing_known:
+            notes.append(f"{split} omitted: too few or no images of {join_names(missing_known)}")
         else:
             splits[split] = _make_dataset(f"{benchmark.name}:split={split}", origins, parts, notice)
     if not splits:
@@ -117,14 +119,17 @@ def prepare_benchmark(
         )
         examples = [names[-1] for o, names in benchmark.image_folders.items() if o != REAL]
         raise DataError(
-            f"{folder} does not contain all known origins of any split of {benchmark.name}. Images "
-            f"found: {counts or 'none'}. {notes[0]}. Specify the folder that contains the "
-            f"extracted archives, with their folder names ({join_names(examples, 3)}), or use the "
-            f"images without these splits: {name_option(f'--data {folder}')}"
+            f"no split of {benchmark.name} can be made from {folder}, because each split has known "
+            f"origins with too few images. Images found: {counts or 'none'}. {notes[0]}. Specify "
+            f"the folder that contains the extracted archives, with their folder names "
+            f"({join_names(examples, 3)}), or use the images without these splits: "
+            f"{name_option(f'--data {folder}')}"
         )
     origins_in_use = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
-    if absent := [origin for origin in dict.fromkeys(origins_in_use) if origin not in images]:
-        notes.append(f"no images of the unknown origins {join_names(absent)}")
+    if missing_unknown := [
+        origin for origin in dict.fromkeys(origins_in_use) if origin not in images
+    ]:
+        notes.append(f"no images of the unknown origins {join_names(missing_unknown)}")
     notes += _list_shortfalls(parts, samples_per_class)
     if unmatched_folders:
         notes.append(
@@ -191,14 +196,14 @@ def _divide(
     in each of train, val and test; 0 for no limit.
     """
     rng = np.random.default_rng(seed)
-    shuffled = {
+    shuffled_images = {
         split: [images_by_split[split][i] for i in rng.permutation(len(images_by_split[split]))]
         for split in ("", *_PARTS)
         if split in images_by_split
     }
-    parts = {part: shuffled.get(part, []) for part in _PARTS}
+    parts = {part: shuffled_images.get(part, []) for part in _PARTS}
     if not any(parts.values()):
-        images = shuffled[""]
+        images = shuffled_images[""]
         n_train = min(int(_TRAIN_FRACTION * len(images)), max(len(images) - 2, 0))
         parts |= {"train": images[:n_train], "val": images[n_train:]}
     if not parts["test"]:

@@ -154,8 +154,8 @@ def check_samples(
     warnings += _find_shortcuts("JPEG quality", {o.origin: o.qualities for o in origins})
     warnings += compare_histories(histories)
     conflicting = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
-    repeated = [c for c in clusters.values() if len(c) > 1]
-    warnings += _describe_duplicates(samples, repeated, conflicting)
+    duplicate_clusters = [c for c in clusters.values() if len(c) > 1]
+    warnings += _describe_duplicates(samples, duplicate_clusters, conflicting)
     has_sources = bool(samples) and all(s.source for s in samples)
     if has_sources:
         warnings += check_sources(samples, images, list(clusters.values()))
@@ -195,9 +195,13 @@ def _describe_duplicates(
             f"{samples[largest[1]].path}. All images of a set are in the same split and add little "
             "information. Keep one image of each set."
         )
-    unreported = (c for c in clusters if not any(samples[i].path in conflicting for i in c))
-    if mixed := find_mixed_clusters(samples, unreported, lambda sample: sample.origin):
-        n_mixed, first, other = mixed
+    unreported_clusters = (
+        c for c in clusters if not any(samples[i].path in conflicting for i in c)
+    )
+    if mixed_clusters := find_mixed_clusters(
+        samples, unreported_clusters, lambda sample: sample.origin
+    ):
+        n_mixed, first, other = mixed_clusters
         warnings.append(
             f"NEAR-DUPLICATES: {n_mixed} images are near-duplicates of images of another origin, "
             f"such as {first.path} and {other.path}. Check their origins."
@@ -245,11 +249,11 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
     warnings = []
     for origin, total in totals.items():
         value, n = next(iter(counts[origin].items()))
-        different = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
-        if n >= _SHORTCUT_SHARE * total and different:
+        other_origins = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
+        if n >= _SHORTCUT_SHARE * total and other_origins:
             warnings.append(
                 f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
-                f"almost all images of {', '.join(different)}. A classifier can learn this instead "
-                "of the origin. Process the original files of all origins in the same way."
+                f"almost all images of {', '.join(other_origins)}. A classifier can learn this "
+                "instead of the origin. Process the original files of all origins in the same way."
             )
     return warnings

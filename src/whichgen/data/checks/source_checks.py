@@ -19,7 +19,8 @@ from whichgen.errors import ImageError
 #: a value that at most one minus this fraction of the images of the other sources have.
 _DIFFERENCE_SHARE = 0.9
 
-#: Minimum number of images of a source to compare it. Single images often have unusual sizes.
+#: Minimum number of images of a source that is compared with other sources. Single images often
+#: have unusual sizes.
 _MIN_IMAGES = 3
 
 #: Maximum number of sources listed in a warning.
@@ -89,15 +90,15 @@ def check_sources(
     """
     counts = count_sources(samples)
     warnings = []
-    if single := [c.origin for c in counts if c.n_sources == 1]:
+    if single_source_origins := [c.origin for c in counts if c.n_sources == 1]:
         warnings.append(
-            f"SOURCES: only one source of {join_names(single, _MAX_NAMES)}, so metrics do not "
-            "apply to other sources. Add images from other sources."
+            f"SOURCES: only one source of {join_names(single_source_origins, _MAX_NAMES)}, so "
+            "metrics do not apply to other sources. Add images from other sources."
         )
-    if confounded := [c.origin for c in counts if not c.n_shared_sources]:
+    if confounded_origins := [c.origin for c in counts if not c.n_shared_sources]:
         warnings.append(
-            f"SOURCES: no source of {join_names(confounded, _MAX_NAMES)} has images of another "
-            "origin, so the source reveals the origin. Add sources with several origins."
+            f"SOURCES: no source of {join_names(confounded_origins, _MAX_NAMES)} has images of "
+            "another origin, so the source reveals the origin. Add sources with several origins."
         )
     pairs = zip(samples, images, strict=True)
     readable = [(s, image) for s, image in pairs if isinstance(image, ImageFacts)]
@@ -112,8 +113,8 @@ def check_sources(
         for c in counts
         if c.origin in differences
     ]
-    if mixed := find_mixed_clusters(samples, clusters, lambda sample: sample.source):
-        n_images, first, other = mixed
+    if mixed_clusters := find_mixed_clusters(samples, clusters, lambda sample: sample.source):
+        n_images, first, other = mixed_clusters
         warnings.append(
             f"SOURCES: {n_images} images are near-duplicates of images of another source, such as "
             f"{first.path} and {other.path}. These sources are assigned to the same split."

@@ -102,12 +102,12 @@ def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | 
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
         grid = _make_color_grid(mode)
-        converted = ImageCms.applyTransform(grid, transform)
+        converted_grid = ImageCms.applyTransform(grid, transform)
     except Exception:  # Pillow raises many exception types on damaged profiles
         return None
     if mode == "CMYK":
         return transform
-    change = np.asarray(converted).astype(np.int16) - np.asarray(grid.convert("RGB"), np.int16)
+    change = np.asarray(converted_grid).astype(np.int16) - np.asarray(grid.convert("RGB"), np.int16)
     return transform if np.abs(change).max() > _MAX_SRGB_DEVIATION else None
 
 

@@ -30,7 +30,8 @@ _ICON = b"\0\0\1\0"
 #: chunk with a profile.
 _PROFILE_MARKS = (b"acsp", b"iCCP")
 
-#: TIFF tags: type of the image (1 for a reduced copy of another image), and version of Adobe DNG.
+#: Numbers of the TIFF tags for the type of the image (1 for a reduced copy of another image) and
+#: for the version of Adobe DNG.
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 
 #: Key of the note about repaired damage in ``image.info``.
@@ -146,14 +147,14 @@ class DecodedFile:
     ----------
     data
         Content of the file.
-    stored
+    stored_image
         The decoded image with the format, color mode, rotation and metadata of the file.
     pixels
         The image as a viewer shows it: upright, in 8-bit sRGB (:func:`decode_image`).
     """
 
     data: bytes
-    stored: Image.Image
+    stored_image: Image.Image
     pixels: Image.Image
 
 
@@ -209,12 +210,12 @@ def _load_image(data: bytes, name: str) -> Image.Image:
     try:
         image.load()
     except Exception:  # Pillow raises many exception types on damaged files
-        repaired = repair_png(data)
-        if repaired is None:
-            repaired, note = repair_jpeg(data), _NO_END_MARKER
-        if repaired is None:
+        repaired_data = repair_png(data)
+        if repaired_data is None:
+            repaired_data, note = repair_jpeg(data), _NO_END_MARKER
+        if repaired_data is None:
             raise
-        image = open_image(repaired, name)
+        image = open_image(repaired_data, name)
         image.load()
     if note:
         image.info[REPAIR_NOTE] = note
@@ -268,10 +269,10 @@ def _open_with_pillow(data: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:  # Pillow raises many exception types on damaged files
-        repaired = repair_png(data)
-        if repaired is None:
+        repaired_data = repair_png(data)
+        if repaired_data is None:
             raise
-        return Image.open(io.BytesIO(repaired), formats=FORMATS)
+        return Image.open(io.BytesIO(repaired_data), formats=FORMATS)
 
 
 def _check_size(image: Image.Image, name: str) -> None:

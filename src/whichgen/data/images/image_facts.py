@@ -76,7 +76,7 @@ class ImageFacts:
 
 def collect_facts(file: DecodedFile, digest: bytes, *, with_history: bool = False) -> ImageFacts:
     """Return the facts about a decoded file; ``with_history`` includes its JPEG history."""
-    stored, pixels = file.stored, file.pixels
+    stored, pixels = file.stored_image, file.pixels
     tables = getattr(stored, "quantization", {})
     colors = ImageStat.Stat(pixels)
     return ImageFacts(

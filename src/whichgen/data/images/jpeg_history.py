@@ -57,7 +57,7 @@ class JpegHistory:
 
 def find_jpeg_history(file: DecodedFile) -> JpegHistory:
     """Return the quality of a decoded JPEG file, or whether another file is a former JPEG file."""
-    if tables := getattr(file.stored, "quantization", None):
+    if tables := getattr(file.stored_image, "quantization", None):
         return JpegHistory(estimate_quality(sum(tables[min(tables)])), is_former=False)
     luma = np.asarray(file.pixels.convert("L"), dtype=np.float64)
     return JpegHistory(0, compute_jpeg_score(luma) > THRESHOLD)
@@ -118,9 +118,9 @@ def compute_jpeg_score(luma: np.ndarray) -> float:
     for u, v in _FREQUENCIES:
         c = np.abs(coefficients[:, u, :, v]).ravel()
         fits = [
-            np.cos(2 * np.pi / q * large).mean()
+            np.cos(2 * np.pi / q * large_coefficients).mean()
             for q in _STEPS
-            if len(large := c[c > 0.6 * q]) >= _MIN_COEFFICIENTS
+            if len(large_coefficients := c[c > 0.6 * q]) >= _MIN_COEFFICIENTS
         ]
         scores.append(max(fits, default=0.0))
     return float(np.mean(scores))

@@ -24,8 +24,8 @@ def repair_png(data: bytes) -> bytes | None:
     """
     if not data.startswith(SIGNATURE):
         return None
-    repaired = remove_optional_chunks(data)
-    return repaired if len(repaired) < len(data) else None
+    repaired_data = remove_optional_chunks(data)
+    return repaired_data if len(repaired_data) < len(data) else None
 
 
 def repair_jpeg(data: bytes) -> bytes | None:
@@ -37,12 +37,12 @@ def repair_jpeg(data: bytes) -> bytes | None:
     """
     if not data.startswith(_JPEG_START):
         return None
-    repaired = data + _JPEG_END
+    repaired_data = data + _JPEG_END
     digests = set()
-    for variant in (repaired, data + _FILLER + _JPEG_END):
+    for variant in (repaired_data, data + _FILLER + _JPEG_END):
         try:
             with Image.open(io.BytesIO(variant), formats=("JPEG",)) as image:
                 digests.add(hashlib.blake2b(image.tobytes()).digest())
         except Exception:  # the file has other damage
             return None
-    return repaired if len(digests) == 1 else None
+    return repaired_data if len(digests) == 1 else None

@@ -31,12 +31,12 @@ def describe_skipped(paths: Sequence[PurePath]) -> str:
         file)``.
     """
     counts = Counter((path.suffix.lower(), _explain(path)) for path in paths)
-    ranked = counts.most_common()
+    suffix_counts = counts.most_common()
     parts = [
         f"{count} {suffix or 'without suffix'} ({reason})"
-        for (suffix, reason), count in ranked[:_MAX_SUFFIXES]
+        for (suffix, reason), count in suffix_counts[:_MAX_SUFFIXES]
     ]
-    if n_other := sum(count for _, count in ranked[_MAX_SUFFIXES:]):
+    if n_other := sum(count for _, count in suffix_counts[_MAX_SUFFIXES:]):
         parts.append(f"{n_other} with other suffixes")
     return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {', '.join(parts)}"
 

@@ -137,8 +137,10 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
         )
     if not {"train"} < set(splits.values()) - {""}:
         splits = {}
-    ordered = {origin: origins[origin] for origin in sorted(origins)}
-    return FolderLayout(ordered, splits, sources, images_without_origin, (*notes, *label_notes))
+    sorted_origins = {origin: origins[origin] for origin in sorted(origins)}
+    return FolderLayout(
+        sorted_origins, splits, sources, images_without_origin, (*notes, *label_notes)
+    )
 
 
 def warn_about_layout(layout: FolderLayout) -> None:
@@ -227,8 +229,8 @@ def _remove_splits(
         split_of[parts], origin_parts_of[parts] = "".join(splits), origin_parts
     if not split_by_name:
         return split_of, origin_parts_of, []
-    ordered = sorted(
+    sorted_names = sorted(
         split_by_name, key=lambda name: ("train", "val", "test").index(split_by_name[name])
     )
-    note = f"These folders are splits, not origins: {join_names(ordered)}."
+    note = f"These folders are splits, not origins: {join_names(sorted_names)}."
     return split_of, origin_parts_of, [note]

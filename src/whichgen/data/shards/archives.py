@@ -174,13 +174,15 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     names = ", ".join(candidates)
     if column and column not in candidates:
         raise DataError(f"{name} has no binary column {column!r}. Choose from {names}.")
-    preferred = [c for c in _IMAGE_COLUMNS if c in candidates]
-    if not column and not preferred and len(candidates) != 1:
+    preferred_columns = [c for c in _IMAGE_COLUMNS if c in candidates]
+    if not column and not preferred_columns and len(candidates) != 1:
         raise DataError(
             f"{name} has several binary columns: {names}. Choose the image column with "
             f"{name_option('--column')}."
         )
-    return candidates[column or (preferred[0] if preferred else next(iter(candidates)))]
+    return candidates[
+        column or (preferred_columns[0] if preferred_columns else next(iter(candidates)))
+    ]
 
 
 def _is_bytes(data_type: pa.DataType) -> bool:

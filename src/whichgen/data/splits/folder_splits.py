@@ -59,7 +59,7 @@ def keep_folder_splits(
     known
         Known origins. Images of unknown origins in the folder train can be assigned to val or test.
     """
-    present = {splits[sample.path] for sample in samples}
+    folder_splits = {splits[sample.path] for sample in samples}
     members: dict[int, list[int]] = defaultdict(list)
     for i, component in enumerate(components):
         members[component].append(i)
@@ -72,8 +72,8 @@ def keep_folder_splits(
         if not names:
             continue
         first = next(split for split in _ORDER if split in names)
-        following = _ORDER[_ORDER.index(first) + 1 :][:1]
-        allowed_splits[component] = (first, *(s for s in following if s not in present))
+        next_splits = _ORDER[_ORDER.index(first) + 1 :][:1]
+        allowed_splits[component] = (first, *(s for s in next_splits if s not in folder_splits))
         omitted_indices |= {i for i in indices if splits[samples[i].path] in names - {first}}
     return FolderSplits(allowed_splits, frozenset(omitted_indices))
 

@@ -246,11 +246,11 @@ def _check_sources(
         return
     pairs = {(s.origin, c) for s, c in zip(samples, components.tolist(), strict=True)}
     counts = Counter(origin for origin, _ in pairs)
-    if few := [f"{o} has {counts[o]}" for o in known if counts[o] < len(_KNOWN_SPLITS)]:
+    if origin_counts := [f"{o} has {counts[o]}" for o in known if counts[o] < len(_KNOWN_SPLITS)]:
         raise DataError(
-            f"too few independent sources: {', '.join(few)}. Every known origin needs at least "
-            "three, for train, val and test. Sources with common near-duplicates or groups count "
-            f"as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
+            f"too few independent sources: {', '.join(origin_counts)}. Every known origin needs at "
+            "least three, for train, val and test. Sources with common near-duplicates or groups "
+            f"count as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
             f"{name_option('--sources')}."
         )
 
@@ -302,12 +302,18 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
     """
     validate_origin_names(origins)
     missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
-    folded = {fold_name(origin): origin for origin in origins}
+    names_by_key = {fold_name(origin): origin for origin in origins}
     if missing:
-        similar = [folded[fold_name(o)] for o in missing if fold_name(o) in folded]
+        similar_names = [
+            names_by_key[fold_name(o)] for o in missing if fold_name(o) in names_by_key
+        ]
         raise DataError(
             f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
-            + (f" Use the spelling {', '.join(map(ascii, similar))}." if similar else "")
+            + (
+                f" Use the spelling {', '.join(map(ascii, similar_names))}."
+                if similar_names
+                else ""
+            )
         )
     if only_val := [o for o in options.unknown_val if o not in options.unknown]:
         raise DataError(
@@ -361,7 +367,7 @@ def _assign_splits(
     # size are in random order.
     order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda c: -len(members[c]))
     totals = Counter(s.origin for s in samples)
-    # Images that are allowed in only some splits are divided in proportion to their fractions.
+    # Images that are allowed in only some splits are divided by the fractions of these splits.
     totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for sample, component in zip(samples, components.tolist(), strict=True):
         totals_by_allowed[folder_splits.allowed_splits.get(component, _KNOWN_SPLITS)][

@@ -41,7 +41,7 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
     def compute_cost(totals: np.ndarray) -> tuple[int, float]:
         """Return the cost of the shares of each split: array of shape (n_splits, n_origins)."""
         deviations = totals / targets - 1
-        # Rounded, because moving a component away and back changes the last digits.
+        # Round the cost, because moving a component away and back changes the last digits.
         return int((totals < 1e-9).sum()), round(float(np.square(deviations).mean()), 9)
 
     def improve_random_assignment() -> tuple[tuple[int, float], np.ndarray]:

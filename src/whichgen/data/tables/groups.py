@@ -227,13 +227,13 @@ def read_name_table(
             advice = f"Set {name_option('--group-column')} to one of {choices}."
         raise DataError(f"{kind}s file {file} has no column {column or kind!r}. {advice}")
 
-    result, lines, unmatched = dict[str, str](), dict[str, int](), list[Row]()
+    result, lines, unmatched_rows = dict[str, str](), dict[str, int](), list[Row]()
     for row, image in zip(rows, matches[path_index], strict=True):
         if row is header:
             continue
         if image is None:
             if not row.is_comment:
-                unmatched.append(row)
+                unmatched_rows.append(row)
             continue
         name = escape_name(row.cell(value_index).strip() or image)
         if result.setdefault(image, name) != name:
@@ -244,7 +244,7 @@ def read_name_table(
         lines[image] = row.line
     path_column, value_column = (_describe_column(header, i) for i in (path_index, value_index))
     columns = f"paths are in {path_column}, {kind}s in {value_column}"
-    return NameTable(result, columns, tuple(unmatched), header is not None)
+    return NameTable(result, columns, tuple(unmatched_rows), header is not None)
 
 
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
