@@ -38,8 +38,8 @@ def compare_with_prediction(
 ) -> Agreement:
     """Compare the evidence of an image with the model's prediction.
 
-    Both can be wrong. Generator names are compared loosely: an unrecognized name, such as the name
-    of a fine-tuned checkpoint, is not a contradiction.
+    The evidence and the prediction can both be wrong. Generator names are compared loosely: an
+    unrecognized name, such as the name of a fine-tuned checkpoint, is not a contradiction.
 
     Parameters
     ----------

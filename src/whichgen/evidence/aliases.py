@@ -25,8 +25,8 @@ def read_aliases(file: Path) -> dict[str, str]:
     Parameters
     ----------
     file
-        File of names and origins. Names match in any spelling; a name that ends with an asterisk
-        matches all names that begin with it (see
+        File of names and origins. Names match in any spelling. A name that ends with an asterisk
+        matches all names that begin with the text before the asterisk (see
         :func:`whichgen.data.origins.generator_names.parse_generator_table`).
 
     Returns

@@ -105,7 +105,7 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
 
 
 def _report_signature(active: Manifest, *, is_silent: bool) -> Finding:
-    """Report the status, the signer and the program of the active manifest.
+    """Create a finding about the status, the signer and the program of the active manifest.
 
     ``is_silent`` means that the manifests contain no valid statement about the origin.
     """
@@ -142,7 +142,7 @@ def _list_signers(
 
 
 def _report_statement(statement: ManifestStatement, manifest: Manifest) -> Finding:
-    """Report what a manifest states; ``neutral`` if the manifest is not intact."""
+    """Create a finding from a statement; it is ``neutral`` if the manifest is not intact."""
     signer, *outer_signers = _list_signers(manifest, format_signer)
     trust = "trusted" if manifest.status.trusted else "not verified"
     indication: Indication = statement.indicates

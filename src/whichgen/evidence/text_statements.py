@@ -1,4 +1,4 @@
-"""Classify texts: a statement that a generator made or edited the image, or only a name."""
+"""Classify texts by whether they state that a generator made or edited the image."""
 
 from __future__ import annotations
 

@@ -30,10 +30,10 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 Coefficients = NDArray[np.float32] | NDArray[np.float64]
 
 #: How blocks vote on a bit. ``library``: majority vote, as in the library. ``share``: a bit is 1 if
-#: its fraction of ones is above the average of all bits. This decodes far more images, because
-#: lowering a coefficient to write a 0 can make another one the largest, so that zeros are often
-#: decoded as ones. ``sine``: like ``share``, but coefficients near the border between 0 and 1 have
-#: less weight.
+#: its fraction of ones is above the average of all bits. This rule decodes far more images. Zeros
+#: are often decoded as ones, because lowering a coefficient to write a 0 can make another
+#: coefficient the largest. ``sine``: like ``share``, but coefficients near the border between 0 and
+#: 1 have less weight.
 Rule = Literal["library", "share", "sine"]
 
 

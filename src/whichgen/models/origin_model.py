@@ -32,8 +32,8 @@ class Exemplars:
         True for validation images, on which the head was not fitted; false for training images and
         enrolled images: bool array (n,).
     thumbnails
-        JPEG thumbnail of each image, or empty bytes for an image without one; ``()`` if the model
-        has no thumbnails.
+        JPEG thumbnail of each image, or empty bytes for an image without a thumbnail; ``()`` if the
+        model has no thumbnails.
     """
 
     features: np.ndarray
@@ -202,10 +202,10 @@ class OriginModel:
         return predict(output, self.score, self.temperature)
 
     def select_coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
-        """Return the predicted origin of each image, or a coarser prediction if it is rejected.
+        """Return the predicted origin of each image or, for a rejected image, a coarser prediction.
 
-        The coarser prediction for a rejected image is a generator family, ``synthetic`` or
-        ``real``, or ``unknown`` if none of these is certain (:mod:`whichgen.openset.hierarchy`).
+        The coarser prediction is a generator family, ``synthetic`` or ``real``, or ``unknown`` if
+        none of these is certain (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------

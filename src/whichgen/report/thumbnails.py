@@ -35,7 +35,7 @@ class Thumbnails:
     missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
-        """Create a thumbnail of each image that does not have one.
+        """Create the thumbnails of images that have no thumbnail yet.
 
         The paths of missing and unreadable images are added to :attr:`missing`. These images are
         not read again.

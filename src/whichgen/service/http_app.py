@@ -81,7 +81,8 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         # A redirect fails if the query string is not valid Unicode.
         redirect_slashes=False,
     )
-    # The middleware added last runs first: the guard adds security headers to every response.
+    # Middleware added later runs earlier: the guard also adds security headers to the error
+    # responses of TrustedHostMiddleware.
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False
     )

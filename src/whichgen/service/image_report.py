@@ -81,7 +81,7 @@ def render_report(
     Raises
     ------
     DataError
-        A PDF needs a character that no installed font contains, or a missing package.
+        A PDF contains a character that is in no installed font or needs a missing package.
     """
     images = [
         ReportedImage(

@@ -20,7 +20,7 @@ PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/
 #: First bytes of a TLS connection, and the TLS alert for an unsupported protocol.
 _TLS_HANDSHAKE, _TLS_ALERT = b"\x16\x03", b"\x15\x03\x01\x00\x02\x02\x46"
 
-#: Maximum length in messages of a name from a request.
+#: Maximum number of characters of a client's text in a message.
 _MAX_NAME = 80
 
 _LOG = logging.getLogger("uvicorn.error")
