@@ -19,7 +19,7 @@ CORRECT = np.array([True, True, False, True])
 UNKNOWN = np.array([0.70, 0.50, 0.30])
 
 matplotlib.use("svg")
-# Reproducible bytes; text stays text.
+# Write the same bytes in every run, and text as text instead of outlines.
 plt.rcParams.update({"svg.hashsalt": "whichgen", "svg.fonttype": "none", "font.size": 11})
 BLUE, ORANGE = "#0072b2", "#d55e00"
 

@@ -1,7 +1,8 @@
-"""A hook of mkdocs that adds notebooks as pages.
+"""Hook of mkdocs that adds notebooks as pages.
 
-nbconvert turns them into Markdown, so that they look like every other page and load nothing: its
-HTML output, and with it mkdocs-jupyter's, loads MathJax from another host.
+nbconvert converts the notebooks to Markdown, so that they look like every other page and load
+nothing from other hosts. The HTML output of nbconvert, which mkdocs-jupyter uses, loads MathJax
+from another host.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Smallest probability shown without --wide; a smaller one would be shown as 0.0 %.
 _MIN_PROBABILITY = 0.0005
 
-#: Number of file names in a note on unusual images.
+#: Maximum number of file names in a note on unusual images.
 _MAX_NAMES = 3
 
 

@@ -66,7 +66,7 @@ def split(
     for note in dataset.notes:
         warn(f"note: {note}")
     root = "" if output_dir == Path("dataset") else f":root={output_dir}"
-    # The part `:split=` prevents that the name is read as the folder of images.
+    # With `:split=`, the name is not read as a folder of images.
     say(f"Annotation files: {annotations}. Train with --data {title}:split=split1{root}")
 
 

@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class EvaluationSetup:
-    """Saved model with its encoder, and test dataset with its options and feature store."""
+    """A saved model with its encoder, and a test dataset with its options and feature store."""
 
     model: OriginModel
     encoder: Encoder

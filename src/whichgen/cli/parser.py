@@ -77,7 +77,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """Process the options before the command: print the version, or enable deterministic mode."""
+    """Process the options that precede the command: version and deterministic mode."""
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -110,7 +110,7 @@ def discover(
     if len(features) < max(min_images, 2):
         raise FitError(
             f"too few images for {option}: {len(features)}. Add more images, "
-            f"{name_option('or use --all to include', 'also')} images of known origins."
+            f"{name_option('or use --all to include', 'or include')} images of known origins."
         )
     points = embed_images(model, encoder, features)
     method = (

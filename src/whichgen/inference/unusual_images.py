@@ -11,7 +11,8 @@ MIN_SIDE = 32
 #: Minimum standard deviation of the gray values (0 to 255) of an image with visible content.
 MIN_CONTRAST = 1.0
 
-#: Maximum ratio of an image's size to the training images' size (or vice versa) without a note.
+#: Maximum ratio between the size of an image and the sizes of the training images, in either
+#: direction, without a note.
 MAX_SIZE_RATIO = 2.0
 
 
