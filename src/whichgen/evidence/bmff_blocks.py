@@ -62,7 +62,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
 
 
 def _find_tiff(content: bytes) -> bytes:
-    """Return the EXIF block in an item, which begins with the offset of the block in four bytes."""
+    """Return the EXIF block in an item. The item begins with the block's offset in four bytes."""
     return content[4 + int.from_bytes(content[:4]) :]
 
 

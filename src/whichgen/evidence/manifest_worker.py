@@ -95,7 +95,7 @@ def main() -> None:
         data = source.read(request["bytes"])
         try:
             response = _create_response(c2pa, contexts, request, data)
-        except Exception as error:  # the library raises many types for hostile stores
+        except Exception as error:  # the library raises errors of many types for hostile stores
             response = {"error": f"{type(error).__name__}: {error}"[:300]}
         _write(target, response)
 

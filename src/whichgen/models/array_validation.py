@@ -136,7 +136,7 @@ def predict_and_validate(
         output = model.head.forward(features)
         probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # NumPy, SciPy and faiss raise several types for arrays of wrong shapes.
+        # NumPy, SciPy and faiss raise errors of several types for arrays of wrong shapes.
         raise _inconsistent_arrays_error(
             f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         ) from None

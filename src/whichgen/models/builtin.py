@@ -1,4 +1,4 @@
-"""Folder of the model that is installed with whichgen, trained by ``make starter``."""
+"""Folder of the built-in model, which ``make starter`` trains."""
 
 from __future__ import annotations
 
