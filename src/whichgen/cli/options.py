@@ -181,7 +181,7 @@ class AttributionModel(ModelOptions):
     def load(self) -> Attributor:
         """Load the model and its encoder, and print a note if it is the built-in model."""
         if self.model is None:
-            say(f"No --model: using the built-in model (metrics and limits: {self.path}/README.md)")
+            say(f"The built-in model is used. Its metrics and limits: {self.path}/README.md")
         return super().load()
 
 
