@@ -2,9 +2,9 @@
 
     python benchmarks/paper_claims.py --images ../shared/images --wild ../shared/wild
 
-Each of eight folds is tested by heads that were fitted on six other folds and selected on the
-seventh. Finished parts are kept in ``--out``; run again to resume. Writes the tables of
-``docs/paper-claims.md`` to ``--out`` and its plots to ``docs/pictures`` (``paper_plots.py``).
+Each of eight folds is tested by heads that are fitted on six other folds and selected on the
+remaining one. Finished measurements are saved in ``--out``; run the script again to resume. It
+writes the tables of ``docs/paper-claims.md`` to ``--out`` and the plots to ``docs/pictures``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.io.atomic import write_text
 
-#: Largest numbers of training images per origin, beside all images (0).
+#: Maximum numbers of training images per origin, in addition to 0 for all images.
 SIZES = (1, 2, 5, 10, 20, 50, 100)
 PERTURBATIONS = ("none", "jpeg:75", "blur:3", "crop:10", "resize:128")
 
-#: Of the paper's 45 values of C, every second one, or every fourth one up to 1000, which is faster.
+#: Methods with every second of the paper's 45 values of C and, for faster sweeps, with every fourth
+#: value up to 1000.
 FINE, COARSE = LinearMethod(PAPER_C[::2]), LinearMethod(PAPER_C[:37:4])
 
-#: Encoder of each method, and head for each number of training images. Spectra stand for features
-#: of the frequency domain.
+#: Encoder of each method, and head method for each number of training images. Spectra represent
+#: features of the frequency domain.
 METHODS: dict[str, tuple[str, dict[int, SweepMethod]]] = {
     "linear": ("dinov2_small", {0: FINE, **dict.fromkeys(SIZES, COARSE)}),
     "knn": ("dinov2_small", dict.fromkeys((0, *SIZES), KnnMethod())),
@@ -46,7 +47,7 @@ METHODS: dict[str, tuple[str, dict[int, SweepMethod]]] = {
 }
 
 #: Pairs of variants whose difference is tested.
-COMPARED = (
+COMPARED_VARIANTS = (
     ("linear size 0", "linear block 11"),
     ("linear size 0 OSCR", "linear size 0"),
     ("linear size 0 OSCR", "linear block 11"),
@@ -58,6 +59,7 @@ COMPARED = (
     ("linear size 0 OSCR", "spectra size 0 OSCR"),
 )
 
+#: Unknown origins for validation, and known origins, of the images in ``--wild``.
 WILD_VAL = ("stable_diffusion_3", "ideogram", "stylegan2")
 WILD_KNOWN = {
     *("real", "openai_gpt_image", "dalle_3", "google_gemini_image", "google_imagen"),
@@ -66,18 +68,22 @@ WILD_KNOWN = {
 
 
 def list_settings(images: Path, wild: Path) -> dict[str, Setting]:
-    """Return the settings by name. In ``images``, images of one prompt are in one fold."""
+    """Return the settings by name.
+
+    In the setting ``images``, the prompt of an image is used as its source, so that all images of a
+    prompt are in one fold.
+    """
     options = DatasetOptions(
         data=str(images), groups=str(images / "index.tsv"), group_column="content"
     )
     content = [replace(s, source=s.group) for s in options.list_samples()]
     val, test = ("simulacra", "stable_diffusion_beta"), ("dalle2", "disco_diffusion")
     sources = DatasetOptions(data=str(wild), sources="folders").list_samples()
-    rest = sorted({s.origin for s in sources} - WILD_KNOWN - {*WILD_VAL})
+    wild_test = sorted({s.origin for s in sources} - WILD_KNOWN - {*WILD_VAL})
     return {
         "images": Setting(content, val, test, SourceSplit(), step=2),
-        "wild-same": Setting(sources, WILD_VAL, rest, SourceSplit(by_source=False), step=3),
-        "wild-new": Setting(sources, WILD_VAL, rest, SourceSplit(), step=3),
+        "wild-same": Setting(sources, WILD_VAL, wild_test, SourceSplit(by_source=False), step=3),
+        "wild-new": Setting(sources, WILD_VAL, wild_test, SourceSplit(), step=3),
     }
 
 
@@ -89,7 +95,7 @@ def measure_clean_images(setting: Setting, cache: Path) -> dict[str, Any]:
         store = FeatureStore(cache / "features", encoder)
         variants, choices[name] = sweep_folds(encoder, heads, setting, store)
         metrics |= {f"{name} {v}": FoldMetrics(pairs, origins) for v, pairs in variants.items()}
-    differences = {f"{a} - {b}": metrics[a].compare(metrics[b]) for a, b in COMPARED}
+    differences = {f"{a} - {b}": metrics[a].compare(metrics[b]) for a, b in COMPARED_VARIANTS}
     intervals = {variant: of_variant.intervals() for variant, of_variant in metrics.items()}
     images = metrics["linear size 0"].images
     return {"images": images, "choices": choices, "metrics": intervals, "differences": differences}
@@ -104,10 +110,10 @@ def measure_perturbed_images(
         encoder = load_encoder(encoder_name, device="cpu", dtype="float32")
         store = FeatureStore(cache / "features", encoder)
         for p in PERTURBATIONS:
-            change = None if p == "none" else parse_perturbation(p)
+            perturbation = None if p == "none" else parse_perturbation(p)
             by_oscr = [oscr for _, oscr in choices[name]]
             pairs = perturb_folds(
-                encoder, heads[0], setting, store, choices=by_oscr, perturbation=change
+                encoder, heads[0], setting, store, choices=by_oscr, perturbation=perturbation
             )
             metrics[f"{name} {p}"] = FoldMetrics(pairs, origins)
     intervals = {variant: of_variant.intervals() for variant, of_variant in metrics.items()}
@@ -115,7 +121,7 @@ def measure_perturbed_images(
 
 
 def main() -> None:
-    """Measure what is missing, then draw the plots and write the tables."""
+    """Run the missing measurements, draw the plots, and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -60,13 +60,13 @@ class FoldMetrics:
         return self._resample(self)
 
     def compare(self, other: FoldMetrics) -> dict[str, Bounds]:
-        """Return the differences from other metrics of the same images, with their intervals."""
+        """Return these metrics minus those of ``other`` for the same images, with intervals."""
 
-        def difference(known: np.ndarray, unknown: np.ndarray) -> Metrics:
+        def subtract(known: np.ndarray, unknown: np.ndarray) -> Metrics:
             first, second = self(known, unknown), other(known, unknown)
             return {name: first[name] - second[name] for name in first}
 
-        return self._resample(difference)
+        return self._resample(subtract)
 
     def _resample(self, metric: Callable[[np.ndarray, np.ndarray], Metrics]) -> dict[str, Bounds]:
         values = metric(np.ones((1, len(self._known))), np.ones((1, len(self._unknown))))

@@ -35,7 +35,7 @@ METRICS = {
 }
 #: Mean recall of a random guess among five and among nine origins.
 CHANCE = {"images": 20.0, "wild-same": 100 / 9, "wild-new": 100 / 9}
-#: Reproducible bytes; text stays text.
+#: Settings for reproducible SVG files whose text is not converted to paths.
 SVG = {"svg.hashsalt": "whichgen", "svg.fonttype": "none", "font.size": 10}
 
 

@@ -1,4 +1,4 @@
-"""Predictions of the paper's method on one fold after another, for ``paper_claims.py``."""
+"""Predictions of the paper's method for each fold, for ``paper_claims.py``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Pair = tuple[Predictions, Predictions]
 
 @dataclass(frozen=True)
 class Setting:
-    """Images with their sources, unknown origins for validation and testing, and folds.
+    """Images with their sources, unknown origins for validation and for testing, and folds.
 
-    Perturbations are tested on every ``step``-th image of each origin.
+    Perturbations are tested on every image of each origin whose number is a multiple of ``step``.
     """
 
     samples: Sequence[Sample]
@@ -46,23 +46,24 @@ class Setting:
         unknown = [*self.unknown_val, *self.unknown_test]
         return make_fold_datasets("", self.samples, unknown, self.unknown_test, self.split)
 
-    def perturbed_samples(self) -> list[Sample]:
+    def select_perturbed(self) -> list[Sample]:
         """Return the images on which perturbations are tested."""
-        chosen, counts = [], Counter[str]()
+        samples, counts = [], Counter[str]()
         for sample in self.samples:
             if sample.origin not in self.unknown_val:
                 if counts[sample.origin] % self.step == 0:
-                    chosen.append(sample)
+                    samples.append(sample)
                 counts[sample.origin] += 1
-        return chosen
+        return samples
 
 
 def sweep_blocks(
     method: SweepMethod, tables: Mapping[str, FeatureTable], known: Sequence[str], n_blocks: int
 ) -> tuple[Sweep, Sweep, Sweep]:
-    """Sweep every block: AUROC (``clean``), OSCR (``clean``), AUROC (protocol ``paper``).
+    """Sweep every block; return the best values by three validation metrics.
 
-    Only ``paper`` uses images of the generators of the test set.
+    The metrics are AUROC and OSCR under the protocol ``clean``, and AUROC under the protocol
+    ``paper``. Only ``paper`` uses images of generators of the test set.
     """
     train, val, unknown = (tables[name] for name in ("train", "val", "val_unknown"))
     clean_rows = ~np.isin(unknown.origins, tables["test_unknown"].origins)
@@ -73,8 +74,8 @@ def sweep_blocks(
         for value, (p, u) in method.sweep(train.block(block), labels, len(known), queries):
             correct, scores = p.argmax(axis=1) == val_labels, u.max(axis=1)
             clean, paper = (
-                selection_metrics(p.max(axis=1), correct, chosen)
-                for chosen in (scores[clean_rows], scores)
+                selection_metrics(p.max(axis=1), correct, unknown_scores)
+                for unknown_scores in (scores[clean_rows], scores)
             )
             for sweep, metric in zip(best, (clean.auroc, clean.oscr, paper.auroc), strict=True):
                 if block not in sweep or metric > sweep[block][0]:
@@ -82,7 +83,7 @@ def sweep_blocks(
     return best
 
 
-def best_choice(sweep: Sweep) -> Choice:
+def select_block(sweep: Sweep) -> Choice:
     """Return the block with the highest validation metric, and its hyperparameter value."""
     block = max(sweep, key=lambda b: sweep[b][0])
     return block, sweep[block][1]
@@ -104,7 +105,7 @@ def test_head(
 
 
 def draw_training(table: FeatureTable, size: int, seed: int) -> FeatureTable:
-    """Draw at most ``size`` images of each origin; smaller draws are part of larger ones."""
+    """Draw at most ``size`` images of each origin; a smaller draw is a subset of a larger draw."""
     order = np.random.default_rng(seed).permutation(len(table))
     rows = [order[table.origins[order] == o][:size] for o in np.unique(table.origins)]
     return table.take(np.sort(np.concatenate(rows)))
@@ -140,7 +141,7 @@ def sweep_folds(
             train = draw_training(tables["train"], size, fold) if size else tables["train"]
             sized = {**tables, "train": train}
             sweeps = sweep_blocks(method, sized, known, len(encoder.block_dims))
-            clean, by_oscr, paper = map(best_choice, sweeps)
+            clean, by_oscr, paper = map(select_block, sweeps)
             variants[f"size {size}"].append(test_head(method, train, known, clean, tests))
             variants[f"size {size} OSCR"].append(test_head(method, train, known, by_oscr, tests))
             if size:
@@ -164,12 +165,12 @@ def perturb_folds(
     perturbation: Perturbation | None,
 ) -> list[Pair]:
     """Test a method with the selected blocks and values on perturbed test images of each fold."""
-    samples = setting.perturbed_samples()
+    samples = setting.select_perturbed()
     images = extract(setting.samples, encoder, store)
-    changed = extract(samples, encoder, store, perturbations=[perturbation] * len(samples))
+    copies = extract(samples, encoder, store, perturbations=[perturbation] * len(samples))
     pairs = []
     for dataset, choice in zip(setting.make_folds(), choices, strict=True):
-        tests = [take_split(changed, s) for s in (dataset.test, dataset.test_unknown)]
+        tests = [take_split(copies, s) for s in (dataset.test, dataset.test_unknown)]
         train = take_split(images, dataset.train)
         pairs.append(test_head(method, train, dataset.known, choice, tests))
     return pairs

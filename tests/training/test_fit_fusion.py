@@ -142,7 +142,7 @@ def test_settings_at_which_a_probe_does_not_converge_are_named_and_left_out(
     parts = make_parts(**HELD_OUT)
     fail_to_converge(100.0)
     options = replace(OPTIONS, shrinkages=(0.3,))
-    with pytest.warns(WhichgenWarning, match=r"not converge at C = 100 \(shrinkage 0.3\), which"):
+    with pytest.warns(WhichgenWarning, match=r"not converge at C = 100 \(shrinkage 0.3\). These"):
         result = fuse(parts, encoder, options)
     assert {c.value for c in result.grid} == {1.0}
     assert result.model.hyperparameter == 1.0

@@ -164,7 +164,7 @@ def fit(
     Warns
     -----
     WhichgenWarning
-        The solver did not converge for some hyperparameter values, which can't be selected.
+        The solver did not converge for some hyperparameter values. They can't be selected.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)

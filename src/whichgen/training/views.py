@@ -149,7 +149,7 @@ def fit_views(
         message = f"linear probes did not converge at {names}"
         if not converged_settings:
             raise ConvergenceError(f"{message}. {convergence_advice()}")
-        warnings.warn(f"{message}, which can't be selected", WhichgenWarning, stacklevel=2)
+        warnings.warn(f"{message}. These values can't be selected.", WhichgenWarning, stacklevel=2)
     views = []
     for fold in folds:
         by_block = probes[fold.origins, fold.train.keys]
