@@ -21,6 +21,7 @@ from PIL import Image
 from cli.conftest import whichgen
 from whichgen.data.benchmarks.benchmark_files import read_benchmark, write_benchmark
 from whichgen.data.dataset import Dataset, Sample
+from whichgen.data.layouts.folder_names import find_split
 from whichgen.data.open_dataset import list_samples, open_dataset
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.data.splits.random_splits import SplitOptions
@@ -121,7 +122,8 @@ def test_accepted_names_are_saved_and_read_again(
     again = read_benchmark("d", tmp_path)
     assert (again.known, again.unknown) == (known[:2], known[2:])
     assert (again.train, again.test_unknown) == (samples[:2], samples[2:])
-    # Folders
+    # Folders. A name such as `test images` can't be the folder of an origin, but of a split.
+    assume(not any(map(find_split, known)))
     for name in known:
         (tmp_path / "folder" / name).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "folder" / name / "a.png")

@@ -227,8 +227,8 @@ def make_image_loaders(
 def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -> LoadedImage:
     """Decode the content of an image file, and collect its provenance evidence.
 
-    The evidence may be readable even if the pixels are not. It is not collected if ``evidence`` is
-    ``None``.
+    The evidence may be readable even if the pixels are not. If ``evidence`` is ``None``, no
+    evidence is collected.
     """
     try:
         file = decode_file(data, name)

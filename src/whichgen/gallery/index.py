@@ -71,7 +71,7 @@ class Recall:
     at_10: float
     queries: int
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a field of GalleryDescription
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # for GalleryDescription.recall
 
 
 def choose_kind(n_images: int) -> IndexKind:

@@ -2,7 +2,7 @@
 
 Files are written to a temporary path in the same folder, synced to disk, then renamed. If a process
 is killed, its temporary file or folder remains. A later process that writes to the same folder
-removes it if it was last modified more than an hour ago.
+removes the temporary files and folders that were last modified more than an hour ago.
 """
 
 from __future__ import annotations
