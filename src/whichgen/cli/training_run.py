@@ -17,6 +17,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.names import TRACES, split_members, split_variants
 from whichgen.errors import DataError, FitError
+from whichgen.evaluation.protocols import select_splits
 from whichgen.features.extraction import EncodingReader
 from whichgen.features.store import FeatureStore
 from whichgen.heads.base import HeadMethod, SweepMethod
@@ -131,6 +132,7 @@ def prepare_training(
         dataset,
         encoder,
         store,
+        splits=select_splits(library_options.protocol),
         reader=reader,
         augment=augment,
         augmented_splits=FITTING_SPLITS if method == "fusion" else ("train",),

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.constants import REAL
-from whichgen.data.dataset import Dataset
+from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
 
@@ -83,6 +83,14 @@ class Protocol:
     folds: tuple[Fold, ...]
     test_split: str
     notes: tuple[str, ...] = ()
+
+
+def select_splits(name: str) -> tuple[str, ...]:
+    """Return the splits that a protocol uses: ``paper`` does not use the known test images.
+
+    ``name`` is one of :data:`PROTOCOLS`.
+    """
+    return tuple(split for split in SPLITS if name != PAPER or split != "test")
 
 
 def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Protocol:

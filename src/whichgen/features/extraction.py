@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from whichgen.progress import Progress, no_progress
 #: Number of feature rows to collect in memory before they are written to the store.
 FLUSH_ROWS = 512
 
+#: An image and its perturbation, or ``None`` for the original image.
+PerturbedSample = tuple[Sample, Perturbation | None]
+
 
 def extract(
     samples: Sequence[Sample],
@@ -38,9 +42,6 @@ def extract(
     description: str = "Extracting",
 ) -> FeatureTable:
     """Add missing features of images to the store, and return a table of the readable images.
-
-    An image is decoded only if its features are missing. Of several files with the same content and
-    perturbation, only one is decoded.
 
     Parameters
     ----------
@@ -72,13 +73,54 @@ def extract(
 
     Raises
     ------
+    EncoderError, StoreError
+        See :func:`extract_tables`.
+    """
+    changes = perturbations or [None] * len(samples)
+    (table,) = extract_tables(
+        [list(zip(samples, changes, strict=True))],
+        encoder,
+        store,
+        reader=reader,
+        batch_size=batch_size,
+        progress=progress,
+        description=description,
+    )
+    return table
+
+
+def extract_tables(
+    parts: Sequence[Sequence[PerturbedSample]],
+    encoder: Encoder,
+    store: FeatureStore,
+    *,
+    reader: ImageReader | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = no_progress,
+    description: str = "Extracting",
+) -> list[FeatureTable]:
+    """Extract the features of several lists of images in one pass, and return a table for each.
+
+    An image is decoded only if its features are missing. Of several files with the same content and
+    perturbation, only one is decoded.
+
+    Parameters
+    ----------
+    parts
+        The lists of images, each with its perturbation, or ``None`` for the original image.
+    encoder, store, reader, batch_size, progress, description
+        See :func:`extract`.
+
+    Raises
+    ------
     EncoderError
         A feature is not finite, or memory is insufficient for a single image.
     StoreError
         The store can't be read or written. Rows written before the error remain in the store.
     """
     files, with_facts = reader or ImageReader(), reader is not None
-    changes = perturbations or [None] * len(samples)
+    samples = [sample for part in parts for sample, _ in part]
+    changes = [change for part in parts for _, change in part]
     digests, keys = [b""] * len(samples), [b""] * len(samples)
     first: dict[bytes, int] = {}  # position of the first image with each key
     store.refresh()  # another process may have added rows meanwhile
@@ -119,15 +161,20 @@ def extract(
             path = str(samples[first[key]].path)
             reason = str(errors.get(first[key], f"{path}: the file changed during extraction"))
             errors[i] = ImageError(reason.replace(path, str(samples[i].path), 1))
-    rows = [i for i in range(len(samples)) if i not in errors]
-    return FeatureTable(
-        tuple(samples[i] for i in rows),
-        tuple(keys[i] for i in rows),
-        tuple(digests[i] for i in rows),
-        store,
-        tuple(str(changes[i] or "") for i in rows),
-        tuple(str(errors[i]) for i in sorted(errors)),
-    )
+
+    def make_table(numbers: range) -> FeatureTable:
+        rows = [i for i in numbers if i not in errors]
+        return FeatureTable(
+            tuple(samples[i] for i in rows),
+            tuple(keys[i] for i in rows),
+            tuple(digests[i] for i in rows),
+            store,
+            tuple(str(changes[i] or "") for i in rows),
+            tuple(str(errors[i]) for i in numbers if i in errors),
+        )
+
+    ends = [0, *accumulate(map(len, parts))]
+    return [make_table(range(*bounds)) for bounds in pairwise(ends)]
 
 
 class EncodingReader(ImageReader):

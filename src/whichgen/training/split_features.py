@@ -16,7 +16,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold, Protocol
-from whichgen.features.extraction import extract
+from whichgen.features.extraction import PerturbedSample, extract_tables
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.io.run_metadata import hash_parts
@@ -164,26 +164,27 @@ def extract_splits(
         ``splits`` are checked.
     """
     rng = np.random.default_rng(seed)
-    tables = {}
+    images: dict[str, list[PerturbedSample]] = {}
     for split in splits:
         samples = dataset.split(split)
-        images = {split: [(sample, perturbation) for sample in samples]}
+        images[split] = [(sample, perturbation) for sample in samples]
         for kind in augment if split in augmented_splits else ():
             name = split if split == "train" else name_perturbed_table(split)
             values = rng.choice(INTENSITIES[kind], len(samples))
             copies = [(s, Perturbation(kind, v)) for s, v in zip(samples, values, strict=True)]
             images[name] = [*images.get(name, []), *copies]
-        for name, pairs in images.items():
-            tables[name] = extract(
-                [sample for sample, _ in pairs],
-                encoder,
-                store,
-                perturbations=[p for _, p in pairs],
-                reader=reader,
-                batch_size=batch_size,
-                progress=progress,
-                description=f"Features of {name}" + (f" {perturbation}" if perturbation else ""),
-            )
+    # One pass: fewer batches are padded, and images of the next split are decoded in time.
+    extracted = extract_tables(
+        list(images.values()),
+        encoder,
+        store,
+        reader=reader,
+        batch_size=batch_size,
+        progress=progress,
+        description="Features" + (f" {perturbation}" if perturbation else ""),
+    )
+    tables = dict(zip(images, extracted, strict=True))
+    for split in splits:
         missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
         if missing and split in ("train", "val", "test"):
             skipped = tables[split].skipped
