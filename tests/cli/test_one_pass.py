@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from conftest import noise_image
 
@@ -97,6 +99,18 @@ def test_training_decodes_each_image_once(
     # A changed file is another image.
     noise_image(77, (64, 48)).save(folder / "gan/source1/001.jpg")
     assert_read_once(run(counts, command, *where, "--force"), decoded=1)
+
+
+def test_paper_protocol_does_not_encode_known_test_images(
+    counts: Counts, where: list[object], tmp_path: Path
+) -> None:
+    run(counts, "linear", *where, "--protocol", "paper")
+    (file,) = (tmp_path / "out").rglob("results.json")
+    images = json.loads(file.read_text())["images"]
+    assert set(images) == {"train", "val", "val_unknown", "test_unknown"}
+    used = sum(sum(origins.values()) for origins in images.values())
+    segments = (tmp_path / "cache").rglob("*.safetensors")
+    assert sum(len(load_file(segment)["keys"]) for segment in segments) == used < IMAGES
 
 
 def test_without_a_cache_of_facts_images_are_decoded_again(

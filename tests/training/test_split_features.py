@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -32,6 +33,17 @@ def test_every_part_has_its_images_and_each_is_encoded_once(world: Make) -> None
         assert parts.tables[part].samples == w.dataset.split(part)
     assert w.counting.images == 75
     assert parts.skipped == ()
+
+
+def test_one_batch_of_all_splits_is_padded(world: Make) -> None:
+    w, sizes = world(unknown=("ddpm", "flow")), []
+
+    def encode(pixels: np.ndarray) -> list[np.ndarray]:
+        sizes.append(len(pixels))
+        return list(w.encoder.encode(pixels))
+
+    extract_splits(w.dataset, replace(w.encoder, encode=encode), w.store, batch_size=16)
+    assert sizes == [16] * 5  # 75 images
 
 
 def test_augmentation_adds_a_copy_of_each_kind_to_training_images_alone(world: Make) -> None:

@@ -13,6 +13,7 @@ from whichgen.cli.console import progress, say, warn, warn_skipped
 from whichgen.cli.options import check_writable, open_store, parse_kinds
 from whichgen.cli.result_output import show_run
 from whichgen.cli.training_options import TrainOptions
+from whichgen.data.dataset import SPLITS
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.names import TRACES, split_members, split_variants
@@ -108,6 +109,7 @@ def prepare_training(
         "augment": list(augment),
     }
     output_dir, backbone = options.output_dir or Path("output") / method, options.encoder.name
+    splits = select_splits(library_options.protocol)
 
     @cache
     def open_run(name: str) -> tuple[Encoder, FeatureStore]:
@@ -121,10 +123,11 @@ def prepare_training(
     reader = EncodingReader(
         options.cache_dir,
         partial(open_run, Path(options.data).resolve().name),
-        data_options.uses_most_images,
+        lambda samples: splits == SPLITS and data_options.uses_most_images(samples),
         batch_size=options.encoder.batch_size,
     )
     dataset = data_options.open(options.cache_dir, reader=reader, progress=progress)
+    reader.only_facts = True
     for note in dataset.notes:
         say(f"note: {note}")
     encoder, store = open_run(dataset.name)
@@ -132,7 +135,7 @@ def prepare_training(
         dataset,
         encoder,
         store,
-        splits=select_splits(library_options.protocol),
+        splits=splits,
         reader=reader,
         augment=augment,
         augmented_splits=FITTING_SPLITS if method == "fusion" else ("train",),

@@ -180,6 +180,8 @@ def extract_tables(
 class EncodingReader(ImageReader):
     """Image reader that also extracts the features of the images, in the same pass.
 
+    Set :attr:`only_facts` when no further features are needed.
+
     Parameters
     ----------
     cache
@@ -206,11 +208,12 @@ class EncodingReader(ImageReader):
         self._open_encoder = open_encoder
         self._needs_features = needs_features
         self._batch_size = batch_size
+        self.only_facts = False
 
     def _examine(
         self, samples: Sequence[Sample], with_history: bool, progress: Progress
     ) -> list[bytes | ImageError]:
-        if not self._needs_features(samples):
+        if self.only_facts or not self._needs_features(samples):
             return super()._examine(samples, with_history, progress)
         encoder, store = self._open_encoder()
         extract(
