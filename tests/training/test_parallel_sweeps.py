@@ -18,7 +18,7 @@ from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.fusion import fit_view
 from whichgen.openset.prediction import fit_and_predict
-from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
+from whichgen.training.parallel_sweeps import Sweep, choose_jobs, run_in_processes, run_sweeps
 from whichgen.training.selection import sweep_block
 from whichgen.training.split_features import FoldTables, select_fold_tables
 
@@ -80,6 +80,11 @@ def test_processes_return_results_in_order_without_warnings() -> None:
         for jobs in (1, 2):
             assert list(run_in_processes(mul, calls, jobs=jobs)) == [10 * i for i in range(20)]
             assert list(run_in_processes(mul, [], jobs=jobs)) == []
+
+
+def test_only_quick_searches_of_neighbors_start_no_processes() -> None:
+    assert [choose_jobs(KNN, count, -1) for count in (0, 10**6, 10**9)] == [1, 1, -1]
+    assert choose_jobs(LINEAR, 10, 2) == 2
 
 
 def count_threads(library: str) -> int:

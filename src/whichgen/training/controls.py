@@ -22,7 +22,7 @@ from whichgen.heads.base import HeadMethod
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
-from whichgen.training.parallel_sweeps import run_in_processes
+from whichgen.training.parallel_sweeps import choose_jobs, run_in_processes
 
 #: The control warns if the p-value is below this significance level.
 LEVEL = 0.001
@@ -113,6 +113,7 @@ def run_label_shuffle(
         (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)
         for seed in seeds
     )
+    jobs = choose_jobs(head_method, len(seeds) * len(x) * sum(map(len, test)), jobs)
     results = progress(
         run_in_processes(fit_and_predict, calls, jobs=jobs),
         description="Shuffling labels",

@@ -19,7 +19,7 @@ from whichgen.heads.linear import convergence_advice
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
-from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
+from whichgen.training.parallel_sweeps import Sweep, choose_jobs, run_in_processes, run_sweeps
 from whichgen.training.selection import (
     NO_CANDIDATE,
     Candidate,
@@ -171,8 +171,13 @@ def fit(
     blocks = options.list_blocks(encoder)
     folds = [select_fold_tables(features, fold) for fold in protocol.folds]
     sweeps = [Sweep(block, fold, options.head_method) for fold in folds for block in blocks]
+    comparisons = sum(
+        len(sweep.tables.train) * (len(sweep.tables.known) + len(sweep.tables.unknown))
+        for sweep in sweeps
+    )
+    jobs = choose_jobs(options.head_method, comparisons, options.jobs)
     sweep_results = progress(
-        run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
+        run_sweeps(sweeps, encoder.key, cache=cache, jobs=jobs),
         description=f"Sweeping {options.head_method.parameter}",
         total=len(sweeps),
     )
@@ -198,7 +203,7 @@ def fit(
         for ranking in rankings
     )
     fits = progress(
-        run_in_processes(fit_first, calls, jobs=options.jobs),
+        run_in_processes(fit_first, calls, jobs=jobs),
         description="Evaluating blocks",
         total=len(rankings),
     )

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 
 from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.predictions import label_indices
-from whichgen.heads.base import SweepMethod
+from whichgen.heads.base import HeadMethod, SweepMethod
+from whichgen.heads.knn import KnnMethod
 from whichgen.io.atomic import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
 from whichgen.training.selection import SelectionMetrics, sweep_block
@@ -27,6 +28,9 @@ from whichgen.version import __version__
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+#: Number of k-NN comparisons that take about a second.
+_FEW_COMPARISONS = 3 * 10**7
 
 # Content of a cache file: each hyperparameter value with its metrics.
 _METRICS = TypeAdapter(list[tuple[float, SelectionMetrics]])
@@ -120,6 +124,14 @@ def run_in_processes(
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)
+
+
+def choose_jobs(head_method: HeadMethod, comparisons: int, jobs: int) -> int:
+    """Return 1 if k-NN takes less time than starting worker processes does, otherwise ``jobs``.
+
+    ``comparisons`` is the number of pairs of a training image and a query in all searches.
+    """
+    return 1 if isinstance(head_method, KnnMethod) and comparisons <= _FEW_COMPARISONS else jobs
 
 
 def _write_metrics(file: Path, metrics: Sequence[tuple[float, SelectionMetrics]]) -> None:
