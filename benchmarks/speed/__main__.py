@@ -8,18 +8,20 @@ python benchmarks/speed --only protocol --limit 12 --out /tmp/small.md    # to t
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import agreement
 import extraction
 import metrics
 import protocol
 import solvers
 import torch
-from remaining_time import profile_rows
+from remaining_time import stage_rows
 from startup import startup_rows
 
 from whichgen.io.atomic import write_text
@@ -44,7 +46,8 @@ def protocol_section(limit: int) -> Iterator[str]:
         yield markdown_table(list(protocol.time_rows(comparisons)))
         yield "Measured times of the reference implementation:"
         yield markdown_table(list(protocol.reference_rows(comparisons)))
-        yield protocol.describe_agreement(comparisons)
+        yield from agreement.describe_agreement(comparisons)
+        yield markdown_table(list(agreement.repeat_rows(comparisons)))
         yield (
             "On each of the other blocks, the reference implementation is fitted with the value "
             'that whichgen selects. "Equal blocks" is the number of blocks with the same '
@@ -52,12 +55,12 @@ def protocol_section(limit: int) -> Iterator[str]:
             "steps, before it converges. Test metrics in percent:"
         )
         yield markdown_table(list(protocol.metric_rows(comparisons)))
-        yield (
-            "Profile of the main process of `whichgen linear` from image files, which includes the "
-            "time of waiting for worker processes:"
-        )
-        command = protocol.whichgen_arguments("linear", folder, folder / "profile")
-        yield markdown_table(profile_rows(command, folder / "command.stats"))
+        for method, origin in (("linear", "image files"), ("knn", "cached features")):
+            yield f"Stages of `whichgen {method}` from {origin}; CPU time without worker processes:"
+            cache = folder / (method if origin == "cached features" else "profile")
+            shutil.rmtree(cache / "sweeps", ignore_errors=True)
+            command = protocol.whichgen_arguments(method, folder, cache)
+            yield markdown_table(list(stage_rows(command, folder / "stages.json")))
         yield (
             "The remaining time has these causes: each image passes through the network once, at "
             "the rate of the runtime in the next section. Worker processes import scikit-learn, "
@@ -113,7 +116,7 @@ def main() -> None:
         print("\n\n".join(section), f"\n\n({time.perf_counter() - start:.0f} s)\n", flush=True)
         text += section
         write_text(arguments.out, "\n\n".join(text) + "\n")
-    sys.exit(any(part.startswith(protocol.DIFFERENT) for part in text))
+    sys.exit(any(part.startswith(agreement.DIFFERENT) for part in text))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 The encoder is DINOv2 ViT-S/14 with pretrained weights and all twelve blocks; the hyperparameter
 values are the paper's 45 values of C and 20 values of k. The reference implementation runs in full
 only on the selected block. Its time is multiplied by the number of blocks, because it repeats all
-steps for each block. Both must select the same block and value, and their metrics must not differ
-by more than 0.1 percentage points.
+steps for each block. :mod:`agreement` compares the results.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agreement import count_equal_blocks, test_metrics
 from processes import WHICHGEN, Usage, measure
 
 from whichgen.io.result_files import Row
@@ -27,9 +27,6 @@ SHARED = ROOT.parent / "shared"
 DEMO = ROOT / "demo" / "images"
 
 ENCODER, BLOCKS = "dinov2_small", 12
-
-#: Maximum difference between the metrics of both implementations, in percentage points.
-TOLERANCE = 0.1
 
 #: Origins of the images in ``shared/``: eight known and two unknown.
 _KNOWN = (
@@ -42,9 +39,6 @@ _RENAMED = {"stable_diffusion_beta": "stable_diffusion_1", "midjourney_2022": "m
 
 #: Unknown origins of the demo's images.
 _DEMO_UNKNOWN = ("vqvae", "wgan-gp")
-
-#: Start of the text if whichgen and the reference implementation do not agree.
-DIFFERENT = "**Results differ:**"
 
 #: Annotation name and hyperparameter of each head method.
 METHODS = {"linear": ("linear-probe", "C"), "knn": ("knn", "k")}
@@ -62,7 +56,8 @@ class Comparison:
         Time and memory of whichgen's command with an empty cache, and with features but no sweeps
         in the cache.
     reference
-        Results of the reference implementation (:func:`reference_process.run_method`).
+        Results of the reference implementation (:func:`reference_process.run_method`),
+        and of linear probes on the same features (:mod:`same_features`).
     results
         ``results.json`` of whichgen's run.
     """
@@ -174,67 +169,21 @@ def run_reference(
         for method, method_results in results.items()
     }
     file = folder / "reference.json"
-    file.write_text(json.dumps({"splits": str(splits), "methods": methods}))
-    program = Path(__file__).with_name("reference_process.py")
-    usage = measure([sys.executable, str(program), str(file)])
-    print(f"reference implementation: {usage}", flush=True)
-    reference = json.loads(file.read_text())
-    return {method: {**values, "peak": usage.peak} for method, values in reference.items()}
-
-
-def find_differences(comparison: Comparison) -> list[str]:
-    """Describe the differences in selected block, selected value, validation and test metrics."""
-    results, reference, method = comparison.results, comparison.reference, comparison.method
-    selection = results["selection"]
-    validation = {int(block): metrics for block, metrics in reference["validation"].items()}
-    best = max(validation, key=lambda block: validation[block]["auroc"])
-    (selected,) = (block for block in results["blocks"] if block["block"] == selection["block"])
-    test = test_metrics(results)
-    pairs = {
-        "block": (best, selection["block"], 0),
-        METHODS[method][1]: (reference["value"], selection["value"], 0),
-        **{f"test {name}": (reference["test"][name], test[name], TOLERANCE) for name in test},
-        **{
-            f"validation {name}": (
-                validation[selection["block"]][name],
-                100 * selected[f"val_{name}"],
-                TOLERANCE,
-            )
-            for name in test
-        },
+    request = {
+        "splits": str(splits),
+        "features": str(folder / "features.npz"),
+        "encoder": ENCODER,
+        "store": str(folder / "linear" / "features"),
+        "methods": methods,
     }
-    return [
-        f"{method}, {name}: reference {reference_value:g}, whichgen {value:g}"
-        for name, (reference_value, value, tolerance) in pairs.items()
-        if abs(reference_value - value) > tolerance
-    ]
-
-
-def describe_agreement(comparisons: list[Comparison]) -> str:
-    """Describe the agreement; the text starts with :data:`DIFFERENT` if results differ."""
-    differences = [d for comparison in comparisons for d in find_differences(comparison)]
-    if differences:
-        return f"{DIFFERENT} {'; '.join(differences)}."
-    return (
-        "Both select the same block and value, and no metric of the selected classifiers differs "
-        f"by more than {TOLERANCE} percentage points."
-    )
-
-
-def count_equal_blocks(comparison: Comparison) -> int:
-    """Count the blocks with the same validation AUROC in both implementations."""
-    validation = comparison.reference["validation"]
-    return sum(
-        abs(validation[str(block["block"])]["auroc"] - 100 * block["val_auroc"]) <= TOLERANCE
-        for block in comparison.results["blocks"]
-    )
-
-
-def test_metrics(results: dict[str, Any]) -> dict[str, float]:
-    """Return whichgen's test metrics in percent."""
-    test = results["test"]
-    values = {"accuracy": test["closed"]["accuracy"], "auroc": test["detection"]["auroc"]}
-    return {name: 100 * value for name, value in {**values, "oscr": test["oscr"]}.items()}
+    file.write_text(json.dumps(request))
+    usages = {}
+    for program in ("reference_process", "same_features"):
+        script = Path(__file__).with_name(f"{program}.py")
+        usages[program] = measure([sys.executable, str(script), str(file)])
+        print(f"{program}: {usages[program]}", flush=True)
+    usage, reference = usages["reference_process"], json.loads(file.read_text())["results"]
+    return {method: {**values, "peak": usage.peak} for method, values in reference.items()}
 
 
 def time_rows(comparisons: list[Comparison]) -> Iterator[Row]:

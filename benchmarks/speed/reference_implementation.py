@@ -16,12 +16,14 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import faiss
 import numpy as np
 import torch
 from PIL import Image
+from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
@@ -60,18 +62,25 @@ class Features:
     y: torch.Tensor
 
 
+def balance(annotations: Sequence[Annotation]) -> list[list[Annotation]]:
+    """Return the images of each class; small classes start again until all have the same size."""
+    labels = sorted({label for _, label in annotations})
+    classes = [[a for a in annotations if a[1] == label] for label in labels]
+    size = max(map(len, classes))
+    return [list(islice(cycle(images), size)) for images in classes]
+
+
 class _BalancedImages(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Dataset whose item i contains the i-th image of each class; small classes are repeated."""
+    """Dataset whose item i contains the i-th image of each class (:func:`balance`)."""
 
     def __init__(self, annotations: Sequence[Annotation]) -> None:
-        labels = sorted({label for _, label in annotations})
-        self._classes = [[a for a in annotations if a[1] == label] for label in labels]
+        self._classes = balance(annotations)
 
     def __len__(self) -> int:
-        return max(map(len, self._classes))
+        return len(self._classes[0])
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images = [images[index % len(images)] for images in self._classes]
+        images = [images[index] for images in self._classes]
         pixels = torch.stack([_preprocess(path) for path, _ in images])
         return pixels, torch.tensor([label for _, label in images])
 
@@ -136,13 +145,30 @@ def extract_features(
     return {block: Features(torch.cat(x), y) for block, x in features.items()}
 
 
-def fit_linear(train: Features, c: float) -> Predict:
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted linear probe, which predicts probabilities (:data:`Predict`)."""
+
+    model: LogisticRegression
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model.predict_proba(x.astype(np.float64)))
+
+
+def fit_linear(train: Features, c: float) -> LinearProbe:
     """Fit a linear probe; a fit that reaches the maximum number of iterations is used as it is."""
     model = LogisticRegression(C=c, tol=TOLERANCE, max_iter=MAX_ITER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train.x.double().numpy(), train.y.double().numpy())
-    return lambda x: model.predict_proba(x.astype(np.float64))
+    return LinearProbe(model)
+
+
+def objective(weights: np.ndarray, bias: np.ndarray, train: Features, c: float) -> float:
+    """Return the objective that a linear probe minimizes: penalty plus C times the total loss."""
+    logits = train.x.double().numpy() @ weights.T + bias
+    loss = logsumexp(logits, axis=1) - logits[np.arange(len(logits)), train.y.numpy()]
+    return float(0.5 * np.square(weights).sum() + c * loss.sum())
 
 
 def fit_knn(train: Features, k: float) -> Predict:
@@ -187,6 +213,8 @@ class BlockResult:
     ----------
     value
         Selected value of C or k.
+    fits
+        Classifier of each value.
     validation
         Validation metrics of each value.
     test
@@ -196,6 +224,7 @@ class BlockResult:
     """
 
     value: float
+    fits: dict[float, Predict]
     validation: dict[float, Metrics]
     test: Metrics
     seconds: float
@@ -208,10 +237,11 @@ def run_block(
 ) -> BlockResult:
     """Sweep the values of C or k, select the first with the best AUROC, fit again, and test."""
     start = time.perf_counter()
+    fits = {value: fit(parts["train"], value) for value in values}
     validation = {
-        value: evaluate(fit(parts["train"], value), parts["val"], parts["val_unknown"])
-        for value in values
+        value: evaluate(predict, parts["val"], parts["val_unknown"])
+        for value, predict in fits.items()
     }
     best = max(validation, key=lambda value: validation[value].auroc)
     test = evaluate(fit(parts["train"], best), parts["test"], parts["test_unknown"])
-    return BlockResult(best, validation, test, time.perf_counter() - start)
+    return BlockResult(best, fits, validation, test, time.perf_counter() - start)

@@ -4,8 +4,8 @@ python benchmarks/speed/reference_process.py REQUEST.json
 
 ``REQUEST.json`` contains the folder of annotation files, the methods, and for each method the block
 to run in full and the value of C or k that whichgen selected for each block. On the other blocks,
-only this value is fitted, to compare validation metrics. The results replace the content of the
-file.
+only this value is fitted, to compare validation metrics. The features are written to a file that it
+names, and the results are added to it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import reference_implementation as reference
 
 from whichgen.encoders.dinov2 import load_dinov2_network
@@ -40,14 +41,14 @@ FILES = {
 
 
 def main() -> None:
-    """Replace the content of the request file with the results."""
+    """Add the results to the request file."""
     file = Path(sys.argv[1])
     request = json.loads(file.read_text())
-    file.write_text(json.dumps(run(request)))
+    file.write_text(json.dumps({**request, "results": run(request)}))
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the results of each method (see :func:`run_method`)."""
+    """Write the features, and return the results of each method (see :func:`run_method`)."""
     network = load_dinov2_network().eval()
     splits = Path(request["splits"])
     loaders = reference.make_loaders(
@@ -61,6 +62,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     }
     extraction = time.perf_counter() - start
     images = sum(len(features[0].y) for features in parts.values())
+    arrays = {f"{part} y": features[0].y for part, features in parts.items()}
+    for part, features in parts.items():
+        arrays |= {f"{part} {block}": features[block].x for block in blocks}
+    np.savez(request["features"], **{name: array.numpy() for name, array in arrays.items()})
     by_block = [{part: features[block] for part, features in parts.items()} for block in blocks]
     return {
         method: {
@@ -95,7 +100,8 @@ def run_method(
     -------
     dict
         ``value``: the selected value; ``validation``: metrics by block; ``test``: metrics;
-        ``fits``: seconds of all fits on the block; ``values``: number of values.
+        ``fits``: seconds of all fits on the block; ``values``: number of values; ``sweep``:
+        steps, objective and validation metrics of each linear probe on the block.
     """
     fit, values = METHODS[method]
     result = reference.run_block(fit, values, by_block[block])
@@ -106,7 +112,20 @@ def run_method(
             predict = fit(parts["train"], value)
             metrics = reference.evaluate(predict, parts["val"], parts["val_unknown"])
             validation[int(other_block)] = asdict(metrics)
+    sweep = [
+        {
+            "value": value,
+            "steps": int(probe.model.n_iter_[0]),
+            "objective": reference.objective(
+                probe.model.coef_, probe.model.intercept_, by_block[block]["train"], value
+            ),
+            **asdict(result.validation[value]),
+        }
+        for value, probe in result.fits.items()
+        if isinstance(probe, reference.LinearProbe)
+    ]
     return {
+        "sweep": sweep,
         "value": result.value,
         "validation": validation,
         "test": asdict(result.test),

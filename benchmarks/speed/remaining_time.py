@@ -1,68 +1,28 @@
-"""Profile the main process of a training command."""
+"""Where the time of a training command goes: its stages."""
 
 from __future__ import annotations
 
-import pstats
+import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from processes import measure
 
 from whichgen.io.result_files import Row
 
-#: Functions with a smaller share of the total time are omitted.
-_MIN_SHARE = 0.02
 
-#: Maximum number of rows.
-_MAX_ROWS = 14
+def stage_rows(arguments: Sequence[str], file: Path) -> Iterator[Row]:
+    """Run ``whichgen`` and yield its stages, with the CPU time of the main process.
 
-
-def profile_rows(arguments: list[str], file: Path) -> list[Row]:
-    """Profile a command, and return its functions by total time, including their callees.
-
-    Only functions of whichgen outside :mod:`whichgen.cli` are listed. If a function and its caller
-    take nearly the same time, only the caller is listed. Worker processes are not profiled; the
-    time of waiting for them is included.
-
-    Parameters
-    ----------
-    arguments
-        Arguments of the program ``whichgen``.
-    file
-        File for the profile; a program with the same name and the suffix ``.py`` is also written.
+    ``file`` is the path for the times (:mod:`stage_timer`).
     """
-    # cProfile can't run the module `whichgen` as a command.
-    code = "import sys; from whichgen.cli.app import main; sys.argv[0] = 'whichgen'; main()"
-    program = file.with_suffix(".py")
-    program.write_text(code)
-    measure([sys.executable, "-m", "cProfile", "-o", str(file), str(program), *arguments])
-    stats = pstats.Stats(str(file))
-    entries = [
-        (cumulative, calls, _name(Path(path), function))
-        for (path, _, function), (_, calls, _, cumulative, _) in stats.stats.items()  # type: ignore[attr-defined]
-        if "/whichgen/" in path and "/whichgen/cli/" not in path and not function.startswith("<")
-    ]
-    total = stats.total_tt  # type: ignore[attr-defined]
-    rows: list[Row] = []
-    previous = float("inf")
-    for cumulative, calls, name in sorted(entries, reverse=True):
-        if cumulative < _MIN_SHARE * total or len(rows) == _MAX_ROWS:
-            break
-        if previous - cumulative < _MIN_SHARE * total / 4:  # the previous row is the caller
-            continue
-        previous = cumulative
-        rows.append(
-            {
-                "function": name,
-                "calls": calls,
-                "seconds with callees": f"{cumulative:.1f}",
-                "share": f"{100 * cumulative / total:.0f} %",
-            }
-        )
-    return rows
-
-
-def _name(path: Path, function: str) -> str:
-    parts = path.with_suffix("").parts
-    package = parts[len(parts) - parts[::-1].index("whichgen") :]
-    return f"{'.'.join(package)}.{function}"
+    program = Path(__file__).with_name("stage_timer.py")
+    usage = measure([sys.executable, str(program), str(file), *arguments])
+    for row in json.loads(file.read_text()):
+        yield {
+            "stage": row["stage"],
+            "seconds": f"{row['seconds']:.1f}",
+            "CPU seconds": f"{row['cpu']:.1f}",
+            "share": f"{100 * row['seconds'] / usage.seconds:.0f} %",
+        }
