@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,20 +78,6 @@ def test_generators_held_out_as_unknown_are_not_trained_on() -> None:
         assert fold.origins == expected.known
         assert {s.origin for s in fold.train.samples} == set(expected.known)
         assert {s.origin for s in fold.unknown.samples} <= set(expected.unknown)
-
-
-def test_background_images_are_fitted_and_evaluated_as_unknown() -> None:
-    features = pool_training_images(make_features())
-    train = features.tables["train"]
-    samples = [replace(s, origin="synthetic") if s.origin == "vae" else s for s in train.samples]
-    tables = {**features.tables, "train": replace(train, samples=tuple(samples))}
-    known = ("real", "gan", "synthetic")
-    fold = Fold(known, ("ddpm",), "val_unknown")
-    folds = make_source_folds(replace(features, tables=tables), [fold], seed=0)
-    assert all({s.origin for s in f.train.samples} == set(known) for f in folds)
-    assert {s.origin for f in folds for s in f.known.samples} == {"real", "gan"}
-    background = [s for f in folds for s in f.unknown.samples if s.origin == "synthetic"]
-    assert len(background) == sum(s.origin == "synthetic" for s in samples)
 
 
 def test_fold_without_known_images_is_left_out() -> None:
