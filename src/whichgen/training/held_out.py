@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whichgen.constants import SYNTHETIC
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
@@ -103,8 +102,7 @@ def make_source_folds(
     -------
     list of FoldTables
         For each fold of sources, the training images from the other folds, and the images for
-        evaluation. Unknown images are left out if their source is also a training source. Images of
-        the background class (:data:`whichgen.constants.SYNTHETIC`) are unknown in evaluation.
+        evaluation. Unknown images are left out if their source is also a training source.
 
     Raises
     ------
@@ -133,12 +131,9 @@ def make_source_folds(
                 "Add images of these origins from independent sources, or omit "
                 f"{name_option('--sources')}."
             )
-        is_background = held_out.origins == SYNTHETIC
-        is_known = np.isin(held_out.origins, fold.known) & ~is_background
-        unknown_table = candidates.take(rows) + held_out.take(np.flatnonzero(is_background))
-        if is_known.any():
-            known = held_out.take(np.flatnonzero(is_known))
-            tables.append(FoldTables(fold.known, train_table, known, unknown_table))
+        known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
+        if len(known):
+            tables.append(FoldTables(fold.known, train_table, known, candidates.take(rows)))
     return tables
 
 
