@@ -49,21 +49,18 @@ from whichgen.report.cross_source_report import tabulate_cross_source_results
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
 
-#: DINOv2 at native resolution distinguishes photographs from synthetic images. The other encoders
-#: distinguish generators.
+#: DINOv2 at native resolution tells photographs from synthetic images, the others tell generators.
 BACKBONE = "traces+traces:half+spectra+dinov2_small:crops"
 
-#: Name of the model.
 NAME = "built-in"
 
 #: Minimum number of sources of a known origin.
 MIN_SOURCES = 4
 
-#: Unknown generators for model selection. The other unknown generators are for testing and, in the
-#: folds that do not test them, the background class.
+#: Unknown generators for selection; the other unknown generators are for testing.
 UNKNOWN_VAL = ("stylegan2", "stable_diffusion_2", "leonardo", "seedream")
 
-#: Sections of the model card about the images and the test results.
+#: Section of the model card.
 TESTS = """\
 ## Images and sources
 
@@ -88,7 +85,7 @@ They also included a source of small images (240 × 240 pixels): of its photogra
 are called synthetic, and of its images by generators of 2022, {small_synthetic}.
 """
 
-#: First items of the section about limits in the model card.
+#: First entries of the limits in the model card.
 LIMITS = """
 - The model is not for accusing anyone. It does not replace the search for the original \
 publication and the examination of the file's metadata (`whichgen evidence`).
@@ -98,20 +95,18 @@ or `unknown`.
 drawing, scan or screenshot from a known source.
 """
 
-#: Families of the generators: services on the internet, and models that anyone can run.
+#: Coarser answers: is the generator an online service, or a model that anyone can run?
 SERVICE, OPEN = "online service", "open weights"
 SERVICES = (
     *("dalle_3", "openai_gpt_image", "google_gemini_image", "google_imagen", "midjourney"),
     *("ideogram", "leonardo", "seedream", "adobe_firefly", "dalle2", "midjourney_2022"),
 )
 
-#: Target for the fraction of photographs and their copies that are classified as synthetic. Copies
-#: are rarely classified as synthetic. Therefore, the fraction is about three times as high for the
-#: photographs themselves.
+#: Maximum fraction of photographs, including their copies, that are called synthetic. Copies are
+#: called synthetic less often, so that about three times this fraction of the photographs is.
 FPR = 0.005
 
-#: Number of training exemplars and number of held-out exemplars per origin, to keep the model
-#: small.
+#: Number of exemplars per origin of each kind, training and held-out: the model must stay small.
 EXEMPLARS = 6
 
 
@@ -158,7 +153,7 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
         "test_unknown": np.zeros(len(known), dtype=bool),
     }
     tables = {name: images.take(np.flatnonzero(mask)) for name, mask in rows.items()}
-    full_dataset = Dataset(
+    whole = Dataset(
         name=wild.name,
         known=dataset.known,
         unknown=dataset.unknown,
@@ -171,11 +166,11 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
         "sources": f"{len({s.source for s in images.samples})} sources, {len(images)} images",
         "metrics": "cross-source: eight folds of sources, pooled",
     }
-    model = fuse(SplitFeatures(full_dataset, tables), encoder, fusion, config=config).model
-    published_result = select_images(result, {str(sample.path) for sample in samples})
+    model = fuse(SplitFeatures(whole, tables), encoder, fusion, config=config).model
+    published = select_images(result, {str(sample.path) for sample in samples})
     model = replace(
         model,
-        metrics={name: interval.value for name, interval in published_result.metrics.items()},
+        metrics={name: interval.value for name, interval in published.metrics.items()},
         exemplars=_draw_exemplars(model.exemplars),
         head=replace(model.head, components=model.head.components[:16]),
     )
@@ -189,7 +184,7 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
         images=len(samples),
         sources=len({sample.source for sample in samples}),
         table=markdown_table(count_images(samples, result.origins)),
-        metrics=markdown_table(tabulate_cross_source_results([published_result])),
+        metrics=markdown_table(tabulate_cross_source_results([published])),
         copies=count_synthetic(result, copies),
         small_real=count_synthetic(result, small_real),
         small_synthetic=count_synthetic(result, small_synthetic),
@@ -214,7 +209,7 @@ def count_synthetic(result: CrossSourceResult, samples: Sequence[Sample]) -> str
 
 
 def select_images(result: CrossSourceResult, paths: Collection[str]) -> CrossSourceResult:
-    """Return the result for the images with these paths alone."""
+    """Compute the metrics of the images with these paths alone."""
     rows = [i for i, path in enumerate(result.paths) if path in paths]
     n_known = len(result.known)
     known = _take(result.known, [i for i in rows if i < n_known])
@@ -244,7 +239,7 @@ def _take(predictions: Predictions, rows: Sequence[int]) -> Predictions:
 
 
 def _draw_exemplars(exemplars: Exemplars) -> Exemplars:
-    """Return the first :data:`EXEMPLARS` training and held-out exemplars of each origin."""
+    """Keep the first :data:`EXEMPLARS` training and held-out exemplars of each origin."""
     rows: list[int] = []
     for label in np.unique(exemplars.labels):
         for held_out in (False, True):
