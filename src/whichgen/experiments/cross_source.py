@@ -223,7 +223,6 @@ def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None
     training_counts = Counter(origin for origin, _ in pairs)
     if missing := [origin for origin in dataset.known if training_counts[origin] < 2]:
         counts = Counter(origin for origin, _ in {(s.origin, s.source) for s in samples})
-        counts.setdefault(SYNTHETIC, training_counts[SYNTHETIC])
         numbers = ", ".join(f"{origin} has {counts[origin]}" for origin in missing)
         raise DataError(
             f"too few sources: {numbers}. "
