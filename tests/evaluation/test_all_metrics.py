@@ -201,7 +201,7 @@ def test_predictions_have_scores_predicted_origins_and_labels() -> None:
     assert KNOWN.predicted.tolist() == [0, 0, 1, 0]
     assert KNOWN.labels(ORIGINS).tolist() == [0, 0, 1, 2]
     assert len(KNOWN) == 4
-    assert decide(KNOWN.probabilities, KNOWN.scores, 0.6, ORIGINS).tolist() == [0, -1, 1, 0]
+    assert decide(KNOWN.probabilities, KNOWN.scores, 0.6).tolist() == [0, -1, 1, 0]
 
 
 def test_oscr_counts_correct_predictions() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,27 +67,6 @@ def test_folds_test_every_image_once_and_share_no_source(
         if share == 1:  # all other images are used
             used = {s.path for s in (*fitted, *test)}
             assert {s.path for s in samples if s.origin in KNOWN} <= used
-
-
-@given(st.integers(0, 200), st.integers(3, 6))
-def test_background_images_are_of_other_generators_and_sources(seed: int, n_folds: int) -> None:
-    samples = draw_samples(seed, 8)
-    # Half of the sources of "flow" publish another generator.
-    samples = [
-        replace(s, origin="dit") if s.origin == "flow" and len(s.source) % 2 else s for s in samples
-    ]
-    split = SourceSplit(n_folds, seed=seed)
-    folds = make_fold_datasets("d", samples, ("ddpm",), ("flow", "dit"), split, background=True)
-    true_origin = {s.path: s.origin for s in samples}
-    for fold in folds:
-        assert fold.known == (*KNOWN, "synthetic")
-        fitted = (*fold.train, *fold.val)
-        assert all(s.origin in (true_origin[s.path], "synthetic") for s in fitted)
-        background = {true_origin[s.path] for s in fitted if s.origin == "synthetic"}
-        assert background == {"flow", "dit"} - {s.origin for s in fold.test_unknown}
-        test = (*fold.test, *fold.test_unknown)
-        assert not {s.source for s in fitted} & {s.source for s in test}
-        assert all(s.origin == true_origin[s.path] for s in test)
 
 
 def test_images_without_sources_are_rejected() -> None:

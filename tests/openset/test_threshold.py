@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from whichgen.errors import FitError
-from whichgen.evaluation.answer_metrics import is_named
 from whichgen.openset.threshold import (
     choose_threshold,
     decide,
@@ -96,13 +95,13 @@ def test_missing_validation_images_are_reported() -> None:
 
 def test_images_below_the_threshold_are_unknown() -> None:
     probabilities = np.array([[0.1, 0.9], [0.6, 0.4], [0.45, 0.55], [0.5, 0.5]])
-    decisions = decide(probabilities, probabilities.max(axis=1), 0.6, ("gan", "vae"))
+    decisions = decide(probabilities, probabilities.max(axis=1), 0.6)
     assert decisions.tolist() == [1, 0, -1, -1]
     assert decisions.dtype == np.int64
 
 
 def test_nan_score_is_unknown() -> None:
-    assert decide(np.array([[0.1, 0.9]]), np.array([np.nan]), 0.0, ("gan", "vae")).tolist() == [-1]
+    assert decide(np.array([[0.1, 0.9]]), np.array([np.nan]), 0.0).tolist() == [-1]
 
 
 @given(hnp.arrays(float, st.integers(1, 60), elements=st.integers(-9, 9)), st.floats(0, 0.99))
@@ -145,15 +144,3 @@ def test_threshold_reaches_precision_and_spares_real_images() -> None:
     assert choose_threshold(*images, tpr=0.5) == pytest.approx(8, rel=1e-5)
     no_generator = (scores[:2], np.array([0, 0]), labels[:2], ("real", "gan", "vae"))
     assert choose_threshold(*no_generator, precision=0.95) > 9
-
-
-def test_no_image_is_attributed_to_synthetic() -> None:
-    origins = ("real", "gan", "synthetic")
-    decisions = decide(np.eye(3), np.array([5.0, 5.0, 9.0]), 4.0, origins)
-    assert decisions.tolist() == [0, 1, -1]
-    # An image whose most probable origin is `synthetic` does not count as attributed.
-    scores, predicted = np.array([9.0, 8.0, 7.0, 6.0]), np.array([2, 1, 2, 1])
-    labels = np.array([1, 1, 0, -1])
-    threshold = choose_threshold(scores, predicted, labels, origins, precision=1.0)
-    assert threshold == pytest.approx(8, rel=1e-5)
-    assert is_named(np.array(origins), origins).tolist() == [False, True, False]

@@ -55,8 +55,7 @@ def discover(
     readable_files = np.array(
         [file for file, error in zip(files, errors, strict=True) if not error]
     )
-    fitted = attributor.model
-    is_unknown = decide(*fitted.predict(features), fitted.threshold, fitted.origins) < 0
+    is_unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
     say(
         f"Classified as `unknown`: {is_unknown.sum()} of "
         f"{format_count(len(readable_files), 'image')}"
@@ -64,7 +63,7 @@ def discover(
     is_selected = is_unknown | every_image
     paths = tuple(readable_files[is_selected])
     groups, group_numbers = find_groups(
-        fitted,
+        attributor.model,
         attributor.encoder,
         features[is_selected],
         k=n_clusters,

@@ -30,12 +30,12 @@ def enroll(
 ) -> None:
     """Add a new origin to a model from 1 to 50 images, without retraining."""
     from whichgen.data.images.decoding import read_bytes
-    from whichgen.data.origins.origin_names import RESERVED, validate_origin_names
+    from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
     from whichgen.io.result_files import percent
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
-    validate_origin_names([name], reserved=RESERVED)
+    validate_origin_names([name])
     run_folder = model.find_run_folder()
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:

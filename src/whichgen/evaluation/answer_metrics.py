@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
+from whichgen.constants import REAL, UNKNOWN
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import ThresholdCounts, make_unit_weights
@@ -31,7 +31,7 @@ ANSWER_TITLES = {
 
 def is_named(answers: np.ndarray, origins: Sequence[str]) -> np.ndarray:
     """Return a mask of the answers, str array (n,), that are known generators: bool array (n,)."""
-    return np.isin(answers, [origin for origin in origins if origin not in (REAL, SYNTHETIC)])
+    return np.isin(answers, [origin for origin in origins if origin != REAL])
 
 
 def is_synthetic(answers: np.ndarray) -> np.ndarray:

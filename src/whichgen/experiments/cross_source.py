@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import REAL, SYNTHETIC
+from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.splits.source_folds import assign_folds
@@ -144,7 +144,6 @@ def make_fold_datasets(
     split: SourceSplit,
     *,
     links: Sequence[tuple[int, int]] = (),
-    background: bool = False,
 ) -> list[Dataset]:
     """Create the dataset of each fold: its test images, and the images for training a model.
 
@@ -160,9 +159,6 @@ def make_fold_datasets(
         How to divide the images.
     links
         Index pairs of images that must be in the same fold, such as near-duplicates.
-    background
-        Train on the images of unknown test generators as well, as the origin ``synthetic``. Each
-        model is trained without the generators and the sources of its own test images.
 
     Raises
     ------
@@ -182,28 +178,23 @@ def make_fold_datasets(
     origins = list(dict.fromkeys(s.origin for s in samples))
     unknown = (*unknown_val, *unknown_test)
     known = sorted((o for o in origins if o not in unknown), key=lambda o: o != REAL)
-    fit_origins = (*known, SYNTHETIC) if background else tuple(known)
     datasets = []
     for k in range(split.n_folds):
         in_share = _draw_sources(samples, fold_of != k, split)
         test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
         val_fold = (k + 1) % split.n_folds
-        others = set(unknown_test) - {s.origin for s in test} if background else set()
         selected = [
             (sample, fold)
             for sample, fold, is_drawn in zip(samples, fold_of, in_share, strict=True)
             if fold != k and is_drawn
         ]
-        selected = [
-            (replace(s, origin=SYNTHETIC) if s.origin in others else s, f) for s, f in selected
-        ]
         datasets.append(
             Dataset(
                 name=f"{name}, fold {k + 1}",
-                known=fit_origins,
+                known=tuple(known),
                 unknown=unknown,
-                train=tuple(s for s, f in selected if f != val_fold and s.origin in fit_origins),
-                val=tuple(s for s, f in selected if f == val_fold and s.origin in fit_origins),
+                train=tuple(s for s, f in selected if f != val_fold and s.origin in known),
+                val=tuple(s for s, f in selected if f == val_fold and s.origin in known),
                 test=tuple(s for s in test if s.origin in known),
                 val_unknown=tuple(s for s, _ in selected if s.origin in unknown_val),
                 test_unknown=tuple(s for s in test if s.origin in unknown_test),

@@ -296,7 +296,7 @@ class Attributor:
         if n:
             features = self._features(batch).reshape(n, -1, self._n_features)
             output, probabilities, scores = predict_and_validate(model, features[:, 0])
-            decisions = decide(probabilities, scores, model.threshold, model.origins)
+            decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.select_coarse_origins(output, decisions)
             percentiles = model.calibration.compute_percentiles(scores).tolist()
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
@@ -350,7 +350,7 @@ class Attributor:
         if not k:
             return [[]] * n
         output, probabilities, scores = predict_and_validate(self.model, features.reshape(n * k, d))
-        decisions = decide(probabilities, scores, self.model.threshold, self.model.origins)
+        decisions = decide(probabilities, scores, self.model.threshold)
         answers = self.model.select_coarse_origins(output, decisions)
         return [answers[i : i + k] for i in range(0, n * k, k)]
 

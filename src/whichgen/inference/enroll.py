@@ -23,7 +23,7 @@ import numpy as np
 from whichgen.constants import UNKNOWN
 from whichgen.data.images.decoding import decode_image, hash_image, make_thumbnail
 from whichgen.data.origins.families import assign_families
-from whichgen.data.origins.origin_names import RESERVED, fold_name, validate_origin_names
+from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
@@ -157,7 +157,7 @@ def enroll(
         metrics={},  # the extended model has not been tested
         run_metadata={**model.run_metadata, "enrolled": records},
     )
-    decisions = decide(*model.predict(features), model.threshold, model.origins).tolist()
+    decisions = decide(*model.predict(features), model.threshold).tolist()
     answers = Counter(UNKNOWN if i < 0 else model.origins[i] for i in decisions)
     before, after = (_is_correct(h, old_features, labels).mean() for h in (model.head, head))
     cross_validate = cross_validate and len(features) > 1
@@ -185,7 +185,7 @@ def check_new_name(model: OriginModel, name: str) -> None:
         )
     # Only the new name is checked: older versions accepted names that are now invalid.
     similar_names = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
-    validate_origin_names([name], reserved=RESERVED)
+    validate_origin_names([name])
     validate_origin_names([*similar_names, name])
 
 

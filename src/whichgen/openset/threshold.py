@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whichgen.constants import REAL, SYNTHETIC
+from whichgen.constants import REAL
 from whichgen.defaults import FPR, TPR
 from whichgen.errors import FitError
 
@@ -62,7 +62,7 @@ def choose_threshold(
     """
     if precision is None:
         return threshold_at_tpr(scores[labels >= 0], tpr)
-    is_generator = ~np.isin(np.array(origins)[predicted], [REAL, SYNTHETIC])
+    is_generator = np.array(origins)[predicted] != REAL
     if not is_generator.any():
         return float(np.nextafter(scores.max(), np.inf))
     correct = predicted == labels
@@ -190,29 +190,10 @@ def _count_accepted(n: int, tpr: float) -> int:
     return max(1, int(np.ceil(tpr * n - 1e-9)))
 
 
-def decide(
-    probabilities: np.ndarray, scores: np.ndarray, threshold: float, origins: Sequence[str]
-) -> np.ndarray:
-    """Return the most probable origin of each image, or -1 if the image is rejected.
+def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the most probable origin of each image, or -1 if its score is below ``threshold``.
 
-    An image is rejected if its score is below ``threshold`` or if its most probable origin is
-    ``synthetic``, which is not a generator.
-
-    Parameters
-    ----------
-    probabilities
-        Probabilities: float array (n, origins).
-    scores
-        Open-set scores: float array (n,).
-    threshold
-        The open-set threshold.
-    origins
-        The known origins, in the order of the probabilities' columns.
-
-    Returns
-    -------
-    int64 array (n,)
+    ``probabilities`` is a float array (n, origins), and ``scores`` is a float array (n,). Returns
+    origin indices as an int64 array (n,).
     """
-    predicted = probabilities.argmax(axis=1)
-    accepted = (scores >= threshold) & (np.array(origins)[predicted] != SYNTHETIC)
-    return np.where(accepted, predicted, -1).astype(np.int64)
+    return np.where(scores >= threshold, probabilities.argmax(axis=1), -1).astype(np.int64)

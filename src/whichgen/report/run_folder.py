@@ -129,7 +129,7 @@ def _tabulate_predictions(result: EvaluatedModel) -> list[Row]:
         for table, predictions in table_pairs
         for sample, decision, score, probabilities in zip(
             table.samples,
-            decide(predictions.probabilities, predictions.scores, model.threshold, model.origins),
+            decide(predictions.probabilities, predictions.scores, model.threshold),
             predictions.scores,
             predictions.probabilities,
             strict=True,

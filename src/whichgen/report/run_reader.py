@@ -200,7 +200,7 @@ class Run(RunPredictions):
         numpy.ndarray
             Index in :attr:`origins`, or -1 for ``unknown``: int64 array (n,).
         """
-        return decide(predictions.probabilities, predictions.scores, self.threshold, self.origins)
+        return decide(predictions.probabilities, predictions.scores, self.threshold)
 
 
 def read_run(folder: Path) -> Run:

@@ -141,7 +141,7 @@ def predict_table(
     """
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
-    decisions = decide(probabilities, scores, model.threshold, model.origins)
+    decisions = decide(probabilities, scores, model.threshold)
     answers = model.select_coarse_origins(output, decisions)
     predictions = Predictions(probabilities, table.origins, scores, table.groups, table.sources)
     return predictions, (answers, (decisions >= 0).tolist(), table.origins.tolist())

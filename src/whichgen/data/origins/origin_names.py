@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from whichgen.constants import SYNTHETIC, UNKNOWN
 from whichgen.errors import DataError
 
-#: Answers that can't be names of generators.
+#: Predictions that can't be names of origins.
 RESERVED = frozenset({UNKNOWN, SYNTHETIC})
 
 #: Maximum length of a name in bytes of UTF-8. A folder name is limited to 255 bytes and may have an
@@ -30,7 +30,7 @@ _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 
 
-def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = (UNKNOWN,)) -> None:
+def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = RESERVED) -> None:
     """Check that names can be the names of the origins of one dataset or model.
 
     Parameters
@@ -50,8 +50,6 @@ def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = (
     for name in names:
         if name.casefold() in reserved:
             reason = f"{name.casefold()} is a reserved name. Use the name of the generator"
-        elif name.casefold() == SYNTHETIC != name and reserved:
-            reason = f"the origin {SYNTHETIC} is written in lower case. Rename it"
         else:
             reason = _explain_invalid(name)
         if reason:
