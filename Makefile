@@ -48,6 +48,7 @@ lint: $(VENV)/ready-dev
 
 # Figures on new sources and on the same sources, for docs/cross-source.md.
 WILD ?= ../shared/wild
+SMALL ?= ../shared/images
 WILD_KNOWN = real openai_gpt_image dalle_3 google_gemini_image google_imagen midjourney \
 	stable_diffusion_1 sdxl flux_1
 WILD_VAL = stable_diffusion_3,ideogram,stylegan2
@@ -63,7 +64,7 @@ wild: $(VENV)/ready-dev
 
 # Train the built-in model, src/whichgen/models/builtin.
 starter: $(VENV)/ready-dev
-	$(BIN)/python -m tools.starter $(WILD)
+	$(BIN)/python -m tools.starter $(WILD) $(SMALL)
 
 # Speed relative to the reference implementation: benchmarks/RESULTS.md.
 bench: $(VENV)/ready
