@@ -84,8 +84,8 @@ Training, thresholds and tests also included two copies of each photograph, as o
 scaled down and recompressed, the other a thumbnail. Of the copies, {copies} are called synthetic.
 
 The model was also tested with a source of small images (240 × 240 pixels, stored without loss) \
-that it has not used: of the photographs, {small_photographs} are called synthetic, and of the images \
-by generators of 2022, {small_synthetic}.
+that it has not used: of the photographs, {small_photographs} are called synthetic, and of the \
+images by generators of 2022, {small_synthetic}.
 """
 
 #: First items of the section about limits in the model card.
