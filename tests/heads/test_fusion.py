@@ -155,7 +155,7 @@ def test_path_has_one_probe_per_value() -> None:
 
 def test_widths_must_match_the_features() -> None:
     x, y = images()
-    with pytest.raises(FitError, match=r"widths \[3, 1\] must add up to the number of features, 8"):
+    with pytest.raises(FitError, match=r"views \[3, 1\] add up to 4, but there are 8"):
         FusionMethod(widths=(3, 1)).fit(x, y, 3, 1.0)
     assert len(FusionMethod().fit(x, y, 3, 1.0).views) == 1
 

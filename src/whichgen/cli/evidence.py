@@ -50,7 +50,10 @@ class AnswerEvidence(EvidenceFiles):
     """Options for provenance evidence that is reported with the answers of a model."""
 
     evidence: Annotated[
-        bool, Option("--evidence/--no-evidence", help="Report provenance evidence in the files.")
+        bool,
+        Option(
+            "--evidence/--no-evidence", help="Report provenance evidence that the files contain."
+        ),
     ] = True
 
     def read_options(self) -> EvidenceOptions | None:

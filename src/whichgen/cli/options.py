@@ -225,7 +225,7 @@ class SplitFlags:
         Option("--share-unknown", help="Use every unknown origin in both validation and test."),
     ] = False
     groups: Annotated[
-        str, Option(help="TSV or CSV file of path and group; groups are not split.")
+        str, Option(help="TSV or CSV file of path and group; each group stays in one split.")
     ] = ""
     group_column: Annotated[str, Option(help="Name of the group column in the --groups file.")] = ""
     sources: Sources = ""

@@ -55,7 +55,8 @@ def serve(
     host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
-        list[str] | None, Option(help="Additional host name to accept; * accepts any.")
+        list[str] | None,
+        Option(help="Host name in the requests of clients; * accepts any."),
     ] = None,
     enroll_to: Annotated[
         Path | None, Option(help="Enable POST /enroll and save new models in this folder.")

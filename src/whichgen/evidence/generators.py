@@ -112,7 +112,7 @@ _GENERATORS = (
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
 
-#: Pairs of a regular expression and the generator that it names.
+#: Pairs of a regular expression and the generator whose names it matches.
 _Patterns = tuple[tuple[re.Pattern[str], Generator], ...]
 
 

@@ -149,7 +149,7 @@ def compare_runs(
 ) -> dict[str, Comparison]:
     """Compare the metrics of two runs on the same test images.
 
-    If the images have sources and both runs record their answers, the metrics of answers are
+    If the images have sources and both runs record coarse origins, the metrics of these answers are
     compared, too.
 
     Parameters
@@ -169,7 +169,8 @@ def compare_runs(
     Raises
     ------
     DataError
-        The runs differ in their test images, their known origins, their sources or their groups.
+        The runs differ in their known origins, in their test images, or in the origins, sources or
+        groups of the test images.
     """
     for a, b, kind in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
         if not np.array_equal(a, b):

@@ -171,7 +171,10 @@ def make_fold_datasets(
             f"{missing[0].path} has no source. Set the sources with {name_option('--sources')}."
         )
     if split.n_folds < 3:
-        raise DataError(f"Cross-source evaluation needs at least 3 folds, got {split.n_folds}.")
+        raise DataError(
+            f"cross-source evaluation needs at least 3 folds, got {split.n_folds}. Increase "
+            f"{name_option('--folds', '`n_folds`')}."
+        )
     if not split.by_source:  # treat each image, or group of images, as a separate source
         samples = [replace(s, source=s.group or str(s.path)) for s in samples]
     fold_of = assign_folds(samples, split.n_folds, split.seed, links=links)

@@ -338,8 +338,8 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
         return [features]
     if sum(widths) != features.shape[1]:
         raise FitError(
-            f"view widths {list(widths)} must add up to the number of features, "
-            f"{features.shape[1]}."
+            f"the widths of the views {list(widths)} add up to {sum(widths)}, but there are "
+            f"{features.shape[1]} features. Set the width of each view to its number of features."
         )
     return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 

@@ -46,7 +46,8 @@ def crop(image: Image.Image) -> Image.Image:
     return image.crop((x, y, width - x, height - y))
 
 
-#: Copies that the stability check attributes, by name: functions of an RGB image.
+#: Functions that create the altered copies for the stability check, by name of the copy. Each
+#: function takes and returns an RGB image.
 COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "jpeg": partial(compress, kind="JPEG", quality=85),
     "rescale": rescale,

@@ -69,6 +69,15 @@ class Storage:
         suffixes (:func:`~whichgen.io.folder_listing.list_files`). If ``path`` is a file, only this
         file is listed, and its suffix does not matter.
 
+        Parameters
+        ----------
+        path
+            A folder or a file of this store.
+        suffixes
+            Suffixes of file names, in lower case and with dots.
+        describe_others
+            Returns the description of the other files for the warning.
+
         Returns
         -------
         list of str, or None

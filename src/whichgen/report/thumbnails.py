@@ -12,7 +12,7 @@ from whichgen.data.images.decoding import make_thumbnail, read_image
 from whichgen.errors import ImageError
 from whichgen.io.file_names import unescape_name
 
-#: Longer side of a thumbnail in pixels, and WebP quality (0 to 100).
+#: Maximum length of the longer side of a thumbnail in pixels, and WebP quality (0 to 100).
 _SIDE, _QUALITY = 96, 70
 
 

@@ -128,14 +128,15 @@ class FusionResult(EvaluatedModel):
     Parameters
     ----------
     best
-        The selected candidate, with validation and test metrics.
+        The selected candidate, with validation and test metrics of the fusion without experts.
     members
         Best candidate for each set of members, with validation and test metrics.
     scores
         One candidate per open-set score, with the selected members, C and shrinkage, and with
         validation and test metrics.
     grid
-        All combinations of members, C and shrinkage, with validation metrics.
+        One candidate for each set of members, C and shrinkage at which all probes converged, with
+        validation metrics.
     head_method
         The method that fitted the head.
     experts

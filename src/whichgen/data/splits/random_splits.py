@@ -226,7 +226,7 @@ def split_folder(
 
 
 def _link_related(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Return pairs of indices that connect all images of one group and all images of one source."""
+    """Return index pairs that connect the images within each group and within each source."""
     links: list[tuple[int, int]] = []
     for names in ([s.group for s in samples], [s.source for s in samples]):
         first: dict[str, int] = {}
