@@ -136,7 +136,7 @@ def low_data(
     ] = join_values(LOW_DATA_SIZES),
     repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 5,
 ) -> None:
-    """Evaluate training on a few images per class over several random draws."""
+    """Evaluate training on different numbers of images per class, over several random draws."""
     from whichgen.cli.training_run import add_traces, build_fit_options, prepare_training
     from whichgen.experiments.low_data import (
         check_low_data_method,

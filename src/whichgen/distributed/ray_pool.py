@@ -165,6 +165,11 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
             log_to_driver=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
+        if address == "local":
+            raise ClusterError(
+                f"Ray can't start on this machine ({error}). Free some memory, or set "
+                f"{name_option('--engine local')}."
+            ) from None
         raise ClusterError(
             f"no Ray cluster found at {address} ({error}). Check the cluster with "
             f"`ray status --address {address}`."

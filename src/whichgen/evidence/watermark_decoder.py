@@ -29,11 +29,11 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 #: Haar coefficients: floating-point array.
 Coefficients = NDArray[np.float32] | NDArray[np.float64]
 
-#: How blocks vote on a bit. ``library``: majority vote, as in the library. ``share``: a bit is 1 if
-#: its fraction of ones is above the average of all bits. This rule decodes far more images. Zeros
-#: are often decoded as ones, because lowering a coefficient to write a 0 can make another
-#: coefficient the largest. ``sine``: like ``share``, but coefficients near the border between 0 and
-#: 1 have less weight.
+#: How blocks vote on a bit. ``library``: majority vote, as in the library. It often decodes zeros
+#: as ones, because writing a 0 lowers the largest coefficient, so that another one can become the
+#: largest. ``share``: a bit is 1 if the fraction of its blocks that vote for 1 is above the average
+#: over all bits. This rule decodes far more images. ``sine``: like ``share``, but coefficients near
+#: the border between 0 and 1 have less weight.
 Rule = Literal["library", "share", "sine"]
 
 

@@ -120,8 +120,9 @@ _CROPPED = WATERMARKS[0]
 def read_watermarks(image: Image.Image) -> Evidence:
     """Find an invisible watermark in a color image of at most 4 million pixels.
 
-    If a side is not a multiple of 64 pixels, the image may be cropped. In this case, the position
-    of the grid of blocks is searched, too. The result has at most one finding.
+    If a side is not a multiple of 64 pixels, the image may have been cropped after the watermark
+    was written. In this case, the position of the grid of blocks is searched, too. The result has
+    at most one finding.
 
     Raises
     ------

@@ -102,8 +102,8 @@ def create_index(
     shape
         Number of vectors that will be added, and their dimension.
     read_vectors
-        Function that returns the unit vectors of some rows, a float32 array (n, dimension), for
-        their numbers, an int64 array (n,). It is not called for ``flat``.
+        Function that takes row numbers, an int64 array (n,), and returns the unit vectors of these
+        rows, a float32 array (n, dimension). It is not called for ``flat``.
     seed
         Random seed for drawing the sample and for fitting the centroids.
     """

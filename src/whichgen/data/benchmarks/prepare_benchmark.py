@@ -69,7 +69,9 @@ class PreparedBenchmark:
 def prepare_benchmark(
     name: str, folder: Path, *, samples_per_class: int = SAMPLES_PER_CLASS, seed: int = 0
 ) -> PreparedBenchmark:
-    """Divide the images of a benchmark into its published splits of known and unknown origins.
+    """Divide the images of a benchmark into train, val and test.
+
+    There is one result for each published division of the origins into known and unknown.
 
     Parameters
     ----------
