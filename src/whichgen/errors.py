@@ -10,7 +10,7 @@ class WhichgenError(Exception):
 
 
 class DataError(WhichgenError):
-    """An option, dataset, annotation file or split is invalid, or a package is not installed."""
+    """An option, dataset, table, split or results file is invalid, or a package is missing."""
 
 
 class ImageError(WhichgenError):

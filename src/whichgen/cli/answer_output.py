@@ -102,6 +102,10 @@ def warn_unusual(answers: Sequence[Attribution]) -> None:
             by_kind[note.partition(":")[0]].append((Path(answer.image).name, note))
     for pairs in by_kind.values():
         names = ", ".join(name for name, _ in pairs[:_MAX_NAMES])
-        count = f"{len(pairs)} of {len(answers)} images" if len(pairs) > 1 else "1 image"
         ellipsis = ", …" if len(pairs) > _MAX_NAMES else ""
-        warn(f"note: {count} ({names}{ellipsis}): {pairs[0][1]}")
+        first_name, first_note = pairs[0]
+        if len(pairs) == 1:
+            warn(f"note: 1 image ({first_name}): {first_note}")
+        else:
+            count = f"{len(pairs)} of {len(answers)} images"
+            warn(f"note: {count} ({names}{ellipsis}). For {first_name}: {first_note}")

@@ -24,7 +24,7 @@ def discover(
         int | None, Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN")
     ] = None,
     min_size: Annotated[
-        int, Option(min=2, help="Minimum number of images per group.")
+        int, Option(min=2, help="Minimum number of images per group; without --n-clusters.")
     ] = MIN_GROUP_SIZE,
     every_image: Annotated[
         bool, Option("--all", help="Group all images, not only those classified as `unknown`.")

@@ -85,7 +85,10 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
     )
     # Check each size, because the sum of very large integers can overflow to the correct value.
     if not is_valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
-        raise FitError("the thumbnail sizes do not add up to the length of the thumbnail array")
+        raise FitError(
+            "the array of thumbnails or of their sizes is invalid. The sizes must be nonnegative "
+            "integers that add up to the length of the uint8 array of thumbnails."
+        )
     ends = np.cumsum(sizes).tolist()
     data = content.tobytes()
     return tuple(data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))

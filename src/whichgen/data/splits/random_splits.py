@@ -428,9 +428,10 @@ def _assign_splits(
 def _balance_sources(
     counts: Mapping[int, Counter[str]], known: Sequence[str], options: SplitOptions
 ) -> dict[int, str]:
-    """Return a balanced split of each component that has images of known origins.
+    """Assign each component that has images of known origins to train, val or test.
 
-    ``counts[component][origin]`` is a number of images.
+    The splits are balanced (:func:`balance_splits`). ``counts[component][origin]`` is the number of
+    images of an origin in a component. The result maps each component to the name of its split.
     """
     components = [c for c in sorted(counts) if counts[c].keys() & set(known)]
     images = np.array([[counts[c][o] for o in known] for c in components], dtype=np.float64)
