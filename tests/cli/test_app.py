@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from whichgen.cli.app import expand_blocks
+from whichgen.cli.options import split_names
 from whichgen.cli.parser import build_app
 from whichgen.version import __version__
 
@@ -208,3 +209,13 @@ def test_folders_are_neither_empty_nor_files(
         assert result.code == 2
         assert message in result.message
     assert [path.name for path in Path().iterdir()] == ["file.txt"]
+
+
+def test_seed_must_not_be_negative(tmp_path: Path) -> None:
+    result = whichgen("linear", "--data", tmp_path, "--seed", "-1")
+    assert result.code == 2
+    assert "--seed" in result.message
+
+
+def test_names_are_counted_once() -> None:
+    assert split_names(" gan,, vae ,gan") == ("gan", "vae")

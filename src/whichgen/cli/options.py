@@ -62,7 +62,7 @@ CacheDir = Annotated[
 RunFolder = Annotated[
     Path | None, OutputDir(help="Results folder.", show_default="the model's run folder")
 ]
-Seed = Annotated[int, Option(help="Random seed.")]
+Seed = Annotated[int, Option(min=0, max=2**32 - 1, help="Random seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
@@ -301,8 +301,8 @@ def check_writable(folder: Path) -> Path:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list and remove empty names: ``"a, b"`` → ``("a", "b")``."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Split comma-separated names; omit empty and repeated names: ``"a, b"`` → ``("a", "b")``."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def parse_shots(text: str) -> list[int]:
