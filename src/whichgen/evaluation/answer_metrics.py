@@ -49,15 +49,17 @@ class AnswerMetrics:
     An image is *called synthetic* if its answer is a generator, a family of generators or
     ``synthetic``, and it is *named* if its answer is a known generator. The metrics are:
 
-    ``photographs_called_synthetic``, ``synthetic_found``
-        Fraction of the real and of the synthetic images that are called synthetic.
+    ``photographs_called_synthetic``
+        Fraction of the real images that are called synthetic.
+    ``synthetic_found``
+        Fraction of the synthetic images that are called synthetic.
     ``named_precision``
         Fraction of the named images whose answer is correct.
     ``named_coverage``
         Fraction of the images of known generators that are named.
     ``top_tenth_precision``
-        Fraction of images whose most probable origin is correct, among a tenth of the images whose
-        most probable origin is a generator: those with the highest open-set scores.
+        Of the images whose most probable origin is a generator, the tenth with the highest open-set
+        scores is chosen. The metric is the fraction of them whose most probable origin is correct.
     ``tpr_at_fpr1``
         Fraction of the synthetic images whose log-odds
         (:func:`~whichgen.evaluation.real_vs_synthetic.synthetic_scores`) reach a threshold that at

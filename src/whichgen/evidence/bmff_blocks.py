@@ -86,7 +86,7 @@ def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, i
 def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the type (``Exif``, or ``mime`` for XMP) and the content of each metadata item.
 
-    ``start`` and ``end`` are the positions of the boxes in the box ``meta``.
+    ``start`` and ``end`` are the byte offsets of the content of the box ``meta``.
     """
     boxes = {kind: (first, last) for kind, first, last in _iterate_boxes(data, start, end)}
     if b"iinf" not in boxes or b"iloc" not in boxes:

@@ -25,7 +25,7 @@ PATH_COLUMNS = (
 
 _DELIMITERS = ("\t", ";", ",")
 
-#: Delimiter for tables of one column: a control character that file names do not contain.
+#: Delimiter for tables of one column: a control character that is very unlikely in file names.
 _NO_DELIMITER = "\x1f"
 
 #: First line of a CSV file that specifies the delimiter for Excel.
