@@ -190,7 +190,7 @@ def time_rows(comparisons: list[Comparison]) -> Iterator[Row]:
     """Yield the rows of the table of times."""
     for comparison in comparisons:
         reference = comparison.reference
-        extraction, fits = BLOCKS * reference["extraction"], BLOCKS * reference["fits"]
+        extraction, fits = BLOCKS * reference["extraction"], BLOCKS * reference["fit_seconds"]
         for name, seconds, usage in (
             ("from image files", extraction + fits, comparison.cold),
             ("from cached features", fits, comparison.cached),
@@ -212,7 +212,7 @@ def reference_rows(comparisons: list[Comparison]) -> Iterator[Row]:
         reference, parameter = comparison.reference, METHODS[comparison.method][1]
         parts = {
             f"decode and encode {reference['images']} images": reference["extraction"],
-            f"fit {reference['values']} values of {parameter}, and test": reference["fits"],
+            f"fit {reference['values']} values of {parameter}, and test": reference["fit_seconds"],
         }
         for part, seconds in parts.items():
             yield {

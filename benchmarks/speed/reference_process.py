@@ -100,7 +100,7 @@ def run_method(
     -------
     dict
         ``value``: the selected value; ``validation``: metrics by block; ``test``: metrics;
-        ``fits``: seconds of all fits on the block; ``values``: number of values; ``sweep``:
+        ``fit_seconds``: seconds of all fits on the block; ``values``: number of values; ``sweep``:
         steps, objective and validation metrics of each linear probe on the block.
     """
     fit, values = METHODS[method]
@@ -129,7 +129,7 @@ def run_method(
         "value": result.value,
         "validation": validation,
         "test": asdict(result.test),
-        "fits": result.seconds,
+        "fit_seconds": result.seconds,
         "values": len(values),
     }
 

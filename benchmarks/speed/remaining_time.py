@@ -18,7 +18,7 @@ def stage_rows(arguments: Sequence[str], file: Path) -> Iterator[Row]:
     ``file`` is the path for the times (:mod:`stage_timer`).
     """
     program = Path(__file__).with_name("stage_timer.py")
-    usage = measure([sys.executable, str(program), str(file), *arguments])
+    usage = measure([sys.executable, str(program), str(file), *arguments, "--force"])
     for row in json.loads(file.read_text()):
         yield {
             "stage": row["stage"],
