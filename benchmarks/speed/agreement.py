@@ -37,18 +37,20 @@ def find_differences(comparison: Comparison) -> list[str]:
         differences = [
             f"C = {fit['value']:g}: {problem}"
             for fit in theirs["fits"]
-            for problem, found in (
+            for problem, occurs in (
                 ("whichgen's objective is higher", fit["excess"] < -_SAME_OBJECTIVE),
                 ("both converge to other metrics", _differs_at_convergence(fit)),
             )
-            if found
+            if occurs
         ]
     else:
         validation = theirs["validation"]
         block = max(validation, key=lambda block: validation[block]["auroc"])
         selected = {
-            **{"block": int(block), "value": theirs["value"]},
-            **{"validation": validation[block], "test": theirs["test"]},
+            "block": int(block),
+            "value": theirs["value"],
+            "validation": validation[block],
+            "test": theirs["test"],
         }
         differences = []
     pairs = zip(_flatten(selected), _flatten(_read_selected(comparison.results)), strict=True)
@@ -89,7 +91,8 @@ def repeat_rows(comparisons: list[Comparison]) -> Iterator[Row]:
         first = {fit["value"]: fit for fit in theirs["sweep"]}
         values = [fit["value"] for fit in theirs["repeats"][0]["validation"]]
         unchanged = {
-            **{"change": "none", "value": theirs["value"]},
+            "change": "none",
+            "value": theirs["value"],
             "validation": [first[value] for value in values],
         }
         for repeat in (unchanged, *theirs["repeats"]):

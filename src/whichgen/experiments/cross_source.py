@@ -231,8 +231,8 @@ def _draw_sources(
 ) -> np.ndarray:
     """Draw the fraction ``split.share`` of the sources of each origin, but at least two.
 
-    ``usable`` states for each of the n samples whether its source may be drawn: bool array (n,).
-    Return for each sample whether its source was drawn: bool array (n,).
+    ``is_usable`` states for each of the n samples whether its source may be drawn: bool array (n,).
+    The result states for each sample whether its source was drawn: bool array (n,).
     """
     if split.share == 1:
         return is_usable
