@@ -28,10 +28,10 @@ from claims import ENCODER, SHARED, make_dataset_options
 from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
+from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view

@@ -37,7 +37,7 @@ from whichgen.gallery.index import (
     write_index,
 )
 from whichgen.heads.knn import normalize_rows
-from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.io.result_files import Row, markdown_table
 from whichgen.models.saved_model import load_model
 

@@ -17,7 +17,7 @@ from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import SweepMethod
-from whichgen.openset.prediction import predict
+from whichgen.openset.predict import predict
 from whichgen.training.selection import selection_metrics
 
 #: Block and hyperparameter value.

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from whichgen.evaluation.detection import auroc, detection_metrics
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.unknown_detection import auroc, detection_metrics
 from whichgen.io.result_files import Row
 
 

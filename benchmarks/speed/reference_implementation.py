@@ -29,8 +29,8 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.unknown_detection import auroc
 
 #: Tolerance and maximum number of iterations of the logistic regression.
 TOLERANCE, MAX_ITER = 1e-12, 1000

@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr, oscr_curve
+from whichgen.evaluation.unknown_detection import roc_curve
 
 KNOWN = np.array([0.95, 0.80, 0.60, 0.55])
 CORRECT = np.array([True, True, False, True])

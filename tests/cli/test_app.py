@@ -186,6 +186,8 @@ def test_missing_model_is_reported(
         (["linear", "--seed", "x"], "--seed"),
         (["linear", "--c_step", "0"], "--c-values"),
         (["attribute", "-m", "model"], "images"),
+        (["attribute", ""], "the path is empty"),
+        (["evidence", ""], "the path is empty"),
     ],
 )
 def test_invalid_argument_is_named_in_the_message(arguments: Sequence[str], name: str) -> None:

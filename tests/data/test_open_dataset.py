@@ -12,7 +12,7 @@ import whichgen.data.open_dataset as folder_module
 from whichgen.data.benchmarks.benchmark_files import write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, limit_per_class
 from whichgen.data.open_dataset import list_samples, open_dataset
-from whichgen.data.splits.random_splits import SplitOptions
+from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 
 

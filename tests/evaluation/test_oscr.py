@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr, oscr_curve
+from whichgen.evaluation.unknown_detection import auroc
 
 _tied = st.integers(0, 6).map(float)
 _free = st.floats(0, 1)

@@ -15,7 +15,7 @@ from whichgen.data.open_dataset import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.gallery.entries import GalleryImages, collect_images
-from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 
 __all__ = ["encoder", "images", "models"]  # fixtures

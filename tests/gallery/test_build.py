@@ -26,7 +26,7 @@ from whichgen.gallery.search import load_gallery
 from whichgen.gallery.storage import read_description
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 
 from .conftest import RECORD, features_of

@@ -28,7 +28,7 @@ from whichgen.gallery.qdrant import (
 )
 from whichgen.gallery.search import load_gallery
 from whichgen.gallery.storage import GalleryDescription, read_description
-from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 
 from .conftest import RECORD, features_of

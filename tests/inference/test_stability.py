@@ -204,7 +204,13 @@ def test_an_answer_that_flips_on_jpeg_is_unstable(
     assert checked.original_answer == "gan"
     assert checked.probabilities == pytest.approx(alone[first].probabilities, abs=1e-6)
     assert checked.score == pytest.approx(alone[first].score, abs=1e-6)
-    assert checked.score_percentile == alone[first].score_percentile
+    # In batches of different sizes, scores of an image differ by rounding, and the percentile by
+    # at most one validation image.
+    assert checked.score_percentile is not None
+    n_scores = len(attributor.model.calibration.scores)
+    assert checked.score_percentile == pytest.approx(
+        alone[first].score_percentile, abs=100 / n_scores + 1e-6
+    )
 
 
 def test_an_answer_that_never_flips_is_unchanged(

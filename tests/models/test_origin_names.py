@@ -24,7 +24,7 @@ from whichgen.data.dataset import Dataset, Sample
 from whichgen.data.layouts.folder_names import find_split
 from whichgen.data.open_dataset import list_samples, open_dataset
 from whichgen.data.origins.origin_names import validate_origin_names
-from whichgen.data.splits.random_splits import SplitOptions
+from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution

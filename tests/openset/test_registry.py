@@ -13,7 +13,7 @@ from outputs import output
 from safetensors.numpy import load, save
 
 from whichgen.errors import FitError
-from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.unknown_detection import auroc
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, fit_score, get_score_class

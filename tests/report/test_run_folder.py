@@ -16,11 +16,11 @@ import pytest
 
 import whichgen.report.run_folder as run_folder_module
 from whichgen.errors import DataError
-from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.evaluation.source_counts import count_by_source
 from whichgen.evaluation.training_sources import SourceOverlap
+from whichgen.evaluation.unknown_detection import roc_curve
 from whichgen.io.result_files import percent
 from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import plot_image_map

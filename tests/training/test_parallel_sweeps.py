@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.fusion import fit_view
-from whichgen.openset.prediction import fit_and_predict
+from whichgen.openset.predict import fit_and_predict
 from whichgen.training.parallel_sweeps import Sweep, choose_jobs, run_in_processes, run_sweeps
 from whichgen.training.selection import sweep_block
 from whichgen.training.split_features import FoldTables, select_fold_tables

@@ -12,16 +12,10 @@ from typer import Option
 
 from whichgen.cli.answer_output import show_answers, show_evidence_summaries, warn_unusual
 from whichgen.cli.command import command
-from whichgen.cli.console import (
-    exit_on_unreadable,
-    needs_extra,
-    progress,
-    say,
-    show_json,
-    warn,
-)
-from whichgen.cli.evidence import AnswerEvidence
-from whichgen.cli.image_arguments import exit_if_all_missing, find_images
+from whichgen.cli.console import needs_extra, progress, say, show_json, warn
+from whichgen.cli.evidence_flags import AnswerEvidence
+from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
+from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import (
     AsJson,
     AttributionModel,

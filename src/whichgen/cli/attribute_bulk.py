@@ -7,8 +7,9 @@ from typing import Annotated
 
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import exit_on_unreadable, progress, say, warn
-from whichgen.cli.evidence import AnswerEvidence
+from whichgen.cli.console import progress, say, warn
+from whichgen.cli.evidence_flags import AnswerEvidence
+from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
 from whichgen.plurals import format_count
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
-from whichgen.cli.console import fail, say
+from whichgen.cli.console import say
+from whichgen.cli.exits import fail
 from whichgen.errors import WhichgenError
 from whichgen.option_names import command_line_names
 

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from whichgen.errors import DataError
 from whichgen.io.file_names import escape_name, escape_names
-from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +23,6 @@ _MIN_PATH = 16
 
 #: Maximum width, in characters, of a cell without spaces that is never wrapped.
 _MAX_NAME = 24
-
-#: Maximum number of unreadable files listed in an error message.
-_MAX_REASONS = 20
 
 # Control characters except tab and line feed, and characters that change the writing direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -202,31 +198,9 @@ def _print_styled(markup: str) -> None:
     get_console(stderr=True).print(markup, highlight=False, soft_wrap=True)
 
 
-def fail(text: str, status: int = 1) -> NoReturn:
-    """Print an error message on standard error, and exit with status ``status``."""
+def show_error(text: str) -> None:
+    """Print an error message on standard error."""
     _print_styled(f"[bold red]error:[/] {_escape_markup(text)}")
-    raise SystemExit(status)
-
-
-def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") -> None:
-    """If there are unreadable files, print up to 20 reasons and exit with status 1.
-
-    Parameters
-    ----------
-    reasons
-        One error message per unreadable file.
-    total
-        Number of all files.
-    noun
-        What to call a file in the error message.
-    """
-    if reasons:
-        shown_reasons = "\n".join(reasons[:_MAX_REASONS])
-        pronoun = "it" if len(reasons) == 1 else "them"
-        fail(
-            f"{len(reasons):,} of {format_count(total, noun)} can't be read. Replace or remove "
-            f"{pronoun}:\n{shown_reasons}"
-        )
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:

@@ -26,8 +26,8 @@ def cross_source(
     """Evaluate a method on held-out sources and, for comparison, on known sources."""
     from whichgen.cli.training_run import add_traces, build_fit_options
     from whichgen.data.images.image_reader import ImageReader
-    from whichgen.data.splits.random_splits import split_unknown_origins
     from whichgen.data.splits.source_folds import find_copies_across_sources
+    from whichgen.data.splits.split_options import split_unknown_origins
     from whichgen.encoders.loading import load_encoder
     from whichgen.experiments.cross_source import (
         FUSION_GRID,

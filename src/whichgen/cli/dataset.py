@@ -12,7 +12,8 @@ import typer
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
+from whichgen.cli.console import progress, say, show_table, warn
+from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.options import (
     CacheDir,
     OutputDir,

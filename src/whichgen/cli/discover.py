@@ -9,7 +9,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
+from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.errors import DataError

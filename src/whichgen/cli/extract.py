@@ -6,7 +6,8 @@ from functools import partial
 
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import exit_on_unreadable, progress, say
+from whichgen.cli.console import progress, say
+from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
 from whichgen.plurals import format_count

@@ -11,7 +11,6 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command, resumable_command
 from whichgen.cli.console import (
-    exit_on_unreadable,
     needs_extra,
     progress,
     say,
@@ -20,7 +19,8 @@ from whichgen.cli.console import (
     warn,
     warn_skipped,
 )
-from whichgen.cli.image_arguments import exit_if_all_missing, find_images
+from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
+from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import (
     AsJson,
     CacheDir,
@@ -75,7 +75,7 @@ def build(
     from whichgen.gallery.build import build_local_gallery, check_output_folder
     from whichgen.gallery.entries import collect_images
     from whichgen.gallery.index import TARGET_RECALL
-    from whichgen.inference.neighbors import SimilaritySpace
+    from whichgen.inference.similar_images import SimilaritySpace
     from whichgen.io.result_files import percent
 
     check_output_folder(output_dir, force=force)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from whichgen.cli.console import exit_on_unreadable
 from whichgen.errors import DataError
 
 
@@ -53,16 +52,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             )
         files += images
     return files
-
-
-def exit_if_all_missing(files: Sequence[Path]) -> None:
-    """Exit with status 1 if none of the image files exists.
-
-    Call this function before loading an encoder, which takes seconds or, on first use, minutes. If
-    at least one file exists, the missing files are reported with the results instead.
-    """
-    if not any(file.exists() for file in files):
-        exit_on_unreadable([f"{file}: no such file" for file in files], len(files))
 
 
 def _reject_url(path: Path) -> None:

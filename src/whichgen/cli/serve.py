@@ -15,7 +15,7 @@ from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
-from whichgen.cli.evidence import AnswerEvidence
+from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Stability
 from whichgen.errors import DataError
 from whichgen.service.limits import MIB, Limits

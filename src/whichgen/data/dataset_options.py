@@ -17,7 +17,8 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
 from whichgen.data.open_dataset import open_dataset
 from whichgen.data.origins.families import read_families
-from whichgen.data.splits.random_splits import SplitOptions, check_split_options, read_samples
+from whichgen.data.splits.random_splits import read_samples
+from whichgen.data.splits.split_options import SplitOptions, check_split_options
 from whichgen.data.tables.groups import SOURCE_FOLDERS, open_sources, read_groups
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
@@ -32,7 +33,7 @@ _MOST_SHARE = 0.9
 class DatasetOptions(SplitOptions):
     """Options that select a dataset and, for an image folder, define its splits.
 
-    The options of :class:`~whichgen.data.splits.random_splits.SplitOptions` apply only to image
+    The options of :class:`~whichgen.data.splits.split_options.SplitOptions` apply only to image
     folders.
 
     Parameters

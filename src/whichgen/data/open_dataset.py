@@ -11,7 +11,8 @@ from whichgen.data.benchmarks.benchmark_files import load_benchmark, read_benchm
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
-from whichgen.data.splits.random_splits import SplitOptions, split_folder
+from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 from whichgen.io.atomic import is_permission_error
 from whichgen.io.run_metadata import hash_parts
@@ -43,7 +44,7 @@ def open_dataset(
         (:mod:`whichgen.data.benchmarks.benchmark_files`).
     options
         Options for splitting a folder; the defaults of
-        :class:`~whichgen.data.splits.random_splits.SplitOptions` if ``None``.
+        :class:`~whichgen.data.splits.split_options.SplitOptions` if ``None``.
     groups, sources
         Map image paths to groups and to sources (see
         :func:`~whichgen.data.splits.random_splits.split_folder`).

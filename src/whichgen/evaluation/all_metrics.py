@@ -10,12 +10,12 @@ import numpy as np
 
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES, AnswerMetrics
 from whichgen.evaluation.closed_set import ClosedSetMetrics, closed_set_metrics
-from whichgen.evaluation.detection import DetectionMetrics, detection_metrics
 from whichgen.evaluation.headline_metrics import METRIC_TITLES, HeadlineMetrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources, compare_sources
+from whichgen.evaluation.unknown_detection import DetectionMetrics, detection_metrics
 
 #: The title of each metric of :attr:`Evaluation.metrics`, in the order of tables.
 TITLES = METRIC_TITLES | ANSWER_TITLES

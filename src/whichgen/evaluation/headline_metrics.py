@@ -9,7 +9,6 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import closed_set_averages
-from whichgen.evaluation.detection import detection_curve_metrics
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import (
@@ -19,6 +18,7 @@ from whichgen.evaluation.threshold_counts import (
     make_unit_weights,
     roc_area,
 )
+from whichgen.evaluation.unknown_detection import detection_curve_metrics
 
 #: The title of each metric, in the order of tables.
 METRIC_TITLES = {

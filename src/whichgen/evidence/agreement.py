@@ -9,7 +9,7 @@ from whichgen.data.origins.families import TECHNIQUES, find_family
 from whichgen.data.origins.generator_names import normalize_name
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import find_model
+from whichgen.evidence.generator_patterns import find_model
 from whichgen.evidence.summary import summarize_evidence
 
 #: Maximum number of generator names in a sentence.

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from whichgen.evidence.finding import Finding, Strength
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.text_limits import parse_json
 
 #: Name of the field that contains the label.

@@ -16,7 +16,7 @@ from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
-from whichgen.evidence.readers import run_readers
+from whichgen.evidence.run_readers import run_readers
 from whichgen.evidence.text_limits import clean
 from whichgen.plurals import format_count
 

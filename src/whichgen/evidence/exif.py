@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.plain_text_formats import UUID
 from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean

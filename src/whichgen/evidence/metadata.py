@@ -16,7 +16,7 @@ from whichgen.evidence.iptc import read_iptc
 from whichgen.evidence.jpeg import read_jpeg
 from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
 from whichgen.evidence.png_blocks import find_png_blocks
-from whichgen.evidence.readers import Reader, run_readers
+from whichgen.evidence.run_readers import Reader, run_readers
 from whichgen.evidence.text_fields import interpret_fields
 from whichgen.evidence.webp_blocks import find_webp_blocks
 from whichgen.evidence.xmp import read_xmp

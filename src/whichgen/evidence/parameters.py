@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.text_limits import clean
 
 #: Keys of each reported value, in any capitalization; the first match counts. The prompt is last

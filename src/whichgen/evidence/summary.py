@@ -21,7 +21,7 @@ from typing import Literal
 
 from whichgen.constants import REAL, SYNTHETIC
 from whichgen.evidence.finding import Evidence, Finding, Indication, Strength
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generator_patterns import find_generator
 
 #: What a finding claims about the image; ``changed`` means edited with a generator.
 _Claim = Literal["synthetic", "changed", "camera", "edited"]

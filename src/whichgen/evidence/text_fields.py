@@ -15,7 +15,7 @@ from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.comfyui import search_graph
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.generators import is_editor
+from whichgen.evidence.generator_patterns import is_editor
 from whichgen.evidence.json_formats import read_parameters
 from whichgen.evidence.parameters import report_parameters
 from whichgen.evidence.plain_text_formats import has_midjourney_options, parse_text

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from whichgen.evidence.finding import Indication
-from whichgen.evidence.generators import (
+from whichgen.evidence.generator_patterns import (
     Generator,
     find_generator,
     find_short_name,

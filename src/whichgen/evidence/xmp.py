@@ -15,7 +15,7 @@ from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.blocks import MAX_BLOCK
 from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Evidence, Finding, Indication
-from whichgen.evidence.generators import find_generator, is_editor
+from whichgen.evidence.generator_patterns import find_generator, is_editor
 from whichgen.evidence.plain_text_formats import UUID
 from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean

@@ -11,8 +11,8 @@ import numpy as np
 from whichgen.data.dataset import Sample
 from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
 from whichgen.models.origin_model import OriginModel

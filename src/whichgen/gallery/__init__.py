@@ -4,6 +4,6 @@ A gallery is a folder with the file ``gallery.json``, which describes the galler
 unit vector. The vectors are stored either in this folder, as arrays
 (:mod:`~whichgen.gallery.index`) beside the table of images ``entries.parquet``, or in a collection
 of a Qdrant service (:mod:`~whichgen.gallery.qdrant`). The similarity of two images is the cosine of
-their vectors (:mod:`whichgen.inference.neighbors`). A gallery can be used only with the model that
-it was built with.
+their vectors (:mod:`whichgen.inference.similar_images`). A gallery can be used only with the model
+that it was built with.
 """

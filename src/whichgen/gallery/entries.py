@@ -17,7 +17,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 

@@ -28,7 +28,7 @@ from whichgen.gallery.build import check_output_folder
 from whichgen.gallery.entries import GalleryImages, divide_rows
 from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.heads.base import HeadOutput
-from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
+from whichgen.inference.similar_images import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
@@ -94,7 +94,7 @@ def connect_to_qdrant(url: str) -> QdrantClient:
 class QdrantGallery:
     """Gallery whose vectors are stored in Qdrant.
 
-    Implements :class:`~whichgen.inference.neighbors.NeighborIndex`. All methods raise
+    Implements :class:`~whichgen.inference.similar_images.NeighborIndex`. All methods raise
     :class:`GalleryError` if a request fails or the response does not match this gallery.
 
     Parameters

@@ -20,7 +20,7 @@ from whichgen.gallery.storage import (
     read_description,
 )
 from whichgen.heads.base import HeadOutput
-from whichgen.inference.neighbors import Neighbor, NeighborIndex, SimilaritySpace, clip_cosine
+from whichgen.inference.similar_images import Neighbor, NeighborIndex, SimilaritySpace, clip_cosine
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import hash_file
 
@@ -29,7 +29,7 @@ from whichgen.models.signatures import hash_file
 class LocalGallery:
     """Gallery whose vectors are stored in local files and loaded into memory.
 
-    Implements :class:`~whichgen.inference.neighbors.NeighborIndex`.
+    Implements :class:`~whichgen.inference.similar_images.NeighborIndex`.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class GalleryDescription(BaseModel):
         Version of whichgen that wrote the gallery.
     model
         Digest of the mapping from the head's output to unit vectors
-        (:attr:`whichgen.inference.neighbors.SimilaritySpace.digest`).
+        (:attr:`whichgen.inference.similar_images.SimilaritySpace.digest`).
     encoder
         Name of the encoder's folder in the feature store.
     kind

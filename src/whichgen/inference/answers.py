@@ -9,7 +9,7 @@ from whichgen.evidence.agreement import Agreement, compare_with_prediction
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import summarize_evidence
 from whichgen.inference.answer_table import EVIDENCE_COLUMNS
-from whichgen.inference.neighbors import Neighbor
+from whichgen.inference.similar_images import Neighbor
 
 if TYPE_CHECKING:
     import pyarrow as pa

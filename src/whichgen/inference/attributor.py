@@ -14,7 +14,6 @@ from whichgen.constants import UNKNOWN
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
@@ -27,11 +26,12 @@ from whichgen.features.image_encoding import (
 )
 from whichgen.inference.answers import Attribution
 from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
-from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
+from whichgen.inference.similar_images import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
 from whichgen.inference.unusual_images import describe_unusual
-from whichgen.models.array_validation import check_feature_width, predict_and_validate
+from whichgen.models.array_validation import predict_and_validate
 from whichgen.models.builtin import BUILTIN_MODEL
+from whichgen.models.encoder_match import check_encoder
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
 from whichgen.openset.threshold import decide
@@ -66,16 +66,8 @@ class Attributor:
     """
 
     def __init__(self, model: OriginModel, encoder: Encoder, *, pad_to: int = 0) -> None:
-        description = encoder.describe()
-        for key in ("weights_hash", "preprocessing", "dtype", "blocks"):
-            if description[key] != model.encoder[key]:
-                raise ModelFileError(
-                    f"the model was fitted on {model.encoder['name']} with {key} "
-                    f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
-                    "same weights, or fit the model again."
-                )
+        check_encoder(model, encoder)
         self._n_features = sum(encoder.block_dims[block] for block in model.blocks)
-        check_feature_width(model, self._n_features)
         self.model = model
         self.encoder = encoder
         self.encode_batch = BatchEncoder(encoder, pad_to=pad_to)

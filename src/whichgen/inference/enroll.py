@@ -33,7 +33,7 @@ from whichgen.inference.attributor import Attributor
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.prediction import predict
+from whichgen.openset.predict import predict
 from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import decide, threshold_at_tpr
 from whichgen.plurals import format_count

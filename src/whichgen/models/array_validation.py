@@ -94,24 +94,6 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
     return tuple(data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
 
 
-def check_feature_width(model: OriginModel, width: int) -> None:
-    """Check that the model accepts feature arrays with ``width`` columns.
-
-    Raises
-    ------
-    ModelFileError
-        The exemplars have another number of features, or :func:`predict_and_validate` fails on an
-        array of zeros.
-    """
-    n_features = model.exemplars.features.shape[1]
-    if n_features != width:
-        raise _inconsistent_arrays_error(
-            f"exemplars have {n_features} features, but the encoder has {width}"
-        )
-    for n in (1, 2):  # a model that accepts both batch sizes accepts any batch size
-        predict_and_validate(model, np.zeros((n, width), dtype=np.float32))
-
-
 def predict_and_validate(
     model: OriginModel, features: np.ndarray
 ) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
@@ -140,20 +122,20 @@ def predict_and_validate(
         probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # NumPy, SciPy and faiss raise errors of several types for arrays of wrong shapes.
-        raise _inconsistent_arrays_error(
+        raise inconsistent_arrays_error(
             f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         ) from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
-        raise _inconsistent_arrays_error(
+        raise inconsistent_arrays_error(
             f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise _inconsistent_arrays_error("the output contains NaN or infinity")
+        raise inconsistent_arrays_error("the output contains NaN or infinity")
     return output, probabilities, scores
 
 
-def _inconsistent_arrays_error(reason: str) -> ModelFileError:
+def inconsistent_arrays_error(reason: str) -> ModelFileError:
     return ModelFileError(
         f"the model's arrays are inconsistent ({reason}). Copy the model folder again, or fit the "
         "model again."

@@ -13,7 +13,7 @@ from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import Hierarchy, select_answers
-from whichgen.openset.prediction import predict
+from whichgen.openset.predict import predict
 
 
 @dataclass(frozen=True)

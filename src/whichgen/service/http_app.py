@@ -25,7 +25,7 @@ from whichgen.service.batcher import Batcher
 from whichgen.service.error_handlers import add_error_handlers
 from whichgen.service.image_report import ReportFormat, render_report
 from whichgen.service.in_memory_forms import InMemoryRoute
-from whichgen.service.metrics import Metrics, RequestMetrics
+from whichgen.service.prometheus import Metrics, RequestMetrics
 from whichgen.service.request_advice import StripSlash
 from whichgen.service.request_guard import Guard
 from whichgen.service.responses import build_image_answer, describe_model
@@ -39,7 +39,7 @@ from whichgen.service.schemas import (
     Problem,
 )
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import Upload, inspect_upload
+from whichgen.service.uploaded_image import Upload, inspect_upload
 from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"

@@ -26,7 +26,7 @@ from whichgen.service.limits import Limits
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import inspect_upload
+from whichgen.service.uploaded_image import inspect_upload
 
 #: Limits for local files, which are limited only by the image decoder.
 _NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
@@ -181,7 +181,7 @@ def _list_facts(model: ModelDescription) -> Facts:
 
 def _render_html(images: Sequence[ReportedImage], facts: Facts) -> bytes:
     environment = Environment(
-        loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("whichgen.service"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("image_report.html.j2")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.limits import MIB, Limits
+from whichgen.service.request_size import PendingUploads, RequestBody, check_request_size
 from whichgen.service.settings import Settings
 
 #: Paths without API key and rate limit; their responses do not describe the model.
@@ -62,15 +61,14 @@ class Guard:
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
         self._clock_offset = time.time() - time.monotonic()
-        #: Total body size of all requests in progress, in bytes.
-        self.pending_bytes = 0
+        self._uploads = PendingUploads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward allowed requests to the application; respond to other requests with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self, self._settings.limits)
+        body = RequestBody(receive, self._uploads, self._settings.limits)
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,7 +89,7 @@ class Guard:
             if body.rejection is None:
                 raise
         finally:
-            self.pending_bytes -= body.size
+            self._uploads.size -= body.size
         if (rejection := body.rejection) is not None:
             detail = {"detail": rejection.detail}
             response = JSONResponse(detail, rejection.status_code, rejection.headers)
@@ -114,7 +112,7 @@ class Guard:
         size = headers.get("content-length", "")
         # Limit the length: int() of thousands of digits is slow or fails.
         length = int(size[:20]) if size.isdecimal() else 0
-        _check_size(length, limits)
+        check_request_size(length, limits)
         if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):
             return
         if not _has_key(headers, self._settings.api_key):
@@ -125,7 +123,7 @@ class Guard:
                 f"Rate limit of {limits.per_minute} requests per minute exceeded. Retry in 60 s."
             )
             raise HTTPException(429, detail, {"Retry-After": "60"})
-        _check_size(length, limits, self.pending_bytes + length)
+        check_request_size(length, limits, self._uploads.size + length)
 
     def _is_within_rate(self, client: str) -> bool:
         # The limiter uses wall-clock time. If the clock was set back, the limiter would reject
@@ -136,71 +134,6 @@ class Guard:
         self._clock_offset = offset
         rate = RateLimitItemPerMinute(self._settings.limits.per_minute)
         return self._limiter.hit(rate, client)
-
-
-class _Body:
-    """Request body, with limits on its size and on the time to receive it."""
-
-    def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
-        self.size = 0
-        self.response_started = False
-        self.rejection: HTTPException | None = None
-        self._receive, self._guard, self._limits = receive, guard, limits
-        self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
-        self._is_complete = False
-
-    async def receive(self) -> Message:
-        """Receive and return the next ASGI message.
-
-        If the body exceeds a size or time limit after the response has started, return a disconnect
-        message.
-
-        Raises
-        ------
-        HTTPException
-            The body exceeds a size or time limit before the response has started.
-        """
-        if self._is_complete:  # the only possible message is a disconnect
-            return await self._receive()
-        try:
-            return await self._receive_within_limits()
-        except HTTPException as error:
-            if self.response_started:
-                return {"type": "http.disconnect"}
-            self.rejection = error
-            raise
-
-    async def _receive_within_limits(self) -> Message:
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError:
-            seconds = f"{self._limits.body_seconds:g} s"
-            detail = f"Request body not received within {seconds}. Send fewer or smaller images."
-            raise HTTPException(408, detail) from None
-        self._is_complete = not message.get("more_body", False)
-        length = len(message.get("body", b""))
-        self.size += length
-        self._guard.pending_bytes += length
-        _check_size(self.size, self._limits, self._guard.pending_bytes)
-        return message
-
-
-def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
-    """Compare the size of a request and of all requests in progress, in bytes, with the limits.
-
-    Raises
-    ------
-    HTTPException
-        The request is too large (status 413), or the total size is too large (status 503).
-    """
-    if size > limits.request_bytes:
-        maximum = f"{limits.request_bytes / MIB:g} MiB"
-        detail = f"Request larger than {maximum}. Send fewer or smaller images."
-        raise HTTPException(413, detail)
-    if pending_bytes > limits.pending_bytes:
-        detail = "Too many uploads in progress. Retry in 5 s."
-        raise HTTPException(503, detail, {"Retry-After": "5"})
 
 
 def _has_key(headers: Headers, key: str) -> bool:

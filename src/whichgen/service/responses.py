@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
-from whichgen.inference.neighbors import Neighbor
+from whichgen.inference.similar_images import Neighbor
 from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts
 from whichgen.models.origin_model import OriginModel
 from whichgen.service.schemas import ImageAnswer, ModelDescription, SimilarImage
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import Upload
+from whichgen.service.uploaded_image import Upload
 from whichgen.version import __version__
 
 

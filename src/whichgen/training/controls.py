@@ -16,10 +16,10 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 from whichgen.evaluation.closed_set import closed_set_metrics
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.unknown_detection import auroc
 from whichgen.heads.base import HeadMethod
-from whichgen.openset.prediction import fit_and_predict
+from whichgen.openset.predict import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.parallel_sweeps import choose_jobs, run_in_processes

@@ -16,7 +16,7 @@ from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.heads.class_balance import balance_classes
 from whichgen.heads.linear import convergence_advice
-from whichgen.openset.prediction import predict
+from whichgen.openset.predict import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.parallel_sweeps import Sweep, choose_jobs, run_in_processes, run_sweeps

@@ -13,9 +13,9 @@ import numpy as np
 
 from whichgen.defaults import FPR, TPR
 from whichgen.errors import ConvergenceError, FitError
-from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import check_protocol
+from whichgen.evaluation.unknown_detection import auroc
 from whichgen.heads.base import Head, HeadMethod, SweepMethod
 from whichgen.option_names import name_option
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,46 +42,19 @@ from whichgen.data.checks.duplicates import (
 from whichgen.data.dataset import SPLITS, Dataset, Sample, check_known_origins
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import FolderLayout, check_origin_names, read_layout
-from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.data.splits.folder_splits import FolderSplits, check_folder_splits, keep_folder_splits
 from whichgen.data.splits.split_balance import balance_splits
-from whichgen.defaults import SPLIT_FRACTIONS
+from whichgen.data.splits.split_options import (
+    SplitOptions,
+    check_split_options,
+    split_unknown_origins,
+)
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.option_names import name_option
 from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """Options for splitting a folder of images.
-
-    Parameters
-    ----------
-    unknown
-        Origins to hold out from training.
-    unknown_val
-        Unknown origins for validation; all other unknown origins are for testing. If empty, a
-        random half of the unknown origins (rounded down) is for validation.
-    share_unknown
-        Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
-    fractions
-        Fractions of the images of known origins in train, val and test; positive, with sum 1.
-    seed
-        Random seed for selecting the unknown origins for validation and ordering the components.
-    real
-        Names of folders of photographs, in addition to ``real``
-        (:mod:`whichgen.data.layouts.folder_layout`).
-    """
-
-    unknown: tuple[str, ...] = ()
-    unknown_val: tuple[str, ...] = ()
-    share_unknown: bool = False
-    fractions: tuple[float, float, float] = SPLIT_FRACTIONS
-    seed: int = 0
-    real: tuple[str, ...] = ()
 
 
 def read_samples(
@@ -279,52 +251,6 @@ def _check_components(
                 "groups, and each set must be in a single split. Add different images; frames of "
                 "one video count as one image."
             )
-
-
-def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation and for testing, as the options define them."""
-    if options.share_unknown:
-        return options.unknown, options.unknown
-    val = options.unknown_val
-    if not val and len(options.unknown) > 1:
-        order = np.random.default_rng(options.seed).permutation(sorted(options.unknown))
-        val = tuple(str(o) for o in order[: len(order) // 2])
-    return val, tuple(o for o in options.unknown if o not in val)
-
-
-def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
-    """Check the unknown origins, the names of all origins, and the fractions.
-
-    Raises
-    ------
-    DataError
-        An option is invalid.
-    """
-    validate_origin_names(origins)
-    missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
-    names_by_key = {fold_name(origin): origin for origin in origins}
-    if missing:
-        similar_names = [
-            names_by_key[fold_name(o)] for o in missing if fold_name(o) in names_by_key
-        ]
-        raise DataError(
-            f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
-            + (
-                f" Use the spelling {', '.join(map(ascii, similar_names))}."
-                if similar_names
-                else ""
-            )
-        )
-    if only_val := [o for o in options.unknown_val if o not in options.unknown]:
-        raise DataError(
-            f"{name_option('--unknown-val')} contains {', '.join(only_val)}, but "
-            f"{name_option('--unknown')} does not. Add these origins to {name_option('--unknown')}."
-        )
-    if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
-        raise DataError(
-            f"the fractions {', '.join(map(str, options.fractions))} must be positive and sum to "
-            f"1. Correct {name_option('--fractions')}."
-        )
 
 
 def _look_up(

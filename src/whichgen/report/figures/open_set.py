@@ -9,8 +9,8 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
-from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr_curve
+from whichgen.evaluation.unknown_detection import roc_curve
 from whichgen.io.result_files import Row, percent
 from whichgen.plurals import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten

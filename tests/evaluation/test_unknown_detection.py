@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from whichgen.evaluation.detection import auroc, detection_metrics, roc_curve
+from whichgen.evaluation.unknown_detection import auroc, detection_metrics, roc_curve
 
 scores = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=25),  # ties

@@ -7,7 +7,7 @@ from PIL import Image
 
 from whichgen.encoders.base import Encoder
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.neighbors import ExemplarIndex
+from whichgen.inference.similar_images import ExemplarIndex
 from whichgen.models.origin_model import OriginModel
 
 

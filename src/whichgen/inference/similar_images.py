@@ -70,7 +70,7 @@ class SimilaritySpace:
     """Mapping from the output of a model's head to one unit vector z per image.
 
     The similarity of two images is the inner product of their unit vectors. See
-    :mod:`whichgen.inference.neighbors` for the definition of z.
+    :mod:`whichgen.inference.similar_images` for the definition of z.
     """
 
     def __init__(self, model: OriginModel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.parameters import Parameters
 from whichgen.evidence.text_limits import clean
 

@@ -1,0 +1,57 @@
+"""Options of commands that report provenance evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from typer import Option
+
+if TYPE_CHECKING:
+    from whichgen.evidence.evidence_options import EvidenceOptions
+
+
+@dataclass(frozen=True)
+class EvidenceFiles:
+    """Options for files that help to interpret evidence: a trust list and names of generators."""
+
+    panel: ClassVar = "Evidence"
+
+    trust_list: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."
+        ),
+    ] = None
+    aliases: Annotated[
+        Path | None,
+        Option("--aliases", metavar="FILE", help="Names of generators: lines of name<TAB>origin."),
+    ] = None
+
+    def read(self) -> EvidenceOptions:
+        """Read the trust list and the table of generator names."""
+        from whichgen.evidence.aliases import read_aliases
+        from whichgen.evidence.evidence_options import EvidenceOptions
+        from whichgen.evidence.trust_list import read_trust_list
+
+        return EvidenceOptions(
+            read_trust_list(self.trust_list) if self.trust_list else "",
+            read_aliases(self.aliases) if self.aliases else None,
+        )
+
+
+@dataclass(frozen=True)
+class AnswerEvidence(EvidenceFiles):
+    """Options for provenance evidence that is reported with the answers of a model."""
+
+    evidence: Annotated[
+        bool,
+        Option(
+            "--evidence/--no-evidence", help="Report provenance evidence that the files contain."
+        ),
+    ] = True
+
+    def read_options(self) -> EvidenceOptions | None:
+        """Return the result of :meth:`read`, or ``None`` for ``--no-evidence``."""
+        return self.read() if self.evidence else None

@@ -1,0 +1,90 @@
+"""Options for splitting a folder of images, and their validation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whichgen.data.origins.origin_names import fold_name, validate_origin_names
+from whichgen.defaults import SPLIT_FRACTIONS
+from whichgen.errors import DataError
+from whichgen.option_names import name_option
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Options for splitting a folder of images.
+
+    Parameters
+    ----------
+    unknown
+        Origins to hold out from training.
+    unknown_val
+        Unknown origins for validation; all other unknown origins are for testing. If empty, a
+        random half of the unknown origins (rounded down) is for validation.
+    share_unknown
+        Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
+    fractions
+        Fractions of the images of known origins in train, val and test; positive, with sum 1.
+    seed
+        Random seed for selecting the unknown origins for validation and ordering the components.
+    real
+        Names of folders of photographs, in addition to ``real``
+        (:mod:`whichgen.data.layouts.folder_layout`).
+    """
+
+    unknown: tuple[str, ...] = ()
+    unknown_val: tuple[str, ...] = ()
+    share_unknown: bool = False
+    fractions: tuple[float, float, float] = SPLIT_FRACTIONS
+    seed: int = 0
+    real: tuple[str, ...] = ()
+
+
+def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
+    """Check the unknown origins, the names of all origins, and the fractions.
+
+    Raises
+    ------
+    DataError
+        An option is invalid.
+    """
+    validate_origin_names(origins)
+    missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
+    names_by_key = {fold_name(origin): origin for origin in origins}
+    if missing:
+        similar_names = [
+            names_by_key[fold_name(o)] for o in missing if fold_name(o) in names_by_key
+        ]
+        raise DataError(
+            f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
+            + (
+                f" Use the spelling {', '.join(map(ascii, similar_names))}."
+                if similar_names
+                else ""
+            )
+        )
+    if only_val := [o for o in options.unknown_val if o not in options.unknown]:
+        raise DataError(
+            f"{name_option('--unknown-val')} contains {', '.join(only_val)}, but "
+            f"{name_option('--unknown')} does not. Add these origins to {name_option('--unknown')}."
+        )
+    if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
+        raise DataError(
+            f"the fractions {', '.join(map(str, options.fractions))} must be positive and sum to "
+            f"1. Correct {name_option('--fractions')}."
+        )
+
+
+def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the unknown origins for validation and for testing, as the options define them."""
+    if options.share_unknown:
+        return options.unknown, options.unknown
+    val = options.unknown_val
+    if not val and len(options.unknown) > 1:
+        order = np.random.default_rng(options.seed).permutation(sorted(options.unknown))
+        val = tuple(str(o) for o in order[: len(order) // 2])
+    return val, tuple(o for o in options.unknown if o not in val)

@@ -1,0 +1,48 @@
+"""Check that an encoder is the one that a model was fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whichgen.encoders.base import Encoder
+from whichgen.errors import ModelFileError
+from whichgen.models.array_validation import inconsistent_arrays_error, predict_and_validate
+from whichgen.models.origin_model import OriginModel
+
+
+def check_encoder(model: OriginModel, encoder: Encoder) -> None:
+    """Compare an encoder's weights, preprocessing, precision and blocks with those of a model.
+
+    Raises
+    ------
+    ModelFileError
+        The encoder differs from the one that the model was fitted on, or its features have a width
+        that the model does not accept (:func:`check_feature_width`).
+    """
+    description = encoder.describe()
+    for key in ("weights_hash", "preprocessing", "dtype", "blocks"):
+        if description[key] != model.encoder[key]:
+            raise ModelFileError(
+                f"the model was fitted on {model.encoder['name']} with {key} "
+                f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
+                "same weights, or fit the model again."
+            )
+    check_feature_width(model, sum(encoder.block_dims[block] for block in model.blocks))
+
+
+def check_feature_width(model: OriginModel, width: int) -> None:
+    """Check that the model accepts feature arrays with ``width`` columns.
+
+    Raises
+    ------
+    ModelFileError
+        The exemplars have another number of features, or :func:`predict_and_validate` fails on an
+        array of zeros.
+    """
+    n_features = model.exemplars.features.shape[1]
+    if n_features != width:
+        raise inconsistent_arrays_error(
+            f"exemplars have {n_features} features, but the encoder has {width}"
+        )
+    for n in (1, 2):  # a model that accepts both batch sizes accepts any batch size
+        predict_and_validate(model, np.zeros((n, width), dtype=np.float32))

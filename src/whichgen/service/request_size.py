@@ -1,0 +1,93 @@
+"""Limit the size of requests (HTTP status 413 or 503) and the time of their upload (408)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from whichgen.service.limits import MIB, Limits
+
+
+@dataclass
+class PendingUploads:
+    """Total body size of all requests in progress, in bytes."""
+
+    size: int = 0
+
+
+class RequestBody:
+    """Body of one request, with limits on its size and on the time to receive it.
+
+    Parameters
+    ----------
+    receive
+        Function that returns the next ASGI message of the request.
+    uploads
+        Size of all requests in progress; the size of this body is added to it.
+    limits
+        Limits on sizes and on the time of an upload.
+    """
+
+    def __init__(self, receive: Receive, uploads: PendingUploads, limits: Limits) -> None:
+        self.size = 0
+        self.response_started = False
+        self.rejection: HTTPException | None = None
+        self._receive, self._uploads, self._limits = receive, uploads, limits
+        self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Receive and return the next ASGI message.
+
+        If the body exceeds a size or time limit after the response has started, return a disconnect
+        message.
+
+        Raises
+        ------
+        HTTPException
+            The body exceeds a size or time limit before the response has started.
+        """
+        if self._is_complete:  # the only possible message is a disconnect
+            return await self._receive()
+        try:
+            return await self._receive_within_limits()
+        except HTTPException as error:
+            if self.response_started:
+                return {"type": "http.disconnect"}
+            self.rejection = error
+            raise
+
+    async def _receive_within_limits(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            seconds = f"{self._limits.body_seconds:g} s"
+            detail = f"Request body not received within {seconds}. Send fewer or smaller images."
+            raise HTTPException(408, detail) from None
+        self._is_complete = not message.get("more_body", False)
+        length = len(message.get("body", b""))
+        self.size += length
+        self._uploads.size += length
+        check_request_size(self.size, self._limits, self._uploads.size)
+        return message
+
+
+def check_request_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
+    """Compare the size of a request and of all requests in progress, in bytes, with the limits.
+
+    Raises
+    ------
+    HTTPException
+        The request is too large (status 413), or the total size is too large (status 503).
+    """
+    if size > limits.request_bytes:
+        maximum = f"{limits.request_bytes / MIB:g} MiB"
+        detail = f"Request larger than {maximum}. Send fewer or smaller images."
+        raise HTTPException(413, detail)
+    if pending_bytes > limits.pending_bytes:
+        detail = "Too many uploads in progress. Retry in 5 s."
+        raise HTTPException(503, detail, {"Retry-After": "5"})
