@@ -26,7 +26,7 @@ from cells import Cell
 from claims import ENCODER, SHARED, make_dataset_options
 
 from whichgen.data.images.perturbations import parse_perturbation
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices

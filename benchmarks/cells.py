@@ -16,7 +16,7 @@ import numpy as np
 
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.images.perturbations import parse_perturbation
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import subsample_training
 from whichgen.features.store import FeatureStore

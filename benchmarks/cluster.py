@@ -22,7 +22,7 @@ import torch
 from whichgen.data.shards.find_shards import Shard, find_shards
 from whichgen.defaults import BATCH_SIZE
 from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import write_features

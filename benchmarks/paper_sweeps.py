@@ -10,7 +10,7 @@ import numpy as np
 
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.images.perturbations import Perturbation
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.experiments.cross_source import SourceSplit, make_fold_datasets
 from whichgen.features.extraction import extract

@@ -21,7 +21,7 @@ from claims import ENCODER, PACK, SHARED, make_dataset_options
 
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation, list_perturbations
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation
 from whichgen.features.store import FeatureStore

@@ -30,7 +30,7 @@ from hypothesis import settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.torch_networks import make_torch_encode
 from whichgen.features.store import FeatureStore
 from whichgen.heads import solver

@@ -24,7 +24,10 @@ HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino", "torch")
     ("modules", "absent"),
     [
         # `whichgen attribute` with the built-in model.
-        ("whichgen.inference.attributor, whichgen.encoders.dinov2, whichgen.cli.app", HEAVY),
+        (
+            "whichgen.inference.attributor, whichgen.encoders.dinov2_weights, whichgen.cli.app",
+            HEAVY,
+        ),
         ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "pyarrow", "scipy")),
     ],
 )

@@ -18,7 +18,7 @@ from random_clip import write_random_clip
 
 from whichgen.data.dataset import Sample
 from whichgen.data.images.decoding import decode_image
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore

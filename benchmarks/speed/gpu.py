@@ -20,8 +20,8 @@ from gpu_files import make_jpegs, measure_decoding, measure_extraction
 from gpu_rows import BATCH, CORES, SIDE, Table, make_batch, measure_seconds, record_graph
 from random_clip import write_random_clip
 
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.cuda_graphs import GpuEncode
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table

@@ -16,7 +16,7 @@ from PIL import Image
 
 from whichgen.data.dataset import Sample
 from whichgen.data.images.decoding import decode_image
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 

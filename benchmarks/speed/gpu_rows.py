@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.cuda_graphs import CudaGraph, Forward
+from whichgen.encoders.encoder import Encoder
 from whichgen.io.result_files import Row
 
 CORES = os.cpu_count() or 1

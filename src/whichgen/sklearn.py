@@ -48,7 +48,7 @@ from whichgen.training.held_out import SOURCE_FOLDS
 from whichgen.training.selection import fit_first
 
 if TYPE_CHECKING:
-    from whichgen.encoders.base import Encoder
+    from whichgen.encoders.encoder import Encoder
 
 
 class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.data.images.color import to_rgb
 from whichgen.data.images.decoding import (
     MAX_PIXELS,
     decode_image,
@@ -26,6 +25,7 @@ from whichgen.data.images.decoding import (
     read_bytes,
     read_image,
 )
+from whichgen.data.images.rgb_conversion import to_rgb
 from whichgen.errors import ImageError
 
 

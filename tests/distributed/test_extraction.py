@@ -14,7 +14,7 @@ import pytest
 from conftest import noise_image, pack_images, stored_rows
 from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards.find_shards import find_shards
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import ExtractionSummary, extract, write_features
 from whichgen.features.shard_extraction import EncodeJob

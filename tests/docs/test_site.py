@@ -66,7 +66,7 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
 def test_api_reference_is_complete(site: Path) -> None:
     for page, name in {
         "inference": "whichgen.inference.attributor.Attributor.attribute",
-        "encoders": "whichgen.encoders.base.build_encoder",
+        "encoders": "whichgen.encoders.network.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
         "heads": "whichgen.heads.base.SweepMethod.sweep",
         "openset": "whichgen.openset.base.OpenSetScore.fit",

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.crops import cut_windows, pad_image, use_native_crops
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 

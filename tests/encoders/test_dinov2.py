@@ -15,10 +15,10 @@ import torch
 import transformers
 from PIL import Image
 
-import whichgen.encoders.dinov2 as dinov2_module
+import whichgen.encoders.dinov2_weights as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
-from whichgen.encoders.base import Encoder
-from whichgen.encoders.dinov2 import load_dinov2_network, load_dinov2_small
+from whichgen.encoders.dinov2_weights import load_dinov2_network, load_dinov2_small
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 

@@ -15,7 +15,7 @@ from whichgen.data.dataset import list_images
 from whichgen.data.images.decoding import read_image
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.encoders import load_encoder
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 
 reference = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `lite` is absent")
 weights = pytest.importorskip(

@@ -15,8 +15,9 @@ from PIL import Image
 
 from conftest import noise_image
 from whichgen.encoders import devices
-from whichgen.encoders.base import Encoder, Network, build_encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
+from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError, WhichgenWarning
 from whichgen.features.batching import BatchEncoder, is_out_of_memory
@@ -126,7 +126,7 @@ def test_real_out_of_memory() -> None:
     script = textwrap.dedent(
         """
         import resource, warnings, numpy as np, torch
-        from whichgen.encoders.base import Encoder
+        from whichgen.encoders.encoder import Encoder
         from whichgen.encoders.torch_networks import make_torch_encode
         from whichgen.errors import WhichgenWarning
         from whichgen.features.batching import BatchEncoder

@@ -17,7 +17,7 @@ import whichgen.features.shard_extraction as shard_module
 from conftest import CountingEncoder, noise_image, pack_images, stored_rows
 from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards.find_shards import find_shards
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder

@@ -21,7 +21,7 @@ import whichgen.features.store as store_module
 from whichgen.data.open_dataset import open_dataset
 from whichgen.data.splits.random_splits import split_folder
 from whichgen.data.splits.split_options import SplitOptions
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.heads.methods import make_head_method

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.conftest import BLOCK, ORIGINS, encoder, images, models
 from whichgen.data.open_dataset import list_samples
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.inference.similar_images import SimilaritySpace

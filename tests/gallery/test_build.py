@@ -16,7 +16,7 @@ import whichgen.gallery.entries as entries_module
 from conftest import CountingEncoder
 from whichgen.data.dataset import Sample
 from whichgen.data.open_dataset import list_samples
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError, FitError, GalleryError
 from whichgen.features.store import FeatureStore
 from whichgen.gallery.build import build_local_gallery, hold_out_queries

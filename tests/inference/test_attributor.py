@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import save_tiny_clip
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, ModelFileError
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from conftest import pack_images
 from whichgen.data.shards.find_shards import find_shards, hash_name
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.shard_extraction import KeySet

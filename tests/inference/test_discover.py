@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import make_head_method

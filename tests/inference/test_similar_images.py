@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.similar_images import ExemplarIndex
 from whichgen.models.origin_model import OriginModel

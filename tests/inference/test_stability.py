@@ -17,7 +17,7 @@ from PIL import Image
 
 from conftest import CountingEncoder, pack_images
 from whichgen.data.shards.find_shards import find_shards
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.inference import stability
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution

@@ -18,7 +18,7 @@ from whichgen.data.images.image_traits import (
     TrainingSizes,
     read_traits,
 )
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor

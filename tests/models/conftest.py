@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel

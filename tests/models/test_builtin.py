@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from whichgen.inference.attributor import Attributor
-from whichgen.models.builtin import BUILTIN_MODEL
+from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.saved_model import load_model
 
 

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.hub import download_model

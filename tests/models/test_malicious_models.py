@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel

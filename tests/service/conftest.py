@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from whichgen.data.images.decoding import make_thumbnail
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.methods import make_head_method

@@ -12,7 +12,7 @@ import pytest
 from whichgen.data.dataset import Dataset
 from whichgen.data.splits.random_splits import split_folder
 from whichgen.data.splits.split_options import SplitOptions
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from whichgen.data.splits.random_splits import split_folder
 from whichgen.data.splits.split_options import SplitOptions
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.combinations import combine_encoders
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices

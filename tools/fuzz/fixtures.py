@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.data.images.decoding import make_thumbnail
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.methods import make_head_method

@@ -41,7 +41,7 @@ from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import Row, markdown_table
-from whichgen.models.builtin import BUILTIN_MODEL
+from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.model_card import CARD_FILE
 from whichgen.models.origin_model import Exemplars
 from whichgen.models.saved_model import save_model

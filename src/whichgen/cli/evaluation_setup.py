@@ -8,7 +8,7 @@ from whichgen.cli.console import progress, say
 from whichgen.cli.options import EvaluationOptions, SplitFlags, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel

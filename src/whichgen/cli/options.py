@@ -17,7 +17,7 @@ from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.data.dataset_options import DatasetOptions
-    from whichgen.encoders.base import Encoder
+    from whichgen.encoders.encoder import Encoder
     from whichgen.features.store import FeatureStore
     from whichgen.inference.attributor import Attributor
     from whichgen.inference.similar_images import NeighborIndex
@@ -191,7 +191,7 @@ class AttributionModel(ModelOptions):
     @property
     def path(self) -> Path:
         """Value of ``--model``, or the folder of the built-in model."""
-        from whichgen.models.builtin import BUILTIN_MODEL
+        from whichgen.models.builtin_model import BUILTIN_MODEL
 
         return self.model or BUILTIN_MODEL
 

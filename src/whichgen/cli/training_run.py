@@ -14,7 +14,7 @@ from whichgen.cli.options import check_writable, open_store, parse_kinds
 from whichgen.cli.result_output import show_run
 from whichgen.cli.training_options import TrainOptions
 from whichgen.data.dataset import SPLITS
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.names import TRACES, split_members, split_variants
 from whichgen.errors import DataError, FitError

@@ -57,7 +57,7 @@ class CudaGraph:
 
 
 class GpuEncode:
-    """Thread-safe :attr:`~whichgen.encoders.base.Encoder.encode` of a network on a GPU.
+    """Thread-safe :attr:`~whichgen.encoders.encoder.Encoder.encode` of a network on a GPU.
 
     Parameters
     ----------

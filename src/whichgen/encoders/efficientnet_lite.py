@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.base import Network
 from whichgen.encoders.names import EFFICIENTNET_LITE0
+from whichgen.encoders.network import Network
 from whichgen.errors import EncoderError
 
 if TYPE_CHECKING:

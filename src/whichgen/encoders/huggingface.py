@@ -16,8 +16,8 @@ from typing import Any
 import torch
 import transformers
 
-from whichgen.encoders.base import Network
 from whichgen.encoders.fast_preprocessing import make_preprocess
+from whichgen.encoders.network import Network
 from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError, first_line
 from whichgen.io.hub_access import hub_access
@@ -83,7 +83,7 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
     Parameters
     ----------
     name
-        See :class:`~whichgen.encoders.base.Network`.
+        See :class:`~whichgen.encoders.network.Network`.
     module
         Vision model whose output has ``hidden_states``.
     processor

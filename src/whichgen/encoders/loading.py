@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from whichgen.defaults import BACKBONE
-from whichgen.encoders.base import Encoder, Network, build_encoder
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.crops import use_native_crops
-from whichgen.encoders.dinov2 import load_dinov2_small
+from whichgen.encoders.dinov2_weights import load_dinov2_small
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import (
     CROPS,
     DINOV2_SMALL,
@@ -22,6 +22,7 @@ from whichgen.encoders.names import (
     split_members,
     split_variants,
 )
+from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.residual_statistics import load_residual_statistics
 from whichgen.encoders.spectra import load_spectra
 from whichgen.errors import EncoderError

@@ -50,7 +50,7 @@ def load_openvino_encode(
     example: np.ndarray,
     dtype: str,
 ) -> tuple[Callable[[np.ndarray], list[np.ndarray]], tuple[int, ...]]:
-    """Create :attr:`~whichgen.encoders.base.Encoder.encode` by compiling a network with OpenVINO.
+    """Create an :attr:`~whichgen.encoders.encoder.Encoder.encode` that runs OpenVINO.
 
     Parameters
     ----------

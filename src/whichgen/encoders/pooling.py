@@ -51,7 +51,7 @@ class PooledBlocks(torch.nn.Module):
     Parameters
     ----------
     module, forward
-        The network and its forward pass (:class:`whichgen.encoders.base.Network`).
+        The network and its forward pass (:class:`whichgen.encoders.network.Network`).
     prefix, patches
         See :func:`pool_tokens`.
     """

@@ -30,8 +30,8 @@ from math import ceil
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.crops import cut_windows, pad_image
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import HALF, TRACES
 from whichgen.io.run_metadata import hash_parts
 

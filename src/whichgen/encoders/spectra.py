@@ -30,8 +30,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.crops import pad_image
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import SPECTRA
 from whichgen.io.run_metadata import hash_parts
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.base import Network
 from whichgen.encoders.names import TIMM_TO_HUB
+from whichgen.encoders.network import Network
 from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 from whichgen.io.hub_access import hub_access

@@ -18,7 +18,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def make_torch_encode(
     blocks: Forward, device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Create :attr:`~whichgen.encoders.base.Encoder.encode` from the forward pass of a network.
+    """Create :attr:`~whichgen.encoders.encoder.Encoder.encode` from the forward pass of a network.
 
     Parameters
     ----------

@@ -36,9 +36,10 @@ def oscr_curve(
     fpr, ccr
         Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
-    thresholds = ThresholdCounts(known_scores, unknown_scores)
-    ccr = thresholds.sum_positive(correct[None])[0] / len(known_scores)
-    return thresholds.sum_negative(make_unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
+    counts = ThresholdCounts(known_scores, unknown_scores)
+    ones = make_unit_weights(known_scores), make_unit_weights(unknown_scores)
+    fpr, ccr = _weighted_curves(counts, correct, *ones)
+    return fpr[0], ccr[0]
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:
@@ -46,5 +47,37 @@ def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarr
 
     The result is in [0, 1]. The running time is O(n log n) for n images, known and unknown.
     """
-    fpr, ccr = oscr_curve(known_scores, correct, unknown_scores)
-    return float(area(fpr[None], ccr[None])[0])
+    counts = ThresholdCounts(known_scores, unknown_scores)
+    ones = make_unit_weights(known_scores), make_unit_weights(unknown_scores)
+    return float(weighted_oscr(counts, correct, *ones)[0])
+
+
+def weighted_oscr(
+    counts: ThresholdCounts, correct: np.ndarray, weights: np.ndarray, unknown_weights: np.ndarray
+) -> np.ndarray:
+    """Compute OSCR for each row of image weights, for example for bootstrap samples.
+
+    Parameters
+    ----------
+    counts
+        Counts of the scores of n known and m unknown images.
+    correct
+        Whether the most probable origin of each known image is correct: bool array (n,).
+    weights, unknown_weights
+        Number of times each known and each unknown image counts: integers as float64 arrays
+        (rows, n) and (rows, m).
+
+    Returns
+    -------
+    float64 array (rows,)
+        OSCR in [0, 1]; NaN in rows without known or without unknown images.
+    """
+    return area(*_weighted_curves(counts, correct, weights, unknown_weights))
+
+
+def _weighted_curves(
+    counts: ThresholdCounts, correct: np.ndarray, weights: np.ndarray, unknown_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return FPR and CCR for each row of weights: float64 arrays (rows, distinct scores + 1)."""
+    fpr = counts.sum_negative(unknown_weights) / unknown_weights.sum(axis=1, keepdims=True)
+    return fpr, counts.sum_positive(weights * correct) / weights.sum(axis=1, keepdims=True)

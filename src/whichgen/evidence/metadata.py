@@ -13,8 +13,8 @@ from whichgen.evidence.exif import load_exif, read_exif
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.hidden_text import read_hidden_text
 from whichgen.evidence.iptc import read_iptc
-from whichgen.evidence.jpeg import read_jpeg
 from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.jpeg_tables import read_jpeg
 from whichgen.evidence.png_blocks import find_png_blocks
 from whichgen.evidence.run_readers import Reader, run_readers
 from whichgen.evidence.text_fields import interpret_fields

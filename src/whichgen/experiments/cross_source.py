@@ -22,7 +22,7 @@ from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.splits.source_folds import assign_folds
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import calibration_metrics

@@ -10,7 +10,7 @@ import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.defaults import LOW_DATA_SIZES
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.evaluation.training_sources import compare_sources

@@ -21,7 +21,7 @@ from whichgen.data.images.perturbations import (
     list_perturbations,
     parse_perturbation,
 )
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, WhichgenWarning
 from whichgen.option_names import name_option
 

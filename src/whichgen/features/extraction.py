@@ -15,7 +15,7 @@ from whichgen.data.images.decoding import decode_file
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.defaults import BATCH_SIZE
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.image_encoding import EncodedBatch, LoadedImage, encode_batches

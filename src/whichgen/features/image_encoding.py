@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from whichgen.data.images.color import to_rgb
 from whichgen.data.images.decoding import decode_file, read_bytes
 from whichgen.data.images.image_traits import ImageTraits, read_traits
+from whichgen.data.images.rgb_conversion import to_rgb
 from whichgen.defaults import BATCH_SIZE
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.devices import count_cores
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.evidence_options import EvidenceOptions

@@ -75,7 +75,7 @@ class EncodeJob:
     backbone, device, dtype
         Arguments of :func:`~whichgen.encoders.loading.load_encoder`.
     key
-        Expected key of the encoder (:attr:`whichgen.encoders.base.Encoder.key`).
+        Expected key of the encoder (:attr:`whichgen.encoders.encoder.Encoder.key`).
     batch_size
         Number of images per forward pass.
     keys_to_skip

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import StoreError
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.option_names import name_option

@@ -13,7 +13,7 @@ import pyarrow as pa
 from whichgen.data.dataset import Sample
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.defaults import BATCH_SIZE
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore, feature_key

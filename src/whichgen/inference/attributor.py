@@ -12,7 +12,7 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.defaults import BATCH_SIZE
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
 from whichgen.evidence.evidence_options import EvidenceOptions
@@ -30,7 +30,7 @@ from whichgen.inference.similar_images import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
 from whichgen.inference.unusual_images import describe_unusual
 from whichgen.models.array_validation import predict_and_validate
-from whichgen.models.builtin import BUILTIN_MODEL
+from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.encoder_match import check_encoder
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model

@@ -19,7 +19,7 @@ from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.decomposition import PCA
 
 from whichgen.defaults import MIN_GROUP_SIZE
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import TRACES
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE

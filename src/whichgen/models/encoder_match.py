@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.models.array_validation import inconsistent_arrays_error, predict_and_validate
 from whichgen.models.origin_model import OriginModel

@@ -109,7 +109,7 @@ class OriginModel:
     origins
         The known origins, in the order of the head's logits.
     encoder
-        Description of the encoder (:meth:`whichgen.encoders.base.Encoder.describe`).
+        Description of the encoder (:meth:`whichgen.encoders.encoder.Encoder.describe`).
     blocks
         Indices, counted from 0, of the encoder blocks whose concatenated features are the head's
         input.

@@ -11,7 +11,7 @@ import numpy as np
 from whichgen.data.images.image_reader import measure_sizes
 from whichgen.data.origins.families import assign_families
 from whichgen.defaults import PRECISION
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import CalibrationMetrics, calibration_metrics

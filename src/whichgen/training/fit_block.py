@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import PAPER, make_protocol

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.evaluation.predictions import label_indices

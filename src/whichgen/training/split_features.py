@@ -13,7 +13,7 @@ from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.defaults import BATCH_SIZE
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold, Protocol
 from whichgen.features.extraction import PerturbedSample, extract_tables

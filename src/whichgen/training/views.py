@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, WhichgenWarning
 from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view

@@ -163,10 +163,10 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
     The EXIF rotation and the color profile are applied, transparent pixels are composited on white,
     16-bit values are scaled to 8 bits, and CMYK and palette colors are converted
-    (:func:`~whichgen.data.images.color.to_rgb`). Only the first frame of an animation is decoded.
-    Damage that viewers ignore is repaired: damaged optional chunks of a PNG file, and the missing
-    end marker of an otherwise complete JPEG file. ``info["repair_note"]`` of the result reports a
-    missing end marker.
+    (:func:`~whichgen.data.images.rgb_conversion.to_rgb`). Only the first frame of an animation is
+    decoded. Damage that viewers ignore is repaired: damaged optional chunks of a PNG file, and the
+    missing end marker of an otherwise complete JPEG file. ``info["repair_note"]`` of the result
+    reports a missing end marker.
 
     Parameters
     ----------
@@ -186,7 +186,9 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
 def decode_file(data: bytes, name: str = "image") -> DecodedFile:
     """Decode an image file as :func:`decode_image` does; also return the unconverted image."""
-    from whichgen.data.images.color import to_rgb  # imports NumPy, which read_header does not need
+    from whichgen.data.images.rgb_conversion import (
+        to_rgb,  # imports NumPy, which read_header does not need
+    )
 
     with _convert_errors(data, name):
         image = _load_image(data, name)

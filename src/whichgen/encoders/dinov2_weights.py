@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from whichgen.encoders.base import Network
 from whichgen.encoders.cached_files import cached_file, is_intact, write_cached_files
 from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
 from whichgen.encoders.names import DINOV2_SMALL
+from whichgen.encoders.network import Network
 from whichgen.errors import EncoderError
 
 if TYPE_CHECKING:

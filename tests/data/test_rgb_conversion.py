@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from whichgen.data.images.color import MAX_PROFILE_BYTES
 from whichgen.data.images.decoding import decode_image, hash_image
+from whichgen.data.images.rgb_conversion import MAX_PROFILE_BYTES
 from whichgen.features.image_encoding import make_image_loaders
 
 P3 = rgb_profile(DISPLAY_P3, 2.2)
