@@ -150,7 +150,7 @@ def list_variants(encoder: Encoder) -> list[Variant]:
 
 def select_columns(table: FeatureTable, view: View) -> np.ndarray:
     """Return the features of a view: float32 array (n, d)."""
-    blocks = [table.block(block) for block, _ in view]
+    blocks = [table.read_block(block) for block, _ in view]
     return np.hstack(
         [
             x[:, : round(fraction * x.shape[1])]
@@ -164,7 +164,7 @@ def fit_probes(
 ) -> list[list[np.ndarray]]:
     """Fit a probe for each C, and return its log-probabilities of each query set."""
     probes = fit_view(x, labels, int(labels.max()) + 1, FUSION_C, SHRINKAGE)
-    return [[probe.log_probabilities(query) for query in queries] for probe in probes]
+    return [[probe.predict_log_probabilities(query) for query in queries] for probe in probes]
 
 
 def fit_convex_weights(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -70,8 +70,8 @@ def sweep_blocks(
     labels, val_labels = (label_indices(t.origins, known) for t in (train, val))
     best: tuple[Sweep, Sweep, Sweep] = ({}, {}, {})
     for block in range(n_blocks):
-        queries = [val.block(block), unknown.block(block)]
-        for value, (p, u) in method.sweep(train.block(block), labels, len(known), queries):
+        queries = [val.read_block(block), unknown.read_block(block)]
+        for value, (p, u) in method.sweep(train.read_block(block), labels, len(known), queries):
             correct, scores = p.argmax(axis=1) == val_labels, u.max(axis=1)
             clean, paper = (
                 selection_metrics(p.max(axis=1), correct, unknown_scores)
@@ -98,8 +98,10 @@ def test_head(
 ) -> Pair:
     """Fit a head on a block, and predict the known and the unknown images of ``tests``."""
     block, value = choice
-    head = method.fit(train.block(block), label_indices(train.origins, known), len(known), value)
-    outputs = [(t, *predict(head.forward(t.block(block)))) for t in tests]
+    head = method.fit(
+        train.read_block(block), label_indices(train.origins, known), len(known), value
+    )
+    outputs = [(t, *predict(head.forward(t.read_block(block)))) for t in tests]
     first, second = (Predictions(p, t.origins, scores, t.sources) for t, p, scores in outputs)
     return first, second
 

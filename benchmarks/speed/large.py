@@ -27,7 +27,7 @@ from random_clip import write_random_clip
 from whichgen.data.images.decoding import hash_image
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import FLUSH_ROWS
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 
 KNOWN = ("real", "gen-a", "gen-b", "gen-c", "gen-d")
 UNKNOWN = ("new-a", "new-b")
@@ -73,7 +73,7 @@ def write_data(folder: Path, n: int) -> None:
             file.write_bytes(data)
         noise = rng.standard_normal((size, dim), np.float32) * spread
         features = centers[numbers % len(ORIGINS)] + noise
-        store.add([feature_key(hash_image(data)) for data in files], [features])
+        store.add([compute_feature_key(hash_image(data)) for data in files], [features])
 
 
 def measure_tree(process: subprocess.Popen[bytes], stop: Event, interval: float = 2.0) -> float:

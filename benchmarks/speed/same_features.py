@@ -25,7 +25,7 @@ from reference_process import FILES
 
 from whichgen.data.images.decoding import hash_image, read_bytes
 from whichgen.encoders.loading import load_encoder
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.heads.linear import PAPER_C, LinearHead, LinearMethod
 
 #: Standard deviation of the relative noise: the rounding error of float32 features.
@@ -77,7 +77,7 @@ def read_cached(request: dict[str, Any], block: int) -> Parts:
         rows = reference.read_annotations(Path(request["splits"]) / name)
         if part == "train":
             rows = [row for rows in zip(*reference.balance(rows), strict=True) for row in rows]
-        keys = [feature_key(hash_image(read_bytes(Path(path)))) for path, _ in rows]
+        keys = [compute_feature_key(hash_image(read_bytes(Path(path)))) for path, _ in rows]
         labels = torch.tensor([label for _, label in rows])
         parts[part] = Features(torch.from_numpy(store.read(keys, block)), labels)
     return parts

@@ -42,7 +42,7 @@ from whichgen.deterministic import call_single_threaded
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
-from whichgen.heads.linear import PAPER_C, LinearMethod, convergence_advice
+from whichgen.heads.linear import PAPER_C, LinearMethod, advise_on_convergence
 from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.training.held_out import SOURCE_FOLDS
 from whichgen.training.selection import fit_first
@@ -185,7 +185,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         method = self._make_head_method(len(labels))
         splits = self._split(labels) if sources is None else self._split_sources(labels, sources)
         n_train = min((len(train) for train, _ in splits), default=len(labels))
-        values = method.candidate_values(n_train)
+        values = method.list_candidate_values(n_train)
         candidates: list[tuple[float, int, float, float]] = []
         if not splits:
             middle_block, middle_value = (
@@ -217,7 +217,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             failed_values.add(self.value_)
         else:
             raise ConvergenceError(
-                f"no value of {method.parameter} converged. {convergence_advice()}"
+                f"no value of {method.parameter} converged. {advise_on_convergence()}"
             )
         if failed_values:
             text = ", ".join(f"{value:g}" for value in sorted(failed_values))

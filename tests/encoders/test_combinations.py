@@ -54,10 +54,10 @@ def test_rows_of_the_store_are_those_of_the_members(
         for encoder in (load_encoder(name, device="cpu"),)
     }
     joined = tables[f"{tiny_clip}+traces"]
-    assert np.array_equal(joined.block(2), tables[str(tiny_clip)].block(2))
-    assert np.array_equal(joined.block(10), tables["traces"].block(7))
-    both = joined.blocks((2, 10))
-    assert np.array_equal(both, np.hstack([joined.block(2), joined.block(10)]))
+    assert np.array_equal(joined.read_block(2), tables[str(tiny_clip)].read_block(2))
+    assert np.array_equal(joined.read_block(10), tables["traces"].read_block(7))
+    both = joined.read_blocks((2, 10))
+    assert np.array_equal(both, np.hstack([joined.read_block(2), joined.read_block(10)]))
 
 
 def test_the_key_depends_on_all_members_in_order(counting: Callable[..., object]) -> None:

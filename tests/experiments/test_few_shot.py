@@ -35,11 +35,11 @@ def test_each_point_tests_the_enrolled_model_on_the_remaining_images(world: Make
         (g, n, s) for g in ("ddpm", "flow") for n in (1, 4) for s in (0, 1)
     ]
     (point,) = (p for p in points if (p.generator, p.images, p.seed) == ("flow", 4, 1))
-    own = features.tables["test_unknown"].blocks(model.blocks)
+    own = features.tables["test_unknown"].read_blocks(model.blocks)
     order = np.random.default_rng((1, len(own))).permutation(len(own))
     new = enroll(model, "flow", own[order[:4]]).model
     known = features.tables["test"]
-    probabilities, scores = new.predict(known.blocks(model.blocks))
+    probabilities, scores = new.predict(known.read_blocks(model.blocks))
     predicted = np.array(new.origins)[probabilities.argmax(axis=1)]
     assert point.accuracy_after == (predicted == known.origins).mean()
     assert point.accuracy_before == w.fit().evaluation.closed.accuracy
@@ -48,7 +48,7 @@ def test_each_point_tests_the_enrolled_model_on_the_remaining_images(world: Make
     correct = np.array(new.origins)[own_probabilities.argmax(axis=1)] == "flow"
     assert point.recall == correct.mean()
     assert point.accepted == (correct & (own_scores >= new.threshold)).mean()
-    others = new.predict(features.tables["val_unknown"].blocks(model.blocks))[1]
+    others = new.predict(features.tables["val_unknown"].read_blocks(model.blocks))[1]
     truth = np.repeat([1, 0], [len(scores) + len(own_scores), len(others)])
     assert point.auroc == pytest.approx(
         roc_auc_score(truth, np.concatenate([scores, own_scores, others]))

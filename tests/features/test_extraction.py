@@ -55,8 +55,8 @@ def test_each_sample_gets_its_own_features_in_order(
     assert table.origins.tolist() == [s.origin for s in samples]
     assert len(table) == 20
     expected = np.stack([_expected(encoder, s.path) for s in samples])
-    np.testing.assert_allclose(table.block(0), expected, atol=1e-6)
-    assert table.block(1).shape == (20, 48)
+    np.testing.assert_allclose(table.read_block(0), expected, atol=1e-6)
+    assert table.read_block(1).shape == (20, 48)
     assert encoder.calls == -(-20 // batch_size)
     assert table.skipped == ()
 
@@ -72,7 +72,7 @@ def test_a_second_extraction_computes_nothing(
     assert again.calls == 0
     assert second.keys == first.keys
     for block in (0, 1):
-        assert np.array_equal(first.block(block), second.block(block))
+        assert np.array_equal(first.read_block(block), second.read_block(block))
 
 
 def test_files_are_identified_by_content(
@@ -85,12 +85,12 @@ def test_files_are_identified_by_content(
     assert encoder.images == 20
     assert len(table) == 22
     assert table.origins[20] == "other"
-    assert np.array_equal(table.block(1)[20:], table.block(1)[[0, 3]])
+    assert np.array_equal(table.read_block(1)[20:], table.read_block(1)[[0, 3]])
     assert table.digests[20] == table.digests[0]
     # New content under the same name is another image.
     shutil.copy(samples[1].path, samples[0].path)
     changed = extract(samples[:1], encoder.encoder, _open_store(tmp_path, encoder))
-    assert np.array_equal(changed.block(0)[0], table.block(0)[1])
+    assert np.array_equal(changed.read_block(0)[0], table.read_block(0)[1])
 
 
 def test_a_perturbation_is_part_of_the_key(
@@ -106,8 +106,8 @@ def test_a_perturbation_is_part_of_the_key(
         assert not set(table.keys) & set(plain.keys)
         assert table.digests == plain.digests
         expected = np.stack([_expected(encoder, s.path, perturbation) for s in samples])
-        np.testing.assert_allclose(table.block(0), expected, atol=1e-6)
-        assert not np.allclose(table.block(0), plain.block(0))
+        np.testing.assert_allclose(table.read_block(0), expected, atol=1e-6)
+        assert not np.allclose(table.read_block(0), plain.read_block(0))
     encoder.images = 0
     mixed: list[Perturbation | None] = [None, Perturbation("blur", 15)] * 10
     table = extract(samples, encoder.encoder, store, perturbations=mixed)
@@ -129,7 +129,7 @@ def test_an_interrupted_extraction_is_resumed(
     table = extract(samples, encoder.encoder, store, batch_size=2)
     assert encoder.images == 20 - done
     expected = np.stack([_expected(encoder, s.path) for s in samples])
-    np.testing.assert_allclose(table.block(0), expected, atol=1e-6)
+    np.testing.assert_allclose(table.read_block(0), expected, atol=1e-6)
 
 
 def test_rows_are_written_during_extraction(
@@ -199,7 +199,9 @@ def test_unreadable_files_are_skipped_with_reasons(
         (found,) = (s for s in table.skipped if s.startswith(f"{tmp_path / name}: "))
         assert reason in found
         assert found.count(str(tmp_path)) == 1
-    np.testing.assert_allclose(table.block(0)[4], _expected(encoder, samples[4].path), atol=1e-6)
+    np.testing.assert_allclose(
+        table.read_block(0)[4], _expected(encoder, samples[4].path), atol=1e-6
+    )
 
 
 def test_no_readable_file_is_an_empty_table(tmp_path: Path, counting: Counting) -> None:
@@ -208,7 +210,7 @@ def test_no_readable_file_is_an_empty_table(tmp_path: Path, counting: Counting) 
         table = extract(samples, encoder.encoder, _open_store(tmp_path, encoder))
         assert len(table) == 0
         assert len(table.skipped) == len(samples)
-        assert table.block(1).shape == (0, 48)
+        assert table.read_block(1).shape == (0, 48)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -272,7 +274,7 @@ def test_a_damaged_segment_loses_only_its_rows(
     assert again.images == 12
     assert repaired.keys == whole.keys
     expected = np.stack([_expected(encoder, s.path) for s in samples])
-    np.testing.assert_allclose(repaired.block(0), expected, atol=1e-6)
+    np.testing.assert_allclose(repaired.read_block(0), expected, atol=1e-6)
 
 
 def test_take_and_add_keep_rows_together(
@@ -282,9 +284,9 @@ def test_take_and_add_keep_rows_together(
     table = extract(samples, encoder.encoder, _open_store(tmp_path, encoder))
     some = table.take(np.array([5, 2, 2]))
     assert some.samples == (samples[5], samples[2], samples[2])
-    assert np.array_equal(some.block(0), table.block(0)[[5, 2, 2]])
+    assert np.array_equal(some.read_block(0), table.read_block(0)[[5, 2, 2]])
     both = some + table
     assert len(both) == 23
     assert both.origins.tolist() == [*some.origins, *table.origins]
-    assert np.array_equal(both.block(1)[3:], table.block(1))
+    assert np.array_equal(both.read_block(1)[3:], table.read_block(1))
     assert both.digests == some.digests + table.digests

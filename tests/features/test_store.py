@@ -19,14 +19,14 @@ from safetensors.numpy import save_file
 
 import whichgen.features.store as store_module
 from whichgen.errors import StoreError, WhichgenError
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.training.parallel_sweeps import run_in_processes
 
 Counting = Callable[..., Any]
 
 
 def _keys(start: int, stop: int) -> list[bytes]:
-    return [feature_key(str(i).encode()) for i in range(start, stop)]
+    return [compute_feature_key(str(i).encode()) for i in range(start, stop)]
 
 
 def _blocks(start: int, stop: int) -> list[np.ndarray]:
@@ -105,7 +105,7 @@ def test_a_missing_key_is_a_key_error(store: FeatureStore) -> None:
 
 
 def test_keys_depend_on_content_and_perturbation() -> None:
-    keys = {feature_key(d, p) for d in (b"a", b"b") for p in ("", "jpeg:30", "jpeg:3")}
+    keys = {compute_feature_key(d, p) for d in (b"a", b"b") for p in ("", "jpeg:30", "jpeg:3")}
     assert len(keys) == 6
     assert {len(k) for k in keys} == {32}
 

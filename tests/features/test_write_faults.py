@@ -23,7 +23,7 @@ from whichgen.data.splits.random_splits import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError, StoreError
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.heads.methods import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
@@ -72,7 +72,7 @@ def fail_disk(step: int, number: int) -> Iterator[None]:
 
 def _rows(start: int, stop: int) -> tuple[list[bytes], list[np.ndarray]]:
     rows = np.arange(start, stop, dtype=np.float32)[:, None]
-    keys = [feature_key(str(i).encode()) for i in range(start, stop)]
+    keys = [compute_feature_key(str(i).encode()) for i in range(start, stop)]
     return keys, [rows + np.arange(12), rows - np.arange(48)]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from models.conftest import BLOCK, ORIGINS, encoder, images, models
 from whichgen.data.open_dataset import list_samples
 from whichgen.encoders.encoder import Encoder
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
@@ -58,7 +58,7 @@ def gallery_images(
 
 def features_of(images: GalleryImages) -> np.ndarray:
     """The head's input for all images: float32 array (n, d)."""
-    keys = [feature_key(digest) for digest in images.entries["digest"].to_pylist()]
+    keys = [compute_feature_key(digest) for digest in images.entries["digest"].to_pylist()]
     return images.store.read(keys, BLOCK)
 
 

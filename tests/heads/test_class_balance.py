@@ -141,7 +141,7 @@ def test_huge_repeats_fill_all_places() -> None:
     huge = np.full(68, np.iinfo(np.int64).max)
     head = KnnMethod().restore(tensors | {"repeats": huge}, 4, 5)
     assert isinstance(head, KnnHead)
-    cosines, labels = head.neighbors(x)
+    cosines, labels = head.find_neighbors(x)
     assert (labels == y[:, None]).all()
     assert (cosines == cosines[:, :1]).all()
 

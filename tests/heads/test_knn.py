@@ -124,11 +124,11 @@ def test_index_is_not_pickled() -> None:
 
 def test_values_of_k_above_the_number_of_images_are_skipped() -> None:
     x, y = _data(7, 6, 3)
-    assert KnnMethod().candidate_values(7) == (1, 2, 3, 4, 5, 6, 7)
-    assert KnnMethod(values=(9, 5, 7)).candidate_values(7) == (5, 7)
+    assert KnnMethod().list_candidate_values(7) == (1, 2, 3, 4, 5, 6, 7)
+    assert KnnMethod(values=(9, 5, 7)).list_candidate_values(7) == (5, 7)
     assert len(list(KnnMethod().sweep(x, y, 3, [x]))) == 7
     with pytest.raises(FitError, match=r"k = 9 exceeds the 7 training images. Use a smaller k"):
-        KnnMethod(values=(9, 12)).candidate_values(7)
+        KnnMethod(values=(9, 12)).list_candidate_values(7)
     for value in (8, 0):
         with pytest.raises(
             FitError, match=f"k must be from 1 to 7, the number of training images; got {value}"

@@ -132,7 +132,7 @@ def test_default_values_are_those_of_the_paper() -> None:
     assert PAPER_C[-1] == pytest.approx(1e5)
     ratios = np.array(PAPER_C[1:]) / PAPER_C[:-1]
     np.testing.assert_allclose(ratios, ratios[0])
-    assert LinearMethod(values=(10.0, 0.1)).candidate_values(5) == (0.1, 10.0)
+    assert LinearMethod(values=(10.0, 0.1)).list_candidate_values(5) == (0.1, 10.0)
 
 
 def test_probabilities_sum_to_one_for_extreme_logits() -> None:

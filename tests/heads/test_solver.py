@@ -126,14 +126,16 @@ def test_streamed_design_gives_the_same_solutions(
         [(x.astype(np.float64) - x.astype(np.float64).mean(0)) @ streamed.axes.T, np.ones((n, 1))]
     )
     weights = rng.normal(size=(4, r))
-    np.testing.assert_allclose(streamed.logits(weights), weights @ z.T, atol=1e-9)
-    np.testing.assert_allclose(streamed.weighted_sum(values), values @ z, atol=1e-9)
+    np.testing.assert_allclose(streamed.compute_logits(weights), weights @ z.T, atol=1e-9)
+    np.testing.assert_allclose(streamed.compute_weighted_sum(values), values @ z, atol=1e-9)
     sums, logits = streamed.transform_and_sum(
         weights, lambda rows, logits: logits * values[:, rows]
     )
     np.testing.assert_allclose(logits, weights @ z.T, atol=1e-9)
     np.testing.assert_allclose(sums, (logits * values) @ z, atol=1e-9)
-    np.testing.assert_allclose(streamed.weighted_gram(values[0]), (z.T * values[0]) @ z, atol=1e-9)
+    np.testing.assert_allclose(
+        streamed.compute_weighted_gram(values[0]), (z.T * values[0]) @ z, atol=1e-9
+    )
     for (weights, bias), (expected, expected_bias) in zip(
         solve_path(streamed, y, 4, (0.01, 1.0, 100.0), max_iter=100),
         solve_path(in_memory, y, 4, (0.01, 1.0, 100.0), max_iter=100),

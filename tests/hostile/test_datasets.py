@@ -211,7 +211,7 @@ def test_changed_file_has_the_features_of_its_content(
     assert result.digests[0] == result.digests[1]
     assert "no such file" in result.skipped[0]
     # What the store holds is of the content by which it is found.
-    assert np.array_equal(result.block(0)[0], result.block(0)[1])
+    assert np.array_equal(result.read_block(0)[0], result.read_block(0)[1])
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])

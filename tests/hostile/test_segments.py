@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 
 
 def segment(entries: dict[str, Any], body: bytes, size: int | None = None) -> bytes:
@@ -56,10 +56,10 @@ def test_forged_segment_is_set_aside(
     tmp_path: Path, counting: Callable[..., Any], content: bytes
 ) -> None:
     store = FeatureStore(tmp_path, counting().encoder)
-    store.add([feature_key(b"x")], [np.ones((1, 12)), np.ones((1, 48))])
+    store.add([compute_feature_key(b"x")], [np.ones((1, 12)), np.ones((1, 48))])
     (store.folder / "0.safetensors").write_bytes(content)
     store = FeatureStore(tmp_path, counting().encoder)
-    assert len(store) == 1 and store.read([feature_key(b"x")], 1).all()
+    assert len(store) == 1 and store.read([compute_feature_key(b"x")], 1).all()
     assert (store.folder / "0.damaged").exists()
 
 

@@ -11,11 +11,11 @@ from hypothesis.extra import numpy as hnp
 from whichgen.errors import FitError
 from whichgen.openset.threshold import (
     choose_threshold,
+    compute_tpr_interval,
     decide,
     threshold_at_fpr,
     threshold_at_precision,
     threshold_at_tpr,
-    tpr_interval,
 )
 
 # Few distinct values, so that ties are common.
@@ -59,15 +59,15 @@ def test_interval_covers_the_true_rate_at_its_level(n: int) -> None:
     # The fraction of uniform scores above a threshold is one minus the threshold.
     rng = np.random.default_rng(n)
     rates = np.array([1 - threshold_at_tpr(rng.random(n), 0.9) for _ in range(4000)])
-    low, high = tpr_interval(n, 0.9, level=0.8)
+    low, high = compute_tpr_interval(n, 0.9, level=0.8)
     assert np.mean(rates < low) == pytest.approx(0.1, abs=0.02)
     assert np.mean(rates > high) == pytest.approx(0.1, abs=0.02)
 
 
 def test_interval_shrinks_with_more_images() -> None:
-    low, high = tpr_interval(10_000)
+    low, high = compute_tpr_interval(10_000)
     assert 0.945 < low < 0.95 < high < 0.955
-    assert tpr_interval(1)[0] < 0.03
+    assert compute_tpr_interval(1)[0] < 0.03
 
 
 def test_tiny_fraction_accepts_only_the_best_image() -> None:

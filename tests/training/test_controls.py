@@ -31,9 +31,13 @@ def test_shuffle_fits_the_same_head_on_permuted_labels(world: Make, head_method:
     truth = label_indices(test.origins, result.model.origins)
     for shuffle, seed in zip(control.shuffles, (0, 5), strict=True):
         permuted = np.random.default_rng(seed).permutation(labels)
-        head = head_method.fit(train.block(result.block), permuted, 3, result.model.hyperparameter)
-        of_known = head.forward(test.block(result.block)).probabilities
-        of_unknown = head.forward(parts.tables["test_unknown"].block(result.block)).probabilities
+        head = head_method.fit(
+            train.read_block(result.block), permuted, 3, result.model.hyperparameter
+        )
+        of_known = head.forward(test.read_block(result.block)).probabilities
+        of_unknown = head.forward(
+            parts.tables["test_unknown"].read_block(result.block)
+        ).probabilities
         predicted = of_known.argmax(axis=1)
         assert shuffle.seed == seed
         assert shuffle.accuracy == (predicted == truth).mean()
@@ -55,7 +59,7 @@ def test_shuffled_fusion_has_the_same_views_and_shrinkage(world: Make) -> None:
     result = fuse(parts, w.encoder, FusionOptions(values=(10.0,), shrinkages=(0.1,), jobs=1))
     head_method = result.head_method
     assert head_method.shrinkage == 0.1
-    x = parts.tables["train"].blocks(result.model.blocks)
+    x = parts.tables["train"].read_blocks(result.model.blocks)
     labels = label_indices(parts.tables["train"].origins, result.model.origins)
     again = head_method.fit(x, labels, 3, 10.0)
     np.testing.assert_allclose(

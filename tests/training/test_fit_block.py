@@ -65,7 +65,7 @@ def search(
                 def rows(name: str, origins: Any, block: int = block) -> Any:
                     table = parts.tables[name]
                     mine = np.isin(table.origins, list(origins))
-                    return table.block(block)[mine], table.origins[mine]
+                    return table.read_block(block)[mine], table.origins[mine]
 
                 x, origins = rows("train", known)
                 y = np.array([known.index(o) for o in origins])
@@ -136,8 +136,8 @@ def test_each_block_is_evaluated_at_its_own_best_value(
     for b in result.blocks:
         of_block = [c for c in result.grid if c.block == b.block]
         assert b.val_auroc == max(c.auroc for c in of_block)
-        tables = [parts.tables[name].block(b.block) for name in ("train", "test")]
-        out = parts.tables["test_unknown"].block(b.block)
+        tables = [parts.tables[name].read_block(b.block) for name in ("train", "test")]
+        out = parts.tables["test_unknown"].read_block(b.block)
         p, q = classify(b.value, tables[0], y, [tables[1], out])
         s, t = p.max(axis=1), q.max(axis=1)
         right = p.argmax(axis=1) == truth
@@ -156,7 +156,7 @@ def test_model_is_the_head_of_the_best_block_with_its_test_metrics(
     (best,) = [b for b in result.blocks if b.block == model.blocks[0]]
     assert best.value == model.hyperparameter
     assert best.val_auroc == max(c.auroc for c in result.grid)
-    answers = model.head.forward(parts.tables["test"].block(model.blocks[0])).probabilities
+    answers = model.head.forward(parts.tables["test"].read_block(model.blocks[0])).probabilities
     assert np.array_equal(result.known.probabilities, answers)
     known_table, unknown_table = result.features.select_test_tables(result.protocol)
     assert known_table.samples == parts.tables["test"].samples
@@ -181,9 +181,9 @@ def test_threshold_accepts_the_smallest_share_of_validation_images_above_tpr(
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit(head_method, tpr=tpr).model
-    scores = model.head.forward(w.extract().tables["val"].block(model.blocks[0])).probabilities.max(
-        axis=1
-    )
+    scores = model.head.forward(
+        w.extract().tables["val"].read_block(model.blocks[0])
+    ).probabilities.max(axis=1)
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
     # The threshold is a hair under the lowest score kept.
     assert np.mean(scores > model.threshold * (1 + 2e-6)) < tpr
@@ -463,7 +463,7 @@ def test_model_holds_exemplars_of_training_and_validation_images(
         table = w.extract().tables[part]
         features, labels = exemplars.select(held_out=held_out)
         assert np.bincount(labels).tolist() == [most] * 3
-        everything = table.block(result.block)
+        everything = table.read_block(result.block)
         for row, label in zip(features, labels, strict=True):
             of_origin = table.origins == result.model.origins[label]
             assert np.isclose(everything[of_origin], row, rtol=2e-3).all(axis=1).any()

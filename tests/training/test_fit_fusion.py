@@ -107,10 +107,10 @@ def test_metrics_equal_those_of_an_independent_fit(
     ) -> tuple[float, float]:
         train = of("train", known)
         labels = label_indices(train.origins, known)
-        x = train.blocks(model.blocks)
+        x = train.read_blocks(model.blocks)
         head_method = FusionMethod(widths, result.best.shrinkage, votes)
         head = head_method.fit(x, labels, len(known), model.hyperparameter)
-        scores = [head.forward(t.blocks(model.blocks)).logits for t in (test, unknown)]
+        scores = [head.forward(t.read_blocks(model.blocks)).logits for t in (test, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
         right = scores[0].argmax(axis=1) == label_indices(test.origins, known)
         return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
@@ -180,7 +180,7 @@ def test_saved_model_predicts_like_the_evaluated_one(
     assert result.model.score_method == score
     again = load_model(save_model(result.model, tmp_path / "model"))
     known_table, _ = result.features.select_test_tables(result.protocol)
-    probabilities, scores = again.predict(known_table.blocks(again.blocks))
+    probabilities, scores = again.predict(known_table.read_blocks(again.blocks))
     assert np.array_equal(probabilities, result.known.probabilities)
     assert np.array_equal(scores, result.known.scores)
     assert again.temperature == result.model.temperature
@@ -229,7 +229,7 @@ def test_temperature_changes_no_prediction(
 ) -> None:
     result = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
     known_table, _ = result.features.select_test_tables(result.protocol)
-    logits = result.model.head.forward(known_table.blocks(result.model.blocks)).logits
+    logits = result.model.head.forward(known_table.read_blocks(result.model.blocks)).logits
     assert np.array_equal(logits.argmax(axis=1), result.known.predicted)
     scaled = np.exp(logits / result.model.temperature)
     expected = scaled / scaled.sum(axis=1, keepdims=True)
@@ -277,7 +277,7 @@ def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
     assert [kind for kind, _ in result.experts] == ["", "blur", "crop"]
     head = result.model.head
     assert isinstance(head, ExpertsHead)
-    x, y = train.blocks(result.model.blocks), label_indices(train.origins, dataset.known)
+    x, y = train.read_blocks(result.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
     fusion = FusionMethod(gate.widths, result.best.shrinkage, gate.views_per_vote)
     for (kind, _), expert in zip(result.experts, head.experts, strict=True):
@@ -290,7 +290,7 @@ def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
     loaded = load_model(save_model(result.model, tmp_path / "model"))
-    test = parts.tables["test"].blocks(loaded.blocks)
+    test = parts.tables["test"].read_blocks(loaded.blocks)
     for ours, theirs in zip(loaded.predict(test), result.model.predict(test), strict=True):
         assert np.array_equal(ours, theirs)
 
@@ -322,8 +322,8 @@ def test_expert_votes_are_selected_on_validation_images_of_their_kind(
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
             unknown = of(tables, fold.unknown_split, fold.unknown)
             y = label_indices(train.origins, fold.known)
-            alone = head_method.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
-            z, unknown_z = (alone.forward(t.blocks(range(4))).logits for t in (val, unknown))
+            alone = head_method.fit(train.read_blocks(range(4)), y, len(fold.known), 100.0)
+            z, unknown_z = (alone.forward(t.read_blocks(range(4))).logits for t in (val, unknown))
             right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
             values.append(oscr(z.max(axis=1), right, unknown_z.max(axis=1)))
         return float(np.mean(values))

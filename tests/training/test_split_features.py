@@ -15,7 +15,7 @@ from whichgen.data.dataset import SPLITS
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
-from whichgen.features.store import feature_key
+from whichgen.features.store import compute_feature_key
 from whichgen.training.split_features import (
     SplitFeatures,
     extract_splits,
@@ -58,7 +58,9 @@ def test_augmentation_adds_a_copy_of_each_kind_to_training_images_alone(world: M
     for copy, kind in ((1, "jpeg"), (2, "crop")):
         drawn: Counter[float] = Counter()
         for digest, key in list(zip(train.digests, train.keys, strict=True))[copy * n :][:n]:
-            (value,) = [v for v in INTENSITIES[kind] if feature_key(digest, f"{kind}:{v:g}") == key]
+            (value,) = [
+                v for v in INTENSITIES[kind] if compute_feature_key(digest, f"{kind}:{v:g}") == key
+            ]
             drawn[value] += 1
         assert len(drawn) >= 4
     assert parts.data_hash != plain.data_hash
@@ -76,7 +78,7 @@ def test_a_perturbation_is_put_on_every_image_of_the_parts_asked_for(world: Make
     parts = w.extract(splits=("test", "test_unknown"), perturbation=Perturbation("jpeg", 10))
     assert tuple(parts.tables) == ("test", "test_unknown")
     for table in parts.tables.values():
-        assert table.keys == tuple(feature_key(d, "jpeg:10") for d in table.digests)
+        assert table.keys == tuple(compute_feature_key(d, "jpeg:10") for d in table.digests)
 
 
 def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothing_else(

@@ -16,7 +16,7 @@ from whichgen.defaults import CACHE_DIR
 from whichgen.io.atomic import replace_file, write_text
 
 
-def cached_file(name: str) -> Path:
+def get_cache_path(name: str) -> Path:
     """Return the path of the file called ``name`` in the cache folder."""
     return Path(os.environ.get("WHICHGEN_CACHE") or CACHE_DIR) / "weights" / name
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from whichgen.encoders.cached_files import cached_file, is_intact, write_cached_files
+from whichgen.encoders.cached_files import get_cache_path, is_intact, write_cached_files
 from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
 from whichgen.encoders.names import DINOV2_SMALL
 from whichgen.encoders.network import Network
@@ -117,7 +117,7 @@ def _rename(name: str) -> str:
 
 def _read_weights() -> dict[str, np.ndarray]:
     """Read the weights from the cache, or convert and cache them."""
-    file = cached_file(f"{DINOV2_SMALL}.safetensors")
+    file = get_cache_path(f"{DINOV2_SMALL}.safetensors")
     if is_intact(file):
         return dict(load_file(file))
     weights = _convert_weights()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whichgen.encoders.cached_files import cached_file, is_intact, write_cached_files
+from whichgen.encoders.cached_files import get_cache_path, is_intact, write_cached_files
 from whichgen.encoders.devices import count_cores
 from whichgen.errors import OpenVinoError, first_line
 from whichgen.io.run_metadata import hash_parts
@@ -81,7 +81,7 @@ def load_openvino_encode(
     """
     openvino = _import_openvino()
     key = hash_parts([key, str(example.shape), openvino.__version__, _FORMAT])
-    files = cached_file(f"openvino-{key}.xml"), cached_file(f"openvino-{key}.bin")
+    files = get_cache_path(f"openvino-{key}.xml"), get_cache_path(f"openvino-{key}.bin")
     hints = {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": count_cores(),

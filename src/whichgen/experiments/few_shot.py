@@ -203,7 +203,7 @@ def measure_few_shot(
         No unknown generator has enough images for any number in ``image_counts``.
     """
     table, known = _pool_unknown_images(features), features.tables["test"]
-    unknown, known_test = table.blocks(model.blocks), known.blocks(model.blocks)
+    unknown, known_test = table.read_blocks(model.blocks), known.read_blocks(model.blocks)
     labels = label_indices(known.origins, model.origins)
     draws = list_draws(table.samples, image_counts, seeds)
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())

@@ -19,7 +19,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.image_encoding import EncodedBatch, LoadedImage, encode_batches
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress
 
@@ -126,7 +126,7 @@ def extract_tables(
     store.refresh()  # another process may have added rows meanwhile
 
     def is_complete(i: int, digest: bytes) -> bool:
-        digests[i], keys[i] = digest, feature_key(digest, str(changes[i] or ""))
+        digests[i], keys[i] = digest, compute_feature_key(digest, str(changes[i] or ""))
         return keys[i] in store or first.setdefault(keys[i], i) != i
 
     def load(i: int) -> LoadedImage:

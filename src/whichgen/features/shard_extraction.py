@@ -26,7 +26,7 @@ from whichgen.features.image_encoding import (
     count_threads,
     encode_batches,
 )
-from whichgen.features.store import feature_key
+from whichgen.features.store import compute_feature_key
 
 
 class KeySet:
@@ -60,7 +60,7 @@ def encode_shard(
 
     def load(item: Item) -> LoadedImage:
         data = item.load()
-        key = feature_key(hash_image(data))
+        key = compute_feature_key(hash_image(data))
         return LoadedImage(None if key in keys_to_skip else decode_image(data, item.name), key)
 
     return encode_batches(make_shard_loaders(shard, load), encode, batch_size=batch_size)

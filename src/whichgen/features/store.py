@@ -38,7 +38,7 @@ MAX_MEMORY = 512 * 2**20
 _CHUNK_ROWS = 8192
 
 
-def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
+def compute_feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
     """Compute the 32-byte key of an image from the digest of its file and its perturbation.
 
     Parameters

@@ -43,15 +43,15 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def block(self, block: int) -> np.ndarray:
+    def read_block(self, block: int) -> np.ndarray:
         """Read the features of one block: float32 array (n, d_block)."""
         return self.store.read(self.keys, block)
 
-    def blocks(self, blocks: Sequence[int]) -> np.ndarray:
+    def read_blocks(self, blocks: Sequence[int]) -> np.ndarray:
         """Read the features of several blocks, side by side: float32 array (n, sum of d_block)."""
         if len(blocks) == 1:
-            return self.block(blocks[0])  # may be a memory map
-        return np.hstack([self.block(b) for b in blocks])
+            return self.read_block(blocks[0])  # may be a memory map
+        return np.hstack([self.read_block(b) for b in blocks])
 
     @property
     def origins(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.features.extraction import extract
-from whichgen.features.store import FeatureStore, feature_key
+from whichgen.features.store import FeatureStore, compute_feature_key
 from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
@@ -88,7 +88,7 @@ class GalleryImages:
         vectors = [np.empty((0, self.space.dimension), np.float32)]
         for batch in divide_rows(rows):
             digests = self.entries["digest"].take(batch).to_pylist()
-            keys = list(map(feature_key, digests))
+            keys = list(map(compute_feature_key, digests))
             blocks = [self.store.read(keys, block) for block in self.space.model.blocks]
             vectors.append(self.space.project(self.space.model.head.forward(np.hstack(blocks))))
         return np.concatenate(vectors)

@@ -137,7 +137,7 @@ class HeadMethod(Protocol):
 class SweepMethod(HeadMethod, Protocol):
     """A head method that can try many values of its hyperparameter in one call."""
 
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+    def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return the valid hyperparameter values for ``n_train`` training images, ascending."""
 
     def sweep(

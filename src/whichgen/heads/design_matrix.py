@@ -54,22 +54,22 @@ class InMemoryDesign:
     center: np.ndarray
     z_transposed: np.ndarray
 
-    def logits(self, weights: np.ndarray) -> np.ndarray:
+    def compute_logits(self, weights: np.ndarray) -> np.ndarray:
         """Compute ``weights @ z.T``: float64 array (origins, r + 1) → (origins, n)."""
         return np.asarray(weights @ self.z_transposed)
 
-    def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
+    def compute_weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
         return np.asarray(coefficients @ self.z_transposed.T)
 
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute ``weighted_sum(transform(logits(weights)))``, and return it with the logits."""
-        logits = self.logits(weights)
-        return self.weighted_sum(transform(slice(None), logits)), logits
+        """Return ``transform(…, logits) @ z`` and the logits, where ``logits = weights @ z.T``."""
+        logits = self.compute_logits(weights)
+        return self.compute_weighted_sum(transform(slice(None), logits)), logits
 
-    def weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
+    def compute_weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``z.T @ diag(coefficients) @ z``: float64 array (n,) → (r + 1, r + 1)."""
         return np.asarray((self.z_transposed * coefficients) @ self.z_transposed.T)
 
@@ -87,11 +87,11 @@ class StreamedDesign:
     center: np.ndarray
     features: np.ndarray
 
-    def logits(self, weights: np.ndarray) -> np.ndarray:
+    def compute_logits(self, weights: np.ndarray) -> np.ndarray:
         """Compute ``weights @ z.T``: float64 array (origins, r + 1) → (origins, n)."""
         return self.transform_and_sum(weights, lambda _, logits: logits)[1]
 
-    def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
+    def compute_weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
         sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in read_chunks(self.features)))
         return self._rotate_sums(sums, coefficients.sum(axis=1))
@@ -99,7 +99,7 @@ class StreamedDesign:
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute ``weighted_sum(transform(logits(weights)))``, and return it with the logits.
+        """Return ``transform(…, logits) @ z`` and the logits, where ``logits = weights @ z.T``.
 
         Each chunk of the features is read once.
         """
@@ -115,7 +115,7 @@ class StreamedDesign:
             totals += coefficients.sum(axis=1)
         return self._rotate_sums(sums, totals), logits
 
-    def weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
+    def compute_weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``z.T @ diag(coefficients) @ z``: float64 array (n,) → (r + 1, r + 1)."""
         gram = np.zeros((len(self.axes) + 1,) * 2)
         for rows, x in read_chunks(self.features):

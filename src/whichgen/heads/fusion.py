@@ -41,7 +41,7 @@ import numpy as np
 from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import decompose_gram
-from whichgen.heads.linear import LinearHead, LinearMethod, convergence_advice
+from whichgen.heads.linear import LinearHead, LinearMethod, advise_on_convergence
 from whichgen.heads.softmax import softmax
 
 #: Values of C to try: one per decade, from 0.1 to 10,000.
@@ -87,7 +87,7 @@ class ViewProbe:
         """Standardize and clip the view's features: float array (n, d) → float32 array (n, d)."""
         return _standardize(features, self.mean, self.scale)
 
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+    def predict_log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Predict log-probabilities ≤ 0: float array (n, d) → float64 array (n, origins)."""
         logs = np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
         if not self.floor:
@@ -134,7 +134,7 @@ class FusionHead:
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Pool the views' predictions; the embedding is the projection on :attr:`components`."""
         parts = zip(self.views, split_views(features, self.widths), strict=True)
-        log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
+        log_probabilities = np.stack([view.predict_log_probabilities(x) for view, x in parts])
         sizes = self.views_per_vote or (1,) * len(self.views)
         weights = np.concatenate([np.full(size, 1 / (size * len(sizes))) for size in sizes])
         logits = np.tensordot(weights, log_probabilities, axes=1)
@@ -226,7 +226,7 @@ class FusionMethod:
             if probe is None:
                 raise ConvergenceError(
                     f"the linear probe of view {number} did not converge at C = {value:g}. "
-                    f"{convergence_advice()}"
+                    f"{advise_on_convergence()}"
                 )
             probes.append(probe)
         return probes

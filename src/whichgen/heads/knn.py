@@ -107,7 +107,7 @@ class KnnHead:
 
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Compute the output: log-probabilities as logits, normalized features as embedding."""
-        probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
+        probabilities = vote(*self.find_neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
             logits=logits,
@@ -117,7 +117,7 @@ class KnnHead:
             compute_embedding=lambda: normalize_rows(features),
         )
 
-    def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def find_neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosines and the origin indices of the k nearest exemplars, nearest first.
 
         For features (n, d), these are a float32 array (n, k) and an int64 array (n, k). An exemplar
@@ -169,7 +169,7 @@ class KnnMethod:
         if not self.values or min(self.values) < 1:
             raise FitError(f"k must be at least 1, got {list(self.values)}.")
 
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+    def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return the values of k that are at most ``n_train``, ascending.
 
         Raises
@@ -193,9 +193,9 @@ class KnnMethod:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
-        values = self.candidate_values(len(features))
+        values = self.list_candidate_values(len(features))
         head = self.fit(features, labels, n_origins, values[-1])
-        votes = [vote(*head.neighbors(query), n_origins) for query in queries]
+        votes = [vote(*head.find_neighbors(query), n_origins) for query in queries]
         for value in values:
             yield value, [by_k[int(value) - 1] for by_k in votes]
 

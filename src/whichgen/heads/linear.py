@@ -79,7 +79,7 @@ class LinearMethod:
         if not self.values or min(self.values) <= 0:
             raise FitError(f"C must be positive, got {list(self.values)}.")
 
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+    def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return all values of C, ascending; ``n_train`` is not used."""
         return tuple(sorted(self.values))
 
@@ -91,7 +91,7 @@ class LinearMethod:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
-        values = self.candidate_values(len(features))
+        values = self.list_candidate_values(len(features))
         for value, head in self.fit_path(features, labels, n_origins, values):
             if head is not None:
                 yield value, [head.forward(query).probabilities for query in queries]
@@ -112,7 +112,7 @@ class LinearMethod:
         if head is None:
             raise ConvergenceError(
                 f"the linear probe did not converge at C = {value:g} within {self.max_iter} steps. "
-                f"{convergence_advice()}"
+                f"{advise_on_convergence()}"
             )
         return head
 
@@ -144,7 +144,7 @@ class LinearMethod:
             yield value, solution and LinearHead(*solution)
 
 
-def convergence_advice() -> str:
+def advise_on_convergence() -> str:
     """Return what to do if a linear probe does not converge."""
     return name_option(
         "Use a smaller --C or --c-max, or, with `whichgen linear`, a larger --max-iter.",

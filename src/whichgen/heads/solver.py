@@ -112,7 +112,7 @@ def solve_path(
     totals = np.bincount(labels, design.sample_weights, minlength=n_origins)
     frequencies = totals / totals.sum()
     weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
-    point = _Point(weights, design.logits(weights))
+    point = _Point(weights, design.compute_logits(weights))
     previous: _Point | None = None
     for c in values:
         problem, start = _Problem(design, labels, c), point
@@ -160,7 +160,7 @@ class _Problem:
         )
 
     def compute_gradient(self, point: _Point, p: np.ndarray) -> np.ndarray:
-        sums = self.design.weighted_sum(self.weight_residuals(p))
+        sums = self.design.compute_weighted_sum(self.weight_residuals(p))
         return np.asarray(self.penalty * point.weights + self.c * sums)
 
     def weight_residuals(self, p: np.ndarray) -> np.ndarray:
@@ -270,7 +270,7 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
     for i in range(k):
         for j in range(i, k):
             coefficients = problem.c * problem.sample_weights * p[i] * ((i == j) - p[j])
-            block = problem.design.weighted_gram(coefficients)
+            block = problem.design.compute_weighted_gram(coefficients)
             hessian[i, :, j] = hessian[j, :, i] = block
         hessian[i, :, i] += np.diag(problem.penalty)
     # The Hessian is singular because equal shifts of all biases do not change f. Gradients are
@@ -280,7 +280,7 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
     # Rounding can make the matrix of a separable problem slightly indefinite.
     flat[np.diag_indices(k * r)] *= 1 + 1e-12
     step = np.linalg.solve(flat, -gradient.ravel()).reshape(k, r)
-    return _Point(step, problem.design.logits(step))
+    return _Point(step, problem.design.compute_logits(step))
 
 
 def _sum_covariances(p: np.ndarray, sample_weights: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: f
     return float(descending[last_precise] - _ROUNDING * abs(descending[last_precise]))
 
 
-def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
+def compute_tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
     """Compute a confidence interval for the true-positive rate on new images.
 
     The threshold is the k-th highest of n independent validation scores. The fraction of all known

@@ -36,7 +36,7 @@ def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
     size = min(len(images), MAX_POINTS)
     selected_rows = np.sort(np.random.default_rng(0).choice(len(images), size, replace=False))
     images = images.take(selected_rows)
-    x = model.head.forward(images.blocks(model.blocks)).embedding
+    x = model.head.forward(images.read_blocks(model.blocks)).embedding
     # Use one thread: on busy cores, waiting OpenMP threads make t-SNE four times slower.
     with threadpool_limits(1):
         components = PCA(min(50, *x.shape), random_state=0).fit_transform(x)

@@ -105,9 +105,11 @@ def run_label_shuffle(
     """
     model, features = model_results.model, model_results.features
     train = features.tables["train"]
-    x = train.blocks(model.blocks)
+    x = train.read_blocks(model.blocks)
     labels = label_indices(train.origins, model.origins)
-    test = [t.blocks(model.blocks) for t in features.select_test_tables(model_results.protocol)]
+    test = [
+        t.read_blocks(model.blocks) for t in features.select_test_tables(model_results.protocol)
+    ]
     settings = (model.hyperparameter, model.score_method)
     calls = (
         (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)

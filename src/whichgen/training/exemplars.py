@@ -48,7 +48,7 @@ def select_exemplars(
             for o in origins
         ]
         tables.append(table.take(np.sort(np.concatenate(rows))))
-    x = np.concatenate([table.blocks(blocks) for table in tables])
+    x = np.concatenate([table.read_blocks(blocks) for table in tables])
     fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
     samples = [sample for table in tables for sample in table.samples]
     return Exemplars(

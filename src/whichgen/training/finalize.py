@@ -32,7 +32,7 @@ from whichgen.models.origin_model import Calibration, OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
-from whichgen.openset.threshold import choose_threshold, decide, tpr_interval
+from whichgen.openset.threshold import choose_threshold, compute_tpr_interval, decide
 from whichgen.training.exemplars import select_exemplars
 from whichgen.training.held_out import (
     HeldOutImages,
@@ -97,7 +97,8 @@ class EvaluatedModel:
         Confidence interval of each headline metric, by name.
     tpr_interval
         Bounds of the 95 % confidence interval for the fraction of new known images that are
-        accepted at the threshold, in [0, 1] (:func:`whichgen.openset.threshold.tpr_interval`).
+        accepted at the threshold, in [0, 1]
+        (:func:`whichgen.openset.threshold.compute_tpr_interval`).
     calibration
         Calibration metrics of the known test images.
     coverage
@@ -139,7 +140,7 @@ def predict_table(
         Tuple of three lists for :func:`count_answers_by_level`: the answer for each image, whether
         the image is accepted as a known origin, and its true origin.
     """
-    output = model.head.forward(table.blocks(model.blocks))
+    output = model.head.forward(table.read_blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
     decisions = decide(probabilities, scores, model.threshold)
     answers = model.select_coarse_origins(output, decisions)
@@ -285,7 +286,7 @@ def evaluate_model(
         intervals=bootstrap_intervals(
             known, unknown, origins, threshold=model.threshold, answers=answers
         ),
-        tpr_interval=tpr_interval(len(val_predictions.labels), model.tpr),
+        tpr_interval=compute_tpr_interval(len(val_predictions.labels), model.tpr),
         calibration=calibration_metrics(known.probabilities, labels),
         coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
         known=known,

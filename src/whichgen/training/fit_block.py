@@ -15,7 +15,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.heads.class_balance import balance_classes
-from whichgen.heads.linear import convergence_advice
+from whichgen.heads.linear import advise_on_convergence
 from whichgen.openset.predict import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
@@ -185,7 +185,7 @@ def fit(
     failures: dict[float, set[int]] = defaultdict(set)
     for sweep, metrics_by_value in zip(sweeps, sweep_results, strict=True):
         results += [((sweep.block, value), metrics) for value, metrics in metrics_by_value]
-        values = options.head_method.candidate_values(len(sweep.tables.train))
+        values = options.head_method.list_candidate_values(len(sweep.tables.train))
         for value in {*values} - {value for value, _ in metrics_by_value}:
             failures[value].add(sweep.block)
     averages = average_by_key(results, len(folds))
@@ -199,7 +199,7 @@ def fit(
     rankings = [ranking for ranking in by_block if ranking]
     method = options.head_method
     calls = (
-        (method, train.block(ranking[0].block), labels, len(known), [c.value for c in ranking])
+        (method, train.read_block(ranking[0].block), labels, len(known), [c.value for c in ranking])
         for ranking in rankings
     )
     fits = progress(
@@ -217,7 +217,7 @@ def fit(
         if head is None:
             continue
         candidate = ranking[rank]
-        outputs = (predict(head.forward(table.block(candidate.block))) for table in test)
+        outputs = (predict(head.forward(table.read_block(candidate.block))) for table in test)
         (probabilities, scores), (_, unknown_scores) = outputs
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(scores, correct, unknown_scores)
@@ -232,7 +232,7 @@ def fit(
         if not failures:
             raise FitError(NO_CANDIDATE)
         raise ConvergenceError(
-            f"the solver did not converge at {values_and_blocks}. {convergence_advice()}"
+            f"the solver did not converge at {values_and_blocks}. {advise_on_convergence()}"
         )
     note = ""
     if failures:

@@ -262,7 +262,7 @@ def fuse(
             experts.append((kind, candidate))
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
         method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
-        x, labels = train.blocks(selected_blocks), label_indices(train.origins, known)
+        x, labels = train.read_blocks(selected_blocks), label_indices(train.origins, known)
         # Fit in a worker process: it uses a single BLAS thread, so the result does not depend on
         # the number of cores.
         calls = [(x, labels, len(known), best.value)]

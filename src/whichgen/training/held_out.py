@@ -157,7 +157,7 @@ def predict_held_out(
     parts = []
     keys: set[bytes] = set()
     for fold, head in folds:
-        x, labels = fold.train.blocks(blocks), label_indices(fold.train.origins, fold.origins)
+        x, labels = fold.train.read_blocks(blocks), label_indices(fold.train.origins, fold.origins)
         score = fit_score(score_method, head.forward(x), labels, len(fold.origins))
         rows = [i for i, key in enumerate(fold.unknown.keys) if key not in keys]
         keys.update(fold.unknown.keys)
@@ -183,7 +183,7 @@ def predict_images(
     """
     images = tables.known + tables.unknown
     labels = label_indices(tables.known.origins, tables.origins)
-    output = head.forward(images.blocks(blocks))
+    output = head.forward(images.read_blocks(blocks))
     unknown = np.full(len(tables.unknown), -1)
     sources = np.array([sample.source for sample in images.samples])
     return HeldOutImages(output, score(output), np.append(labels, unknown), images.origins, sources)

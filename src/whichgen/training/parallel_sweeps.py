@@ -69,7 +69,7 @@ class Sweep:
         """Read the features, and return the arguments of :func:`sweep_block`."""
         origins, *tables = self.tables
         labels = [label_indices(table.origins, origins) for table in tables[:2]]
-        return self.head_method, [t.block(self.block) for t in tables], labels, len(origins)
+        return self.head_method, [t.read_block(self.block) for t in tables], labels, len(origins)
 
 
 def run_sweeps(

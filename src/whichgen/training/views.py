@@ -21,7 +21,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, WhichgenWarning
 from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
-from whichgen.heads.linear import convergence_advice
+from whichgen.heads.linear import advise_on_convergence
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.progress import Progress
@@ -127,7 +127,13 @@ def fit_views(
     for value, shrinkage in settings:
         by_shrinkage[shrinkage].append(value)
     calls = (
-        (train.block(block), label_indices(train.origins, origins), len(origins), values, shrinkage)
+        (
+            train.read_block(block),
+            label_indices(train.origins, origins),
+            len(origins),
+            values,
+            shrinkage,
+        )
         for (origins, _), train in by_images.items()
         for block in blocks
         for shrinkage, values in by_shrinkage.items()
@@ -148,7 +154,7 @@ def fit_views(
         )
         message = f"linear probes did not converge at {names}"
         if not converged_settings:
-            raise ConvergenceError(f"{message}. {convergence_advice()}")
+            raise ConvergenceError(f"{message}. {advise_on_convergence()}")
         warnings.warn(f"{message}. These values can't be selected.", WhichgenWarning, stacklevel=2)
     views = []
     for fold in folds:
@@ -183,7 +189,7 @@ def evaluate_member_sets(
     labels = label_indices(tables.known.origins, tables.origins)
     log_probabilities = [
         [
-            np.stack([probe.log_probabilities(table.block(block)) for probe in probes])
+            np.stack([probe.predict_log_probabilities(table.read_block(block)) for probe in probes])
             for block, probes in enumerate(views.probes)
         ]
         for table in (tables.known, tables.unknown)
@@ -221,7 +227,7 @@ def evaluate_scores(
         fitted score.
     """
     origins, *tables = views.tables
-    train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
+    train, known, unknown = (head.forward(table.read_blocks(blocks)) for table in tables)
     labels, known_labels = (label_indices(table.origins, origins) for table in tables[:2])
     correct = known.logits.argmax(axis=1) == known_labels
     fitted_scores = {name: fit_score(name, train, labels, len(origins)) for name in names}
@@ -246,4 +252,6 @@ def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
     """
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]
-    return build_fusion(probes, [len(vote) for vote in votes], views.tables.train.blocks(blocks))
+    return build_fusion(
+        probes, [len(vote) for vote in votes], views.tables.train.read_blocks(blocks)
+    )
