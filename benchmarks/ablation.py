@@ -29,7 +29,7 @@ from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
 from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.store import FeatureStore
@@ -222,7 +222,7 @@ class Task:
 
     def labels(self, table: FeatureTable) -> np.ndarray:
         """Return the origin index of each image: int64 array (n,)."""
-        return label_indices(table.origins, self.origins)
+        return encode_labels(table.origins, self.origins)
 
 
 def list_tasks(features: SplitFeatures) -> list[Task]:

@@ -11,14 +11,14 @@ import numpy as np
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.encoders.encoder import Encoder
-from whichgen.evaluation.predictions import Predictions, label_indices
+from whichgen.evaluation.predictions import Predictions, encode_labels
 from whichgen.experiments.cross_source import SourceSplit, make_fold_datasets
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import SweepMethod
 from whichgen.openset.predict import predict
-from whichgen.training.selection import selection_metrics
+from whichgen.training.selection import compute_selection_metrics
 
 #: Block and hyperparameter value.
 Choice = tuple[int, float]
@@ -67,14 +67,14 @@ def sweep_blocks(
     """
     train, val, unknown = (tables[name] for name in ("train", "val", "val_unknown"))
     clean_rows = ~np.isin(unknown.origins, tables["test_unknown"].origins)
-    labels, val_labels = (label_indices(t.origins, known) for t in (train, val))
+    labels, val_labels = (encode_labels(t.origins, known) for t in (train, val))
     best: tuple[Sweep, Sweep, Sweep] = ({}, {}, {})
     for block in range(n_blocks):
         queries = [val.read_block(block), unknown.read_block(block)]
         for value, (p, u) in method.sweep(train.read_block(block), labels, len(known), queries):
             correct, scores = p.argmax(axis=1) == val_labels, u.max(axis=1)
             clean, paper = (
-                selection_metrics(p.max(axis=1), correct, unknown_scores)
+                compute_selection_metrics(p.max(axis=1), correct, unknown_scores)
                 for unknown_scores in (scores[clean_rows], scores)
             )
             for sweep, metric in zip(best, (clean.auroc, clean.oscr, paper.auroc), strict=True):
@@ -99,7 +99,7 @@ def test_head(
     """Fit a head on a block, and predict the known and the unknown images of ``tests``."""
     block, value = choice
     head = method.fit(
-        train.read_block(block), label_indices(train.origins, known), len(known), value
+        train.read_block(block), encode_labels(train.origins, known), len(known), value
     )
     outputs = [(t, *predict(head.forward(t.read_block(block)))) for t in tests]
     first, second = (Predictions(p, t.origins, scores, t.sources) for t, p, scores in outputs)

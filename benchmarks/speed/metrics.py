@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.unknown_detection import auroc, detection_metrics
+from whichgen.evaluation.unknown_detection import auroc, compute_detection_metrics
 from whichgen.io.result_files import Row
 
 
@@ -19,7 +19,7 @@ def measure(n: int = 1_000_000) -> list[Row]:
     calls = {
         "AUROC": lambda: auroc(known, unknown),
         "OSCR": lambda: oscr(known, correct, unknown),
-        "all detection metrics": lambda: detection_metrics(known, unknown),
+        "all detection metrics": lambda: compute_detection_metrics(known, unknown),
     }
     rows = []
     for name, call in calls.items():

@@ -14,7 +14,7 @@ from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.predictions import Predictions, label_indices
+from whichgen.evaluation.predictions import Predictions, encode_labels
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.openset.threshold import decide
 
@@ -199,7 +199,7 @@ def test_top_prediction_is_the_first_origin_on_a_tie() -> None:
 def test_predictions_have_scores_predicted_origins_and_labels() -> None:
     assert KNOWN.scores.tolist() == [0.9, 0.5, 0.8, 0.7]
     assert KNOWN.predicted.tolist() == [0, 0, 1, 0]
-    assert KNOWN.labels(ORIGINS).tolist() == [0, 0, 1, 2]
+    assert KNOWN.get_labels(ORIGINS).tolist() == [0, 0, 1, 2]
     assert len(KNOWN) == 4
     assert decide(KNOWN.probabilities, KNOWN.scores, 0.6).tolist() == [0, -1, 1, 0]
 
@@ -212,5 +212,5 @@ def test_oscr_counts_correct_predictions() -> None:
 
 def test_label_of_an_unknown_origin_is_rejected() -> None:
     with pytest.raises(DataError, match=r"unknown origin biggan, glide. Use only"):
-        label_indices(np.array(["real", "glide", "biggan"]), ("real", "gan"))
-    assert label_indices(np.array([], dtype=str), ORIGINS).shape == (0,)
+        encode_labels(np.array(["real", "glide", "biggan"]), ("real", "gan"))
+    assert encode_labels(np.array([], dtype=str), ORIGINS).shape == (0,)

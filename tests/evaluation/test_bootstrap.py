@@ -43,7 +43,7 @@ THRESHOLD = 0.6
 
 def reference(known: Predictions, unknown: Predictions) -> dict[str, float]:
     """Compute metrics with scikit-learn, or with :func:`evaluate` if scikit-learn lacks them."""
-    labels, n = known.labels(ORIGINS), len(known)
+    labels, n = known.get_labels(ORIGINS), len(known)
     truth = np.repeat([1, 0], [n, len(unknown)])
     scores = np.concatenate([known.scores, unknown.scores])
     result = evaluate(known, unknown, ORIGINS, threshold=THRESHOLD)

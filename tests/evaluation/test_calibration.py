@@ -13,7 +13,7 @@ from scipy.special import softmax
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import (
     TEMPERATURES,
-    calibration_metrics,
+    compute_calibration_metrics,
     fit_temperature,
 )
 
@@ -105,7 +105,7 @@ def test_calibration_error_is_the_gap_between_accuracy_and_confidence(
     # Multiples of 0.1, so that confidences are on bin edges.
     probabilities = rng.multinomial(10, [0.5, 0.3, 0.2], n) / 10
     labels = rng.integers(0, 3, n)
-    metrics = calibration_metrics(probabilities, labels, bins)
+    metrics = compute_calibration_metrics(probabilities, labels, bins)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     weighted = 0.0
@@ -127,10 +127,10 @@ def test_calibration_error_is_the_gap_between_accuracy_and_confidence(
 
 def test_calibration_metrics_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=2)
+    metrics = compute_calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=2)
     assert metrics.counts == (0, 4)
     assert metrics.ece == pytest.approx(abs(3 / 4 - 3 / 4))
-    metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
+    metrics = compute_calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
     # (0.5, 0.75]: both correct at 0.65. (0.75, 1]: one of two correct at 0.85.
     assert metrics.counts == (0, 0, 2, 2)
     assert metrics.confidence[2:] == pytest.approx((0.65, 0.85))
@@ -139,7 +139,7 @@ def test_calibration_metrics_by_hand() -> None:
 
 
 def test_confidence_0_and_slightly_over_1_have_a_bin() -> None:
-    metrics = calibration_metrics(
+    metrics = compute_calibration_metrics(
         np.array([[1 + 1e-15, 0.0], [0.0, 0.0]]), np.array([0, 0]), bins=3
     )
     assert metrics.counts == (1, 0, 1)
@@ -149,7 +149,7 @@ def test_temperature_scaling_calibrates() -> None:
     logits, labels = _logits(20_000, 4, 3, 4.0)
     t = fit_temperature(logits[:10_000], labels[:10_000])
     before, after = (
-        calibration_metrics(softmax(logits[10_000:] / by, axis=1), labels[10_000:])
+        compute_calibration_metrics(softmax(logits[10_000:] / by, axis=1), labels[10_000:])
         for by in (1.0, t)
     )
     assert before.ece > 0.15

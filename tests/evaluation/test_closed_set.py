@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from whichgen.evaluation.closed_set import closed_set_metrics
+from whichgen.evaluation.closed_set import compute_closed_set_metrics
 
 
 def _probabilities(predicted: list[int], origins: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def _probabilities(predicted: list[int], origins: int) -> np.ndarray:
 def test_metrics_match_values_computed_by_hand() -> None:
     #         true  0  0  0  0  1  1  1  2  2  2
     predicted = [0, 0, 0, 1, 1, 1, 2, 0, 2, 2]
-    metrics = closed_set_metrics(
+    metrics = compute_closed_set_metrics(
         _probabilities(predicted, 3), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
     )
     assert metrics.confusion == ((3, 1, 0), (0, 2, 1), (1, 0, 2))
@@ -34,7 +34,7 @@ def test_metrics_match_values_computed_by_hand() -> None:
 
 def test_macro_averages_weigh_origins_equally() -> None:
     labels = np.array([0] * 9 + [1])
-    metrics = closed_set_metrics(_probabilities([0] * 10, 2), labels)
+    metrics = compute_closed_set_metrics(_probabilities([0] * 10, 2), labels)
     assert metrics.accuracy == pytest.approx(0.9)
     assert metrics.macro_recall == pytest.approx(0.5)
     # Origin 0: 18 / 19. Origin 1 is never predicted: 0.
@@ -44,7 +44,7 @@ def test_macro_averages_weigh_origins_equally() -> None:
 def test_origin_without_images_does_not_count() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        metrics = closed_set_metrics(_probabilities([0, 1, 1], 3), np.array([0, 1, 1]))
+        metrics = compute_closed_set_metrics(_probabilities([0, 1, 1], 3), np.array([0, 1, 1]))
     assert (metrics.accuracy, metrics.macro_f1, metrics.macro_recall) == (1, 1, 1)
     assert metrics.recall[:2] == (1, 1)
     assert math.isnan(metrics.recall[2])
@@ -53,17 +53,17 @@ def test_origin_without_images_does_not_count() -> None:
 
 def test_perfect_predictions_give_ones() -> None:
     labels = np.random.default_rng(0).integers(0, 4, 50)
-    metrics = closed_set_metrics(_probabilities(labels.tolist(), 4), labels)
+    metrics = compute_closed_set_metrics(_probabilities(labels.tolist(), 4), labels)
     assert (metrics.accuracy, metrics.macro_f1, metrics.macro_recall) == (1, 1, 1)
     assert np.array_equal(metrics.confusion, np.diag(np.bincount(labels)))
 
 
 def test_wrong_predictions_give_zeros() -> None:
-    metrics = closed_set_metrics(_probabilities([1, 0], 2), np.array([0, 1]))
+    metrics = compute_closed_set_metrics(_probabilities([1, 0], 2), np.array([0, 1]))
     assert (metrics.accuracy, metrics.macro_f1, metrics.macro_recall) == (0, 0, 0)
 
 
 def test_values_are_plain_numbers() -> None:
-    metrics = closed_set_metrics(_probabilities([0, 1], 2), np.array([0, 1]))
+    metrics = compute_closed_set_metrics(_probabilities([0, 1], 2), np.array([0, 1]))
     assert all(type(n) is int for row in metrics.confusion for n in row)
     assert all(type(r) is float for r in (*metrics.recall, metrics.accuracy, metrics.macro_f1))

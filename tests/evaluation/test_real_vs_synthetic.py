@@ -7,7 +7,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.real_vs_synthetic import real_vs_synthetic_metrics, synthetic_scores
+from whichgen.evaluation.real_vs_synthetic import (
+    compute_real_vs_synthetic_metrics,
+    compute_synthetic_scores,
+)
 
 ORIGINS = ("gan", "real", "vae")
 
@@ -20,7 +23,7 @@ def predict(n: int, seed: int, origins: tuple[str, ...]) -> Predictions:
 
 def test_metrics_equal_those_of_scikit_learn() -> None:
     known, unknown = predict(90, 0, ORIGINS), predict(40, 1, ("flow", "ddpm"))
-    results = {r.name: r for r in real_vs_synthetic_metrics(known, unknown, ORIGINS)}
+    results = {r.name: r for r in compute_real_vs_synthetic_metrics(known, unknown, ORIGINS)}
     assert list(results) == ["known generators", "unknown generators", "all"]
     is_real = known.origins == "real"
     sets = {
@@ -41,8 +44,8 @@ def test_nearly_certain_images_keep_their_order() -> None:
     real = np.array([1e-290, 1e-200, 1e-30, 0.5, 1 - 1e-12, 1.0])
     rows = np.column_stack([1 - real, real, np.zeros(6)])
     rows[4, 0] = 1e-12
-    assert (np.diff(synthetic_scores(rows, ORIGINS)) < 0).all()
-    assert np.isfinite(synthetic_scores(rows, ORIGINS)).all()
+    assert (np.diff(compute_synthetic_scores(rows, ORIGINS)) < 0).all()
+    assert np.isfinite(compute_synthetic_scores(rows, ORIGINS)).all()
 
 
 def test_sets_without_images_are_omitted() -> None:
@@ -50,10 +53,12 @@ def test_sets_without_images_are_omitted() -> None:
         predict(30, 0, ORIGINS),
         Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str)),
     )
-    results = real_vs_synthetic_metrics(known, none, ORIGINS)
+    results = compute_real_vs_synthetic_metrics(known, none, ORIGINS)
     assert [r.name for r in results] == ["known generators", "all"]
     assert results[0].auroc == results[1].auroc
     assert (
-        real_vs_synthetic_metrics(predict(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae"))
+        compute_real_vs_synthetic_metrics(
+            predict(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae")
+        )
         == ()
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from whichgen.evaluation.unknown_detection import auroc, detection_metrics, roc_curve
+from whichgen.evaluation.unknown_detection import auroc, compute_detection_metrics, roc_curve
 
 scores = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=25),  # ties
@@ -59,7 +59,9 @@ def test_tnr_at_tpr95_is_at_the_highest_threshold_accepting_95_percent(
         if 100 * sum(k >= t for k in known.tolist()) >= 95 * len(known)
     )
     expected = 1 - _rate(unknown, threshold)
-    assert detection_metrics(known, unknown).tnr_at_tpr95 == pytest.approx(expected, abs=1e-12)
+    assert compute_detection_metrics(known, unknown).tnr_at_tpr95 == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @given(known=scores, unknown=scores)
@@ -69,7 +71,7 @@ def test_detection_accuracy_is_the_best_mean_of_both_rates(
     expected = max(
         (_rate(known, t) + 1 - _rate(unknown, t)) / 2 for t in _thresholds(known, unknown)
     )
-    accuracy = detection_metrics(known, unknown).detection_accuracy
+    accuracy = compute_detection_metrics(known, unknown).detection_accuracy
     assert accuracy == pytest.approx(expected, abs=1e-12)
     assert accuracy >= 0.5
 
@@ -78,7 +80,7 @@ def test_detection_accuracy_is_the_best_mean_of_both_rates(
 def test_auin_and_auout_are_areas_under_precision_and_recall(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
-    metrics = detection_metrics(known, unknown)
+    metrics = compute_detection_metrics(known, unknown)
     assert metrics.auin == pytest.approx(_aupr(known, unknown), abs=1e-12)
     assert metrics.auout == pytest.approx(_aupr(-unknown, -known), abs=1e-12)
 
@@ -99,7 +101,7 @@ def test_roc_curve_has_the_rates_at_descending_thresholds(
 
 def test_metrics_match_values_computed_by_hand() -> None:
     # At 0.7, 3 of 4 known and 1 of 5 unknown are accepted. 95 % of four is four: at 0.4, 2 of 5.
-    metrics = detection_metrics(
+    metrics = compute_detection_metrics(
         np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.75, 0.5, 0.3, 0.2, 0.1])
     )
     assert metrics.auroc == pytest.approx((5 + 5 + 4 + 3) / 20)
@@ -111,11 +113,11 @@ def test_metrics_match_values_computed_by_hand() -> None:
 def test_tnr_at_tpr95_is_exact_at_95_percent(n: int) -> None:
     # Known and unknown images have the same scores, so 5 % of either are rejected.
     scores = np.arange(n) / n
-    assert detection_metrics(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
+    assert compute_detection_metrics(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
 
 
 def test_constant_scores_give_chance_level() -> None:
-    metrics = detection_metrics(np.ones(7), np.ones(3))
+    metrics = compute_detection_metrics(np.ones(7), np.ones(3))
     assert metrics.auroc == 0.5
     assert metrics.tnr_at_tpr95 == 0
     assert metrics.detection_accuracy == 0.5
@@ -125,15 +127,15 @@ def test_constant_scores_give_chance_level() -> None:
 
 
 def test_single_scores_are_enough() -> None:
-    apart = detection_metrics(np.array([0.8]), np.array([0.3]))
+    apart = compute_detection_metrics(np.array([0.8]), np.array([0.3]))
     assert vars(apart) == dict.fromkeys(vars(apart), 1.0)
-    crossed = detection_metrics(np.array([0.3]), np.array([0.8]))
+    crossed = compute_detection_metrics(np.array([0.3]), np.array([0.8]))
     assert (crossed.auroc, crossed.tnr_at_tpr95, crossed.detection_accuracy) == (0, 0, 0.5)
 
 
 def test_metrics_depend_only_on_the_order_of_scores() -> None:
     rng = np.random.default_rng(0)
     known, unknown = rng.beta(5, 2, 200), rng.beta(3, 3, 150)
-    first = detection_metrics(known, unknown)
-    second = detection_metrics(np.exp(3 * known) - 7, np.exp(3 * unknown) - 7)
+    first = compute_detection_metrics(known, unknown)
+    second = compute_detection_metrics(np.exp(3 * known) - 7, np.exp(3 * unknown) - 7)
     assert vars(first) == pytest.approx(vars(second), abs=1e-12)

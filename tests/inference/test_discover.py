@@ -10,7 +10,7 @@ import pytest
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
-from whichgen.evaluation.clustering import NOISE, clustering_metrics
+from whichgen.evaluation.clustering import NOISE, compute_clustering_metrics
 from whichgen.heads.methods import make_head_method
 from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
@@ -55,7 +55,7 @@ def test_generators_are_separated_despite_content(
     features, truth = strange
     groups, number = discover(model, encoder, features, k=k)
     assert [g.name for g in groups] == ["unknown-1", "unknown-2", "unknown-3"]
-    metrics = clustering_metrics(truth, number)
+    metrics = compute_clustering_metrics(truth, number)
     assert metrics.ari > 0.8 and metrics.purity > 0.85
     for i, group in enumerate(groups):
         assert sorted(group.members) == np.flatnonzero(number == i).tolist()
@@ -116,7 +116,9 @@ def test_report_lists_every_image_once(
     paths = tuple(tmp_path / f"{i}.png" for i in range(len(truth)))
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
-    discovery = Discovery(paths, tuple(truth), tuple(groups), clustering_metrics(truth, number))
+    discovery = Discovery(
+        paths, tuple(truth), tuple(groups), compute_clustering_metrics(truth, number)
+    )
     rows = tabulate_discovery(discovery)
     assert rows[-1]["group"] == "no group" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)

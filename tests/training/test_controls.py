@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.heads.knn import KnnMethod
 from whichgen.training.controls import ShuffleRun, run_label_shuffle, summarize_shuffles
 from whichgen.training.fit_fusion import FusionOptions, fuse
@@ -27,8 +27,8 @@ def test_shuffle_fits_the_same_head_on_permuted_labels(world: Make, head_method:
     result, parts = w.fit(head_method), w.extract()
     control = run_label_shuffle(result, head_method, seeds=(0, 5), jobs=1)
     train, test = parts.tables["train"], parts.tables["test"]
-    labels = label_indices(train.origins, result.model.origins)
-    truth = label_indices(test.origins, result.model.origins)
+    labels = encode_labels(train.origins, result.model.origins)
+    truth = encode_labels(test.origins, result.model.origins)
     for shuffle, seed in zip(control.shuffles, (0, 5), strict=True):
         permuted = np.random.default_rng(seed).permutation(labels)
         head = head_method.fit(
@@ -60,7 +60,7 @@ def test_shuffled_fusion_has_the_same_views_and_shrinkage(world: Make) -> None:
     head_method = result.head_method
     assert head_method.shrinkage == 0.1
     x = parts.tables["train"].read_blocks(result.model.blocks)
-    labels = label_indices(parts.tables["train"].origins, result.model.origins)
+    labels = encode_labels(parts.tables["train"].origins, result.model.origins)
     again = head_method.fit(x, labels, 3, 10.0)
     np.testing.assert_allclose(
         again.forward(x).logits, result.model.head.forward(x).logits, atol=1e-4
@@ -117,6 +117,6 @@ def test_fit_on_true_labels_is_suspicious(world: Make) -> None:
     features = replace(parts, tables={**parts.tables, "test": train})
     known = replace(result.known, origins=train.origins)
     evaluated = replace(result, features=features, known=known)
-    cheat: Any = Cheat(label_indices(train.origins, result.model.origins))
+    cheat: Any = Cheat(encode_labels(train.origins, result.model.origins))
     assert run_label_shuffle(evaluated, cheat, jobs=1).suspicious
     assert not run_label_shuffle(evaluated, nearest, jobs=1).suspicious

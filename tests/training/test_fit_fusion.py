@@ -17,7 +17,7 @@ from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.experts import ExpertsHead
@@ -106,13 +106,13 @@ def test_metrics_equal_those_of_an_independent_fit(
         known: tuple[str, ...], test: FeatureTable, unknown: FeatureTable
     ) -> tuple[float, float]:
         train = of("train", known)
-        labels = label_indices(train.origins, known)
+        labels = encode_labels(train.origins, known)
         x = train.read_blocks(model.blocks)
         head_method = FusionMethod(widths, result.best.shrinkage, votes)
         head = head_method.fit(x, labels, len(known), model.hyperparameter)
         scores = [head.forward(t.read_blocks(model.blocks)).logits for t in (test, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
-        right = scores[0].argmax(axis=1) == label_indices(test.origins, known)
+        right = scores[0].argmax(axis=1) == encode_labels(test.origins, known)
         return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
 
     (row,) = [c for c in result.scores if c.score == AGREEMENT]
@@ -277,7 +277,7 @@ def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
     assert [kind for kind, _ in result.experts] == ["", "blur", "crop"]
     head = result.model.head
     assert isinstance(head, ExpertsHead)
-    x, y = train.read_blocks(result.model.blocks), label_indices(train.origins, dataset.known)
+    x, y = train.read_blocks(result.model.blocks), encode_labels(train.origins, dataset.known)
     gate = head.gate
     fusion = FusionMethod(gate.widths, result.best.shrinkage, gate.views_per_vote)
     for (kind, _), expert in zip(result.experts, head.experts, strict=True):
@@ -321,10 +321,10 @@ def test_expert_votes_are_selected_on_validation_images_of_their_kind(
         for fold in result.protocol.folds:
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
             unknown = of(tables, fold.unknown_split, fold.unknown)
-            y = label_indices(train.origins, fold.known)
+            y = encode_labels(train.origins, fold.known)
             alone = head_method.fit(train.read_blocks(range(4)), y, len(fold.known), 100.0)
             z, unknown_z = (alone.forward(t.read_blocks(range(4))).logits for t in (val, unknown))
-            right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
+            right = z.argmax(axis=1) == encode_labels(val.origins, fold.known)
             values.append(oscr(z.max(axis=1), right, unknown_z.max(axis=1)))
         return float(np.mean(values))
 

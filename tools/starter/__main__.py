@@ -28,7 +28,7 @@ from whichgen.defaults import CACHE_DIR
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.answer_metrics import is_synthetic
 from whichgen.evaluation.bootstrap import bootstrap_intervals
-from whichgen.evaluation.calibration import calibration_metrics
+from whichgen.evaluation.calibration import compute_calibration_metrics
 from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.cross_source import (
     FUSION_GRID,
@@ -222,8 +222,8 @@ def remove_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> CrossS
         answers=answers,
         paths=tuple(result.paths[i] for i in published_rows),
         metrics=bootstrap_intervals(known, result.unknown, result.origins, answers=answers),
-        calibration_error=calibration_metrics(
-            known.probabilities, known.labels(result.origins)
+        calibration_error=compute_calibration_metrics(
+            known.probabilities, known.get_labels(result.origins)
         ).ece,
     )
 

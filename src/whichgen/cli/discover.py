@@ -38,7 +38,7 @@ def discover(
 
     from whichgen.data.dataset import list_images
     from whichgen.data.images.decoding import hash_image, read_bytes
-    from whichgen.evaluation.clustering import clustering_metrics
+    from whichgen.evaluation.clustering import compute_clustering_metrics
     from whichgen.inference.discover import discover as find_groups
     from whichgen.io.file_names import escape_name
     from whichgen.io.run_metadata import hash_parts
@@ -74,7 +74,7 @@ def discover(
     parents = [p.relative_to(folder).parts[:-1] for p in paths]
     true_origins = tuple(escape_name(parts[0]) if parts else "" for parts in parents)
     agreement = (
-        clustering_metrics(np.array(true_origins), group_numbers)
+        compute_clustering_metrics(np.array(true_origins), group_numbers)
         if len(set(true_origins)) > 1
         else None
     )

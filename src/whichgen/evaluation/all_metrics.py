@@ -9,13 +9,13 @@ from math import isnan
 import numpy as np
 
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES, AnswerMetrics
-from whichgen.evaluation.closed_set import ClosedSetMetrics, closed_set_metrics
+from whichgen.evaluation.closed_set import ClosedSetMetrics, compute_closed_set_metrics
 from whichgen.evaluation.headline_metrics import METRIC_TITLES, HeadlineMetrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
+from whichgen.evaluation.real_vs_synthetic import SyntheticResult, compute_real_vs_synthetic_metrics
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources, compare_sources
-from whichgen.evaluation.unknown_detection import DetectionMetrics, detection_metrics
+from whichgen.evaluation.unknown_detection import DetectionMetrics, compute_detection_metrics
 
 #: The title of each metric of :attr:`Evaluation.metrics`, in the order of tables.
 TITLES = METRIC_TITLES | ANSWER_TITLES
@@ -182,7 +182,7 @@ def evaluate(
         return UnknownResult(
             name=name,
             images=int(rows.sum()),
-            detection=detection_metrics(known.scores, scores),
+            detection=compute_detection_metrics(known.scores, scores),
             oscr=oscr(known.scores, correct, scores),
             mean_score=float(scores.mean()),
             top_prediction=origins[int(counts.argmax())],
@@ -194,8 +194,8 @@ def evaluate(
         origins=tuple(origins),
         known_images=len(known),
         unknown_images=len(unknown),
-        closed=closed_set_metrics(known.probabilities, known.labels(origins)),
-        detection=detection_metrics(known.scores, unknown.scores) if len(unknown) else None,
+        closed=compute_closed_set_metrics(known.probabilities, known.get_labels(origins)),
+        detection=compute_detection_metrics(known.scores, unknown.scores) if len(unknown) else None,
         oscr=values.get("oscr"),
         threshold=threshold,
         acceptance_rate=values["acceptance_rate"],
@@ -207,7 +207,7 @@ def evaluate(
             for name, members in (groups or {}).items()
             if set(members) & set(names)
         ),
-        synthetic=real_vs_synthetic_metrics(known, unknown, origins),
+        synthetic=compute_real_vs_synthetic_metrics(known, unknown, origins),
         answers={} if answers is None else _rate_answers(known, unknown, answers, origins),
         source_overlap=None if sources is None else compare_sources(sources, training_sources),
     )

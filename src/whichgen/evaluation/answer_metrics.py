@@ -61,9 +61,9 @@ class AnswerMetrics:
         Of the images whose most probable origin is a generator, the tenth with the highest open-set
         scores is chosen. The metric is the fraction of them whose most probable origin is correct.
     ``tpr_at_fpr1``
-        Fraction of the synthetic images whose log-odds
-        (:func:`~whichgen.evaluation.real_vs_synthetic.synthetic_scores`) reach a threshold that at
-        most 1 % of the real images reach.
+        True-positive rate at a false-positive rate of at most 1 %: the fraction of the synthetic
+        images whose log-odds of being synthetic (:mod:`whichgen.evaluation.real_vs_synthetic`)
+        reach a threshold that at most 1 % of the real images reach.
 
     Parameters
     ----------

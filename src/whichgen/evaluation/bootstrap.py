@@ -90,7 +90,7 @@ def bootstrap_intervals(
     metrics = BootstrapMetrics(known, unknown, origins, threshold, answers)
     resampled_metrics = resample_metrics(metrics, resample_weights(known, unknown, resamples, seed))
     return {
-        name: Interval(value, *percentile_bounds(resampled_metrics[name]))
+        name: Interval(value, *compute_percentile_bounds(resampled_metrics[name]))
         for name, value in metrics.values.items()
     }
 
@@ -243,7 +243,7 @@ def resample_metrics(
     return values if varies else {name: np.full_like(v, np.nan) for name, v in values.items()}
 
 
-def percentile_bounds(values: np.ndarray) -> tuple[float, float]:
+def compute_percentile_bounds(values: np.ndarray) -> tuple[float, float]:
     """Return the bounds of the percentile interval at :data:`LEVEL`; NaN values are ignored."""
     defined = values[~np.isnan(values)]
     if not len(defined):

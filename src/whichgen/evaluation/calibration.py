@@ -102,7 +102,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimum.x))
 
 
-def calibration_metrics(
+def compute_calibration_metrics(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
 ) -> CalibrationMetrics:
     """Compute the calibration metrics of predicted probabilities.

@@ -19,7 +19,7 @@ class ClosedSetMetrics:
         Fraction of images that are classified correctly, in [0, 1].
     macro_f1, macro_recall
         Unweighted means of the F1 score and of the recall over origins, in [0, 1], without the
-        origins that :func:`closed_set_averages` excludes.
+        origins that :func:`compute_closed_set_averages` excludes.
     recall
         Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
@@ -33,7 +33,7 @@ class ClosedSetMetrics:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
+def compute_closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
     """Compute the closed-set metrics of n known images.
 
     Parameters
@@ -48,7 +48,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
     confusion = pairs.reshape(n_origins, n_origins)
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)
-    averages = closed_set_averages(predicted, labels, n_origins, make_unit_weights(labels))
+    averages = compute_closed_set_averages(predicted, labels, n_origins, make_unit_weights(labels))
     return ClosedSetMetrics(
         **{name: float(value[0]) for name, value in averages.items()},
         recall=tuple(recall.tolist()),
@@ -56,7 +56,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
     )
 
 
-def closed_set_averages(
+def compute_closed_set_averages(
     predicted: np.ndarray, labels: np.ndarray, n_origins: int, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.

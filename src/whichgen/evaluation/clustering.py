@@ -40,7 +40,7 @@ class ClusteringMetrics:
         return f"NMI {self.nmi:.3f}, purity {self.purity:.3f}, ARI {self.ari:.3f}"
 
 
-def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringMetrics:
+def compute_clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringMetrics:
     """Compute the agreement between clusters and true origins of n images, n at least 1.
 
     Parameters

@@ -44,7 +44,7 @@ from whichgen.errors import FitError
 
 @dataclass(frozen=True)
 class ConformalQuantile:
-    """Quantile of nonconformity scores, for :func:`prediction_sets`.
+    """Quantile of nonconformity scores, for :func:`compute_prediction_sets`.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class CoverageMetrics:
     mean_size: float
 
 
-def conformal_quantile(
+def compute_conformal_quantile(
     probabilities: np.ndarray,
     labels: np.ndarray,
     coverage: float = 0.9,
@@ -124,7 +124,7 @@ def conformal_quantile(
     )
 
 
-def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> np.ndarray:
+def compute_prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> np.ndarray:
     """Compute the prediction set of each image; a set can be empty.
 
     Parameters
@@ -132,7 +132,7 @@ def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> n
     probabilities
         Probabilities in [0, 1]: float array (n, origins).
     quantile
-        The result of :func:`conformal_quantile`.
+        The result of :func:`compute_conformal_quantile`.
 
     Returns
     -------
@@ -142,13 +142,13 @@ def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> n
     return np.asarray(1 - np.asarray(probabilities, dtype=np.float64) <= quantile.value)
 
 
-def coverage_metrics(sets: np.ndarray, labels: np.ndarray) -> CoverageMetrics:
+def compute_coverage_metrics(sets: np.ndarray, labels: np.ndarray) -> CoverageMetrics:
     """Compute the coverage and mean size of prediction sets.
 
     Parameters
     ----------
     sets
-        The result of :func:`prediction_sets`: bool array (n, origins), n at least 1.
+        The result of :func:`compute_prediction_sets`: bool array (n, origins), n at least 1.
     labels
         Indices of true origins: int array (n,).
     """

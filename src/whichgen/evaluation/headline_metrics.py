@@ -8,8 +8,8 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.errors import DataError
-from whichgen.evaluation.closed_set import closed_set_averages
-from whichgen.evaluation.oscr import weighted_oscr
+from whichgen.evaluation.closed_set import compute_closed_set_averages
+from whichgen.evaluation.oscr import compute_weighted_oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import (
@@ -18,7 +18,7 @@ from whichgen.evaluation.threshold_counts import (
     make_unit_weights,
     roc_area,
 )
-from whichgen.evaluation.unknown_detection import detection_curve_metrics
+from whichgen.evaluation.unknown_detection import compute_detection_curve_metrics
 
 #: The title of each metric, in the order of tables.
 METRIC_TITLES = {
@@ -78,7 +78,7 @@ class HeadlineMetrics:
                 "the test set has no images of known origins. Add images of known origins to it."
             )
         self._known, self._unknown, self._threshold = known, unknown, threshold
-        self._labels, self._n_origins = known.labels(origins), len(origins)
+        self._labels, self._n_origins = known.get_labels(origins), len(origins)
         self._correct = known.predicted == self._labels
         self._counts = ThresholdCounts(known.scores, unknown.scores)
         self._is_real = known.origins == REAL
@@ -111,14 +111,16 @@ class HeadlineMetrics:
         synthetic = self._synthetic.sum_positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
         real = self._synthetic.sum_negative(w[:, self._is_real])
         with np.errstate(invalid="ignore", divide="ignore"):
-            oscr = weighted_oscr(self._counts, self._correct, w, v)
-            detection = detection_curve_metrics(known, unknown) | {"oscr": oscr}
+            oscr = compute_weighted_oscr(self._counts, self._correct, w, v)
+            detection = compute_detection_curve_metrics(known, unknown) | {"oscr": oscr}
             areas = {
                 "synthetic_auroc": roc_area(synthetic, real),
                 "synthetic_average_precision": average_precision(synthetic, real),
             }
             metrics = {
-                **closed_set_averages(self._known.predicted, self._labels, self._n_origins, w),
+                **compute_closed_set_averages(
+                    self._known.predicted, self._labels, self._n_origins, w
+                ),
                 **_mask_undefined(detection, (n > 0) & (m > 0)),
                 **_mask_undefined(areas, (synthetic[:, -1] > 0) & (real[:, -1] > 0)),
             }

@@ -49,10 +49,10 @@ def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarr
     """
     counts = ThresholdCounts(known_scores, unknown_scores)
     ones = make_unit_weights(known_scores), make_unit_weights(unknown_scores)
-    return float(weighted_oscr(counts, correct, *ones)[0])
+    return float(compute_weighted_oscr(counts, correct, *ones)[0])
 
 
-def weighted_oscr(
+def compute_weighted_oscr(
     counts: ThresholdCounts, correct: np.ndarray, weights: np.ndarray, unknown_weights: np.ndarray
 ) -> np.ndarray:
     """Compute OSCR for each row of image weights, for example for bootstrap samples.

@@ -17,7 +17,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES
 from whichgen.evaluation.bootstrap import (
     BootstrapMetrics,
-    percentile_bounds,
+    compute_percentile_bounds,
     resample_metrics,
     resample_weights,
 )
@@ -125,7 +125,7 @@ def compare_predictions(
             first_values[name],
             second_values[name],
             first_values[name] - second_values[name],
-            *percentile_bounds(differences),
+            *compute_percentile_bounds(differences),
             p_value=_compute_p_value(differences),
             mcnemar_p=(
                 _compute_mcnemar_p(first[0], second[0], origins)

@@ -81,7 +81,7 @@ class Predictions:
         """The index of the most probable origin of each image: int64 array (n,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
-    def labels(self, known: Sequence[str]) -> np.ndarray:
+    def get_labels(self, known: Sequence[str]) -> np.ndarray:
         """Return the index in ``known`` of the true origin of each image: int64 array (n,).
 
         Raises
@@ -89,7 +89,7 @@ class Predictions:
         DataError
             A true origin is not in ``known``.
         """
-        return label_indices(self.origins, known)
+        return encode_labels(self.origins, known)
 
     def is_correct(self, known: Sequence[str]) -> np.ndarray:
         """Return whether the most probable origin of each image is correct: bool array (n,).
@@ -101,7 +101,7 @@ class Predictions:
         DataError
             A true origin is not in ``known``.
         """
-        return np.asarray(self.predicted == self.labels(known))
+        return np.asarray(self.predicted == self.get_labels(known))
 
 
 def _concatenate(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -109,7 +109,7 @@ def _concatenate(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(arrays) if len(arrays) == len(parts) else None
 
 
-def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
+def encode_labels(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
     """Map origins, str array (n,), to their indices in ``known``, int64 array (n,).
 
     Raises

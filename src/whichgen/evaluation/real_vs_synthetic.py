@@ -48,7 +48,7 @@ class SyntheticResult:
     average_precision: float
 
 
-def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
+def compute_synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
     """Compute the log-odds that each image is synthetic.
 
     Parameters
@@ -72,7 +72,7 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the :func:`synthetic_scores` of all synthetic and of all real images.
+    """Compute the :func:`compute_synthetic_scores` of all synthetic and of all real images.
 
     Returns
     -------
@@ -83,11 +83,13 @@ def separate_real(
         Scores of real images: float64 array (real images,).
     """
     is_real = known.origins == REAL
-    scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
+    scores, unknown_scores = (
+        compute_synthetic_scores(p.probabilities, origins) for p in (known, unknown)
+    )
     return np.concatenate([scores[~is_real], unknown_scores]), scores[is_real]
 
 
-def real_vs_synthetic_metrics(
+def compute_real_vs_synthetic_metrics(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[SyntheticResult, ...]:
     """Compute the metrics of each set of synthetic images against the real images.

@@ -44,7 +44,7 @@ class DetectionMetrics:
     auout: float
 
 
-def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
+def compute_detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
     """Compute the detection metrics from open-set scores.
 
     Parameters
@@ -52,11 +52,13 @@ def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetric
     known, unknown
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    values = detection_curve_metrics(*_count_images(known, unknown))
+    values = compute_detection_curve_metrics(*_count_images(known, unknown))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
 
-def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str, np.ndarray]:
+def compute_detection_curve_metrics(
+    known: np.ndarray, unknown: np.ndarray
+) -> dict[str, np.ndarray]:
     """Compute the metrics of :class:`DetectionMetrics` from cumulative counts.
 
     The metrics are not meaningful in rows without known images or without unknown images.

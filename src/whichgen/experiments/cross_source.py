@@ -25,7 +25,7 @@ from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
-from whichgen.evaluation.calibration import calibration_metrics
+from whichgen.evaluation.calibration import compute_calibration_metrics
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.source_counts import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import NEW_SOURCES
@@ -318,7 +318,9 @@ def evaluate_cross_source(
         answers=answers,
         paths=(*known_paths, *unknown_paths),
         metrics=bootstrap_intervals(known, unknown, origins, answers=answers, seed=split.seed),
-        calibration_error=calibration_metrics(known.probabilities, known.labels(origins)).ece,
+        calibration_error=compute_calibration_metrics(
+            known.probabilities, known.get_labels(origins)
+        ).ece,
         models=tuple(models),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from whichgen.data.dataset import Sample
 from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
@@ -204,7 +204,7 @@ def measure_few_shot(
     """
     table, known = _pool_unknown_images(features), features.tables["test"]
     unknown, known_test = table.read_blocks(model.blocks), known.read_blocks(model.blocks)
-    labels = label_indices(known.origins, model.origins)
+    labels = encode_labels(known.origins, model.origins)
     draws = list_draws(table.samples, image_counts, seeds)
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
     for draw in progress(draws, description="Enrolling", total=len(draws)):

@@ -14,7 +14,11 @@ from whichgen.constants import UNKNOWN
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
+from whichgen.evaluation.conformal import (
+    ConformalQuantile,
+    compute_conformal_quantile,
+    compute_prediction_sets,
+)
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.image_encoding import (
@@ -253,7 +257,7 @@ class Attributor:
             ``coverage`` is out of range.
         """
         calibration = self.model.calibration
-        return conformal_quantile(
+        return compute_conformal_quantile(
             calibration.probabilities, calibration.labels, coverage, calibration.sources
         )
 
@@ -350,7 +354,7 @@ class Attributor:
         self, probabilities: np.ndarray, quantile: ConformalQuantile
     ) -> list[tuple[str, ...]]:
         """Return the prediction set of each image: a tuple of origins, most probable first."""
-        members = prediction_sets(probabilities, quantile)
+        members = compute_prediction_sets(probabilities, quantile)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             tuple(self.model.origins[i] for i in ranked if member[i])

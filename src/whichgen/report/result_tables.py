@@ -197,7 +197,7 @@ def count_confusions(run: Run) -> tuple[list[str], list[str], np.ndarray]:
     counts = np.zeros((len(rows), len(run.origins) + 1), dtype=np.int64)
     for predictions in (run.known, run.unknown):
         # The decision -1, unknown, is the last column.
-        np.add.at(counts, (predictions.labels(rows), run.decide(predictions)), 1)
+        np.add.at(counts, (predictions.get_labels(rows), run.decide(predictions)), 1)
     return rows, [*run.origins, UNKNOWN], counts
 
 

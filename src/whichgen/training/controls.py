@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from whichgen.evaluation.closed_set import closed_set_metrics
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.closed_set import compute_closed_set_metrics
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.unknown_detection import auroc
 from whichgen.heads.base import HeadMethod
 from whichgen.openset.predict import fit_and_predict
@@ -106,7 +106,7 @@ def run_label_shuffle(
     model, features = model_results.model, model_results.features
     train = features.tables["train"]
     x = train.read_blocks(model.blocks)
-    labels = label_indices(train.origins, model.origins)
+    labels = encode_labels(train.origins, model.origins)
     test = [
         t.read_blocks(model.blocks) for t in features.select_test_tables(model_results.protocol)
     ]
@@ -121,10 +121,10 @@ def run_label_shuffle(
         description="Shuffling labels",
         total=len(seeds),
     )
-    true_labels = model_results.known.labels(model.origins)
+    true_labels = model_results.known.get_labels(model.origins)
     shuffles = []
     for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, results, strict=True):
-        metrics = closed_set_metrics(probabilities, true_labels)
+        metrics = compute_closed_set_metrics(probabilities, true_labels)
         area = auroc(scores, unknown_scores) if len(unknown_scores) else None
         shuffles.append(ShuffleRun(seed, metrics.accuracy, metrics.macro_recall, area))
     return summarize_shuffles(shuffles, 1 / len(model.origins))

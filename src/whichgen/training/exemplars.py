@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.models.origin_model import Exemplars
 from whichgen.training.split_features import SplitFeatures
 
@@ -53,7 +53,7 @@ def select_exemplars(
     samples = [sample for table in tables for sample in table.samples]
     return Exemplars(
         x.astype(np.float16) if fits_float16 else x,
-        np.concatenate([label_indices(table.origins, origins) for table in tables]),
+        np.concatenate([encode_labels(table.origins, origins) for table in tables]),
         np.repeat([False, True], [len(table) for table in tables]),
         tuple(features.reader.read_thumbnails(samples)) if thumbnails else (),
     )

@@ -14,12 +14,12 @@ from whichgen.defaults import PRECISION
 from whichgen.encoders.encoder import Encoder
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
-from whichgen.evaluation.calibration import CalibrationMetrics, calibration_metrics
+from whichgen.evaluation.calibration import CalibrationMetrics, compute_calibration_metrics
 from whichgen.evaluation.conformal import (
     CoverageMetrics,
-    conformal_quantile,
-    coverage_metrics,
-    prediction_sets,
+    compute_conformal_quantile,
+    compute_coverage_metrics,
+    compute_prediction_sets,
 )
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions
@@ -259,9 +259,9 @@ def evaluate_model(
     known_table, unknown_table = features.select_test_tables(protocol)
     known, known_answers = predict_table(model, known_table)
     unknown, unknown_answers = predict_table(model, unknown_table)
-    labels = known.labels(origins)
+    labels = known.get_labels(origins)
     val_predictions = model.calibration
-    quantile = conformal_quantile(
+    quantile = compute_conformal_quantile(
         val_predictions.probabilities, val_predictions.labels, COVERAGE, val_predictions.sources
     )
     answers = (*known_answers[0], *unknown_answers[0])
@@ -287,8 +287,10 @@ def evaluate_model(
             known, unknown, origins, threshold=model.threshold, answers=answers
         ),
         tpr_interval=compute_tpr_interval(len(val_predictions.labels), model.tpr),
-        calibration=calibration_metrics(known.probabilities, labels),
-        coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
+        calibration=compute_calibration_metrics(known.probabilities, labels),
+        coverage=compute_coverage_metrics(
+            compute_prediction_sets(known.probabilities, quantile), labels
+        ),
         known=known,
         unknown=unknown,
         answers=answers,

@@ -11,7 +11,7 @@ from typing import Any
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.heads.class_balance import balance_classes
@@ -25,10 +25,10 @@ from whichgen.training.selection import (
     Candidate,
     SelectionOptions,
     average_by_key,
+    compute_selection_metrics,
     fit_first,
     rank_candidates,
     select_best,
-    selection_metrics,
 )
 from whichgen.training.split_features import SplitFeatures, select_fold_tables
 
@@ -192,7 +192,7 @@ def fit(
     grid = [Candidate(block, value, *metrics) for (block, value), metrics in averages.items()]
 
     train = features.tables["train"]
-    labels = label_indices(train.origins, known)
+    labels = encode_labels(train.origins, known)
     by_block = (
         rank_candidates([c for c in grid if c.block == block], options.metric) for block in blocks
     )
@@ -208,7 +208,7 @@ def fit(
         total=len(rankings),
     )
     test = features.select_test_tables(protocol)
-    test_labels = label_indices(test[0].origins, known)
+    test_labels = encode_labels(test[0].origins, known)
     block_results: list[BlockResult] = []
     best, selected = None, None
     for ranking, (rank, head) in zip(rankings, fits, strict=True):
@@ -220,7 +220,7 @@ def fit(
         outputs = (predict(head.forward(table.read_block(candidate.block))) for table in test)
         (probabilities, scores), (_, unknown_scores) = outputs
         correct = probabilities.argmax(axis=1) == test_labels
-        metrics = selection_metrics(scores, correct, unknown_scores)
+        metrics = compute_selection_metrics(scores, correct, unknown_scores)
         block_results.append(BlockResult(*(*astuple(candidate), *metrics)))
         if best is None or select_best([best, candidate], options.metric) is candidate:
             best = candidate

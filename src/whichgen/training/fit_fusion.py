@@ -31,7 +31,7 @@ import numpy as np
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import PAPER, Fold, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
@@ -262,7 +262,7 @@ def fuse(
             experts.append((kind, candidate))
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
         method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
-        x, labels = train.read_blocks(selected_blocks), label_indices(train.origins, known)
+        x, labels = train.read_blocks(selected_blocks), encode_labels(train.origins, known)
         # Fit in a worker process: it uses a single BLAS thread, so the result does not depend on
         # the number of cores.
         calls = [(x, labels, len(known), best.value)]

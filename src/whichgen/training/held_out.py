@@ -15,7 +15,7 @@ import numpy as np
 
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.errors import DataError
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import Fold
 from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
@@ -157,7 +157,7 @@ def predict_held_out(
     parts = []
     keys: set[bytes] = set()
     for fold, head in folds:
-        x, labels = fold.train.read_blocks(blocks), label_indices(fold.train.origins, fold.origins)
+        x, labels = fold.train.read_blocks(blocks), encode_labels(fold.train.origins, fold.origins)
         score = fit_score(score_method, head.forward(x), labels, len(fold.origins))
         rows = [i for i, key in enumerate(fold.unknown.keys) if key not in keys]
         keys.update(fold.unknown.keys)
@@ -182,7 +182,7 @@ def predict_images(
     and ``blocks`` are the indices of the blocks whose features are the head's input.
     """
     images = tables.known + tables.unknown
-    labels = label_indices(tables.known.origins, tables.origins)
+    labels = encode_labels(tables.known.origins, tables.origins)
     output = head.forward(images.read_blocks(blocks))
     unknown = np.full(len(tables.unknown), -1)
     sources = np.array([sample.source for sample in images.samples])

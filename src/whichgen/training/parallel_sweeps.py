@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from pydantic import TypeAdapter
 
 from whichgen.deterministic import call_single_threaded
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.io.atomic import is_permission_error, write_text
@@ -68,7 +68,7 @@ class Sweep:
     def read_arguments(self) -> tuple[SweepMethod, list[np.ndarray], list[np.ndarray], int]:
         """Read the features, and return the arguments of :func:`sweep_block`."""
         origins, *tables = self.tables
-        labels = [label_indices(table.origins, origins) for table in tables[:2]]
+        labels = [encode_labels(table.origins, origins) for table in tables[:2]]
         return self.head_method, [t.read_block(self.block) for t in tables], labels, len(origins)
 
 

@@ -171,7 +171,7 @@ class FusionCandidate:
         return self.value, self.shrinkage
 
 
-def selection_metrics(
+def compute_selection_metrics(
     scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> SelectionMetrics:
     """Compute the selection metrics of a candidate.
@@ -263,7 +263,7 @@ def sweep_block(
     for value, (p, *unknown_p) in head_method.sweep(train, labels[0], n_origins, queries):
         unknown_scores = unknown_p[0].max(axis=1) if unknown_p else np.empty(0)
         correct = p.argmax(axis=1) == labels[1]
-        results.append((value, selection_metrics(p.max(axis=1), correct, unknown_scores)))
+        results.append((value, compute_selection_metrics(p.max(axis=1), correct, unknown_scores)))
     return results
 
 

@@ -40,10 +40,10 @@ from whichgen.data.dataset import Dataset, Sample
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.errors import DataError, ImageError
-from whichgen.evaluation.closed_set import closed_set_metrics
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.closed_set import compute_closed_set_metrics
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.progress import Progress, no_progress
-from whichgen.training.selection import selection_metrics
+from whichgen.training.selection import compute_selection_metrics
 
 #: The check warns if the lower bound of balanced accuracy exceeds chance by more than this value.
 WARNING_MARGIN = 0.10
@@ -185,9 +185,9 @@ def check_shortcuts(
         if len(unknown.properties):
             values = select_properties(unknown.properties, columns)
             unknown_scores = forest.predict_proba(values).max(axis=1)
-        closed_metrics = closed_set_metrics(probabilities, test_labels)
+        closed_metrics = compute_closed_set_metrics(probabilities, test_labels)
         correct = probabilities.argmax(axis=1) == test_labels
-        metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
+        metrics = compute_selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
         low = _compute_wilson_bound(closed_metrics.macro_recall, len(counts) * float(hmean(counts)))
         detected = low > chance + WARNING_MARGIN
         sets.append(
@@ -247,7 +247,7 @@ def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
             f"no readable {split} image of {', '.join(missing)}{first}. "
             "Run `whichgen dataset check`."
         )
-    return label_indices(files.origins, dataset.known)
+    return encode_labels(files.origins, dataset.known)
 
 
 def _compute_wilson_bound(share: float, n: float) -> float:

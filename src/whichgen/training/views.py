@@ -19,14 +19,14 @@ import numpy as np
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, WhichgenWarning
-from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.predictions import encode_labels
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.heads.linear import advise_on_convergence
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.progress import Progress
 from whichgen.training.parallel_sweeps import run_in_processes
-from whichgen.training.selection import SelectionMetrics, selection_metrics
+from whichgen.training.selection import SelectionMetrics, compute_selection_metrics
 from whichgen.training.split_features import FoldTables
 
 #: C and shrinkage of a probe.
@@ -129,7 +129,7 @@ def fit_views(
     calls = (
         (
             train.read_block(block),
-            label_indices(train.origins, origins),
+            encode_labels(train.origins, origins),
             len(origins),
             values,
             shrinkage,
@@ -186,7 +186,7 @@ def evaluate_member_sets(
         The tuple (name of the set, C, shrinkage), and its selection metrics on the fold.
     """
     tables = views.tables
-    labels = label_indices(tables.known.origins, tables.origins)
+    labels = encode_labels(tables.known.origins, tables.origins)
     log_probabilities = [
         [
             np.stack([probe.predict_log_probabilities(table.read_block(block)) for probe in probes])
@@ -201,7 +201,7 @@ def evaluate_member_sets(
         )
         for setting, known, unknown in zip(settings, *pooled, strict=True):
             scores, correct = known.max(axis=1), known.argmax(axis=1) == labels
-            yield (name, *setting), selection_metrics(scores, correct, unknown.max(axis=1))
+            yield (name, *setting), compute_selection_metrics(scores, correct, unknown.max(axis=1))
 
 
 def evaluate_scores(
@@ -228,11 +228,11 @@ def evaluate_scores(
     """
     origins, *tables = views.tables
     train, known, unknown = (head.forward(table.read_blocks(blocks)) for table in tables)
-    labels, known_labels = (label_indices(table.origins, origins) for table in tables[:2])
+    labels, known_labels = (encode_labels(table.origins, origins) for table in tables[:2])
     correct = known.logits.argmax(axis=1) == known_labels
     fitted_scores = {name: fit_score(name, train, labels, len(origins)) for name in names}
     metrics = {
-        name: selection_metrics(score(known), correct, score(unknown))
+        name: compute_selection_metrics(score(known), correct, score(unknown))
         for name, score in fitted_scores.items()
     }
     return metrics, fitted_scores
