@@ -244,7 +244,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["-d", "GenImage:split=split1"], "annotation file"),
         (
             ["--backbone", "someone/no-such-model"],
-            "'someone/no-such-model' is neither a local folder nor",
+            "'someone/no-such-model' is not a local folder",
         ),
         (["--backbone", "images"], "is not a vision encoder"),
         (["--unknown", "gan,vae,ddpm,flow"], "at least two known origins"),

@@ -16,6 +16,7 @@ from whichgen.data.images.decoding import read_image
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.encoders import load_encoder
 from whichgen.encoders.encoder import Encoder
+from whichgen.errors import EncoderError
 
 reference = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `lite` is absent")
 weights = pytest.importorskip(
@@ -47,6 +48,19 @@ def test_sixteen_blocks(encoder: Encoder) -> None:
     assert encoder.block_dims == (
         *(16, 24, 24, 40, 40, 80, 80, 80, 112, 112, 112, 192, 192, 192, 192, 320),
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights"])
+def test_damaged_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(content)
+    monkeypatch.setattr(
+        weights.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(file)
+    )
+    with pytest.raises(EncoderError, match=r"damaged or from another version"):
+        load_encoder("efficientnet_lite0", device="cpu")
 
 
 def test_features_are_the_blocks_outputs_by_forward_hooks(

@@ -386,6 +386,6 @@ def test_an_unknown_name_is_reported_with_alternatives(name: str) -> None:
         load_encoder(name)
     message = str(caught.value)
     assert name in message
-    assert "neither a local folder nor in the hub's cache" in message
+    assert "is not a local folder, and can't be loaded from the hub or its cache" in message
     assert "the encoder efficientnet_lite0" in message
     assert "\n" not in message

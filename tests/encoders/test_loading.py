@@ -100,6 +100,16 @@ def test_a_missing_extra_is_reported(
         load_encoder("efficientnet_lite0")
 
 
+def test_an_unknown_device_in_the_environment_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tiny_clip: Path
+) -> None:
+    monkeypatch.setenv("WHICHGEN_DEVICE", "cuda:99")
+    with pytest.raises(
+        EncoderError, match=r"'cuda:99' is not available .*variable WHICHGEN_DEVICE"
+    ):
+        load_encoder(str(tiny_clip))
+
+
 def test_an_unknown_device_or_precision_is_reported(tiny_clip: Path) -> None:
     for device in ("cuda:99", "nonsense"):
         with pytest.raises(EncoderError, match=f"device '{device}' is not available"):

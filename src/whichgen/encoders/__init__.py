@@ -1,4 +1,4 @@
-"""Frozen vision encoders that compute one feature vector per block in one forward pass."""
+"""Frozen encoders that compute one feature vector per block for each image."""
 
 from whichgen.encoders.loading import load_encoder
 

@@ -1,4 +1,4 @@
-"""Cache of converted networks. Files are used only if their SHA-256 digest matches.
+"""Cache of converted networks and weights. Files are used only if their SHA-256 digest matches.
 
 The files are in the folder ``weights`` of ``$WHICHGEN_CACHE``, by default ``~/.cache/whichgen``.
 They can be deleted at any time.
@@ -22,22 +22,25 @@ def get_cache_path(name: str) -> Path:
 
 
 def is_intact(*files: Path) -> bool:
-    """Return whether files are complete and unchanged since :func:`write_cached_files`."""
+    """Return whether files are complete and unchanged since :func:`write_cached_files`.
+
+    The paths have the same order as in the call of :func:`write_cached_files`.
+    """
     with suppress(OSError):
-        return _digest_path(files[0]).read_text(encoding="utf-8") == _hash_files(files)
+        return _digest_path(files[0]).read_bytes() == _hash_files(files).encode()
     return False
 
 
 def write_cached_files(write: Callable[..., None], *files: Path) -> None:
-    """Write files and their digest to the cache folder atomically.
+    """Write files, each atomically, and their digest to the cache folder.
 
-    If the folder is not writable or the disk is full, nothing is written, and the next run converts
+    If the folder is not writable or the disk is full, no error is raised, and the next run converts
     the network again.
 
     Parameters
     ----------
     write
-        Function that writes the files to the temporary paths that it gets as arguments.
+        Function that writes the files. Its arguments are temporary paths, one per file.
     files
         Paths of the files. The digest has the name of the first file with the suffix ``.sha256``.
     """

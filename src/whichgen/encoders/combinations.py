@@ -1,7 +1,8 @@
 """Combine several encoders into one, so that each image is decoded once.
 
-The combined encoders are called *members*. The blocks of ``clip+traces`` are the blocks of CLIP
-followed by the blocks of the residual statistics (:mod:`whichgen.encoders.residual_statistics`).
+The combined encoders are called *members*. The blocks of
+``openai/clip-vit-base-patch16+traces`` are the blocks of CLIP followed by the blocks of the
+residual statistics (:mod:`whichgen.encoders.residual_statistics`).
 ``Encoder.block_groups`` lists the groups of each member, so that a fusion can use any subset of the
 members.
 """
@@ -18,11 +19,19 @@ from whichgen.io.run_metadata import hash_parts
 
 
 def combine_encoders(members: Sequence[Encoder]) -> Encoder:
-    """Combine encoders that have the same device and precision into one encoder.
+    """Combine encoders into one encoder.
 
-    The ``preprocess`` function of the returned encoder preprocesses an image for each member, and
-    concatenates the flattened arrays into one float32 array (values,). Its ``encode`` function
-    returns the blocks of all members, in the order of ``members``.
+    Parameters
+    ----------
+    members
+        At least one encoder; all have the same device and precision.
+
+    Returns
+    -------
+    Encoder
+        Its ``preprocess`` function preprocesses an image for each member, and concatenates the
+        flattened arrays into one float32 array (values,). Its ``encode`` function returns the
+        blocks of all members, in the order of ``members``.
     """
     blank = Image.new("RGB", (256, 256))
     shapes = [member.preprocess(blank).shape for member in members]

@@ -2,8 +2,9 @@
 
 Resizing an image to the encoder's input size removes fine detail, which contains the artifacts of
 many generators. With crops, the encoder instead processes up to five square windows of the original
-image, at the corners and the center. Their side is the size that the encoder's preprocessing does
-not resize. The features of each block are averaged over the windows.
+image, at the corners and the center. Their side is :attr:`Encoder.native_side`, so that the
+encoder's preprocessing does not resize them. The features of each block are averaged over the
+windows.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ WINDOWS = 5
 def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
-    The side of a window is :attr:`Encoder.native_side`; a smaller image is padded by reflection. A
-    preprocessed image is a float32 array (5, …) with one row per window. If some of the five
-    windows coincide, they are encoded once, and the remaining rows are NaN.
+    An image that is smaller than a window is padded by reflection. A preprocessed image is a
+    float32 array (5, …) with one row per window. If some of the five windows coincide, they are
+    encoded once, and the remaining rows are NaN.
+
+    Parameters
+    ----------
+    encoder
+        The encoder. The side of a window is its :attr:`Encoder.native_side`.
 
     Raises
     ------
@@ -35,7 +41,10 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     """
     side = encoder.native_side
     if not side:
-        raise EncoderError(f"{encoder.name} has no native input size. Remove :crops from its name.")
+        raise EncoderError(
+            f"the native input size of {encoder.name} is unknown. Remove :crops from the name of "
+            "the encoder."
+        )
 
     def preprocess(image: Image.Image) -> np.ndarray:
         windows = cut_windows(pad_image(np.asarray(image), side, "symmetric"), side)
@@ -72,8 +81,8 @@ def pad_image(
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
     """Cut windows from the corners and the center of an image, uint8 array (h, w, 3).
 
-    Returns at most five uint8 arrays (side, side, 3). If the image is smaller than a window, the
-    window ends at the edge of the image. Windows that coincide are returned once.
+    Return at most five uint8 arrays (side, side, 3). If a side of the image is shorter than
+    ``side``, the windows have its length instead. Windows that coincide are returned once.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-#: Forward pass of a network: a float tensor (n, …) → one float tensor (n, d_b) per block b.
+#: Forward pass of a network: a float tensor (n, …) → one float tensor (n, …) per block.
 Forward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
-#: Forward pass with concatenated blocks: (n, …) → float32 (n, sum of d_b).
+#: Forward pass that concatenates the features d_b of all blocks b: a float tensor (n, …) → one
+#: float32 tensor (n, sum of d_b).
 Pass = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -31,6 +32,11 @@ class CudaGraph:
         The forward pass.
     batch
         A batch of the shape to record: float tensor (n, …) on the GPU.
+
+    Raises
+    ------
+    RuntimeError
+        The forward pass synchronizes with the CPU, or memory is insufficient.
     """
 
     def __init__(self, run: Pass, batch: torch.Tensor) -> None:
@@ -47,7 +53,7 @@ class CudaGraph:
             self._rows = run(self._batch)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Run a batch (n, …) of the recorded shape: float32 tensor (n, sum of d_b).
+        """Run the forward pass on a batch of the recorded shape: float32 tensor (n, sum of d_b).
 
         The next call overwrites the returned tensor.
         """
@@ -62,7 +68,7 @@ class GpuEncode:
     Parameters
     ----------
     forward
-        Forward pass of the network.
+        Forward pass of the network, which returns one tensor (n, d_b) per block b.
     device, dtype
         Device and dtype of the network's weights.
     """
@@ -80,7 +86,7 @@ class GpuEncode:
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Encode images: float32 array (n, …) → one float32 array (n, d_b) per block b."""
         cuda = self.device.type == "cuda"  # false in tests on the CPU
-        # For float32 convolutions, cuDNN would use TF32, which has only three decimal digits.
+        # For float32 convolutions, cuDNN would use TF32, which is exact to only three digits.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         with self._lock, exact, torch.cuda.device(self.device if cuda else -1):
             pinned = torch.empty(pixels.shape, dtype=self.dtype, pin_memory=cuda)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from whichgen.deterministic import is_deterministic
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, first_line
 from whichgen.option_names import name_option
 
 #: Device name that selects the OpenVINO runtime on the CPU.
@@ -32,10 +32,15 @@ def resolve_device(device: str) -> str:
         (:mod:`whichgen.deterministic`), only ``auto`` and ``cpu`` are allowed, and both select
         ``cpu``.
 
+    Returns
+    -------
+    str
+        ``openvino`` or a device of torch. Whether OpenVINO is installed is not checked.
+
     Raises
     ------
     EncoderError
-        The device is not allowed in deterministic mode, or not available.
+        The device is not allowed in deterministic mode, or torch can't use it.
     """
     if is_deterministic():
         if device not in ("auto", "cpu"):
@@ -45,19 +50,22 @@ def resolve_device(device: str) -> str:
                 "off deterministic mode."
             )
         return "cpu"
+    advice = f"Use {name_option('--device cpu')}."
     if device == "auto":
-        device = os.environ.get("WHICHGEN_DEVICE") or _find_fastest_device()
+        device = os.environ.get("WHICHGEN_DEVICE", "")
+        if device:
+            advice = "Change the environment variable WHICHGEN_DEVICE."
+        else:
+            device = _find_fastest_device()
     if device in (OPENVINO, "cpu"):
         return device
     import torch
 
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise EncoderError(
-            f"device {device!r} is not available. Use {name_option('--device auto')}, "
-            f"{name_option('--device openvino')} or {name_option('--device cpu')}, or check the "
-            "environment variable WHICHGEN_DEVICE."
+            f"device {device!r} is not available ({first_line(error)}). {advice}"
         ) from None
     return device
 
@@ -65,8 +73,9 @@ def resolve_device(device: str) -> str:
 def count_cores() -> int:
     """Return the number of CPU cores that an encoder may use.
 
-    This is the value of the environment variable ``OMP_NUM_THREADS``, which also limits torch, or,
-    if it is not set, the number of cores on which this process may run.
+    This is the value of the environment variable ``OMP_NUM_THREADS``, which also limits torch. If
+    the value is not a positive integer, it is the number of cores on which this process may run
+    (Linux) or the number of cores of the machine (other systems).
     """
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and int(limit):

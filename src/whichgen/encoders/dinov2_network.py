@@ -1,7 +1,7 @@
 """DINOv2's vision transformer (Dosovitskiy et al., 2021; Oquab et al., 2023) in plain torch.
 
-The names of the weights and the results are those of transformers' ``Dinov2Model``, whose import
-alone takes seconds.
+The names of the weights and the results are those of ``Dinov2Model`` in transformers, whose import
+takes seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class VisionTransformer(nn.Module):
     width, heads, depth
         Number of features per token, of attention heads and of blocks.
     side, patch
-        Side in pixels of the images for which there are position embeddings, and of a patch.
+        Side, in pixels, of the images in training, for which there are position embeddings, and of
+        a patch.
     """
 
     def __init__(self, *, width: int, heads: int, depth: int, side: int, patch: int) -> None:
@@ -35,8 +36,8 @@ class VisionTransformer(nn.Module):
         Parameters
         ----------
         pixels
-            Normalized images: float tensor (n, 3, h, w). Pixels beyond a multiple of the patch are
-            ignored.
+            Normalized images: float tensor (n, 3, h, w). Rows and columns beyond the last complete
+            patch are ignored.
 
         Returns
         -------

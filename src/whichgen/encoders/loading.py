@@ -49,20 +49,22 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
           which have no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        The name of a network can be followed by one or both of these suffixes:
+        The name of an encoder with weights can be followed by one or both of these suffixes:
         ``:patches`` appends the mean and the standard deviation over patch tokens to the CLS token;
         ``:crops`` encodes windows at native resolution instead of the resized image.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
         (:func:`~whichgen.encoders.devices.resolve_device`).
     dtype
-        Precision of the arithmetic: ``float32`` or ``bfloat16``.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``. Encoders without weights only
+        record the device and the precision; they always run on the CPU and return float32.
 
     Raises
     ------
     EncoderError
-        The name is invalid, the precision is unknown, the encoder can't be loaded, or the device is
-        not available, or not allowed in deterministic mode.
+        The name is invalid, or an encoder can't be loaded; for an encoder with weights also if the
+        precision is unknown, or if the device is not available or not allowed in deterministic
+        mode.
     """
     members = split_members(name)
     if len(members) > 1:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from whichgen.encoders.cuda_graphs import Forward
 
+#: Precisions in which a network can run.
 DTYPES = ("float32", "bfloat16")
 
 _LOG = logging.getLogger(__name__)
@@ -77,8 +78,8 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     ------
     EncoderError
         The precision is unknown; the device is not available, or not allowed in deterministic mode;
-        OpenVINO is not installed or can't compile the network; or the network requires inputs other
-        than pixels.
+        OpenVINO is not installed or can't convert or compile the network; :attr:`Network.load`
+        raises this error; or the network requires inputs other than pixels.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")

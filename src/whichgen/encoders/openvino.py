@@ -70,7 +70,8 @@ def load_openvino_encode(
     -------
     encode
         Thread-safe function from preprocessed images, float32 array (n, 3, H, W), to one float32
-        array (n, d_b) per block b.
+        array (n, d_b) per block b. It raises :class:`OpenVinoError` if a cached network can't be
+        compiled.
     block_dims
         Number of features d_b of each block b.
 
@@ -78,6 +79,8 @@ def load_openvino_encode(
     ------
     OpenVinoError
         OpenVINO is not installed, or can't convert or compile the network.
+    EncoderError
+        ``load_blocks`` raises this error, for example because the weights are not installed.
     """
     openvino = _import_openvino()
     key = hash_parts([key, str(example.shape), openvino.__version__, _FORMAT])
@@ -166,7 +169,7 @@ def _save_model(model: Any, graph: Path, weights: Path) -> None:
 
 
 def _import_openvino() -> Any:
-    """Import OpenVINO without its converter, which takes longer to import than everything else.
+    """Import OpenVINO without its converter, which takes longer to import than the rest.
 
     Raises
     ------

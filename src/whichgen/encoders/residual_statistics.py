@@ -35,9 +35,10 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import HALF, TRACES
 from whichgen.io.run_metadata import hash_parts
 
+#: Names of the channels, in the order of their blocks.
 CHANNELS = ("luma", "green", "red − green", "blue − green")
 
-#: The filters and their two quantization steps q.
+#: The filters, in the order of their blocks, and their two quantization steps q in gray levels.
 FILTERS: dict[str, tuple[float, float]] = {
     "first difference": (1, 2),
     "second difference": (2, 3),
@@ -96,7 +97,7 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
     """Compute the statistics of an RGB image: float32 array (4 channels, 4 filters, 2 steps, 39).
 
     Each vector along the last axis has unit L2 norm. If a side of the image is longer than 512
-    pixels, only windows of 256 × 256 pixels at the corners and the center are used.
+    pixels, only windows of at most 256 × 256 pixels at the corners and the center are used.
     """
     pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
     windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)
@@ -107,7 +108,8 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
 def compute_half_statistics(image: Image.Image) -> np.ndarray:
     """Compute the statistics (:func:`compute_statistics`) of an RGB image scaled by ½.
 
-    A box filter is used, and each side of the scaled image has at least 8 pixels.
+    A box filter is used, and each side of the scaled image has at least 8 pixels. The result is a
+    float32 array (4, 4, 2, 39).
     """
     width, height = (max(_SMALLEST, side // 2) for side in image.size)
     return compute_statistics(image.resize((width, height), Image.Resampling.BOX))
@@ -126,9 +128,9 @@ def _split_channels(statistics: np.ndarray) -> list[np.ndarray]:
 
 
 def _count_triples(pixels: np.ndarray) -> np.ndarray:
-    """Count the triples of residuals in a window, uint8 array (h, w, 3).
+    """Count the triples of residuals in a window: float64 array (4 channels, 4 filters, 2, 125).
 
-    Returns a float64 array (4 channels, 4 filters, 2 steps, 125).
+    ``pixels`` is a uint8 array (h, w, 3). The third axis contains the two quantization steps.
     """
     # Integers, with luma in thousandths, prevent rounding errors that depend on the order of a sum.
     # The residuals of the other channels are at most 16 · 255, which fits int16.

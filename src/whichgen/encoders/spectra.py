@@ -35,6 +35,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.names import SPECTRA
 from whichgen.io.run_metadata import hash_parts
 
+#: Names of the channels of the log spectra, in the order of their blocks.
 CHANNELS = ("luma", "red − green", "blue − green")
 
 #: Windows of the spectra: side in pixels, and maximum number along each axis of the image.
@@ -46,7 +47,7 @@ _LARGE_SIDE, _LARGE_GRID = 256, 3
 #: Windows start at multiples of this number of pixels, the block size of JPEG.
 _ALIGNMENT = 8
 
-#: Constant added to the power, so that the logarithm is finite.
+#: Constant added to the power of the spectra, so that the logarithm is finite.
 _FLOOR = 0.01
 
 #: The residuals are clipped to ± this value.
@@ -74,7 +75,7 @@ def load_spectra(*, device: str, dtype: str) -> Encoder:
     """Create an encoder that computes log spectra and correlations: 4 blocks.
 
     Blocks 0–2 have 1089 features, and block 3 has 369. ``device`` and ``dtype`` are only recorded
-    in the encoder's metadata: features are always computed on the CPU in float32.
+    in the encoder's metadata: features are always computed on the CPU and returned as float32.
     """
     settings = {
         "version": "1",
@@ -122,7 +123,7 @@ def _split_blocks(features: np.ndarray) -> list[np.ndarray]:
 def _cut_grid(pixels: np.ndarray, side: int, grid: int) -> np.ndarray:
     """Cut at most ``grid`` × ``grid`` evenly spaced windows from an image, uint8 array (h, w, 3).
 
-    Returns a uint8 array (n, 3, side, side). Windows start at multiples of :data:`_ALIGNMENT`.
+    Return a uint8 array (n, 3, side, side). Windows start at multiples of :data:`_ALIGNMENT`.
     """
     pixels = pad_image(pixels, side, "reflect")
     rows, columns = (
@@ -178,7 +179,7 @@ def _correlate(window: np.ndarray) -> np.ndarray:
 def _sum_products(r: np.ndarray) -> np.ndarray:
     """Sum r_c(y ± i, x + j) · r_d(y, x) over pixels, averaged over both signs, for lags i and j.
 
-    ``r`` is a float32 array (3, h, w). The lags are those in :data:`_SHIFTS`. Returns a float32
+    ``r`` is a float32 array (3, h, w). The lags are those in :data:`_SHIFTS`. Return a float32
     array (6 pairs, lags, lags); between two channels, only the first 4 lags are computed.
     """
     _, height, width = r.shape

@@ -16,6 +16,11 @@ from whichgen.io.hub_access import hub_access
 def load_timm(name: str) -> Network:
     """Load a timm model by name; block features are the outputs of ``forward_intermediates``.
 
+    Parameters
+    ----------
+    name
+        Name of the model in timm, for example ``vit_base_patch16_224.augreg_in21k``.
+
     Raises
     ------
     EncoderError

@@ -23,8 +23,8 @@ def make_torch_encode(
     Parameters
     ----------
     blocks
-        Forward pass that returns one tensor (n, d_b) per block b. A module is moved to the device
-        and converted to the precision.
+        Forward pass that returns one tensor (n, d_b) per block b. If it is a module, it is moved to
+        the device and converted to the precision.
     device, dtype
         Device and precision; ``dtype`` is ``float32`` or ``bfloat16``.
 
