@@ -25,7 +25,7 @@ from whichgen.errors import ConvergenceError, FitError, ImageError, WhichgenWarn
 from whichgen.features.image_encoding import encode_images
 from whichgen.heads import linear
 from whichgen.heads.solver import solve_path
-from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.openset.threshold import choose_threshold_at_tpr
 from whichgen.sklearn import OriginClassifier
 from whichgen.training.held_out import SOURCE_FOLDS
 
@@ -137,7 +137,7 @@ def test_sources_are_held_out_for_selection_and_threshold() -> None:
         predictions[folds == fold] = part.predict(x[folds == fold])
         scores[folds == fold] = part.score_samples(x[folds == fold])
     assert classifier.validation_accuracy_ == pytest.approx((predictions == y).mean())
-    assert classifier.threshold_ == pytest.approx(threshold_at_tpr(scores, 0.8))
+    assert classifier.threshold_ == pytest.approx(choose_threshold_at_tpr(scores, 0.8))
     # The final head is fitted on all images.
     assert classifier.score(other_x, other_y) > 0.95
 

@@ -43,7 +43,7 @@ from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarni
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod, advise_on_convergence
-from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.openset.threshold import choose_threshold_at_tpr
 from whichgen.training.held_out import SOURCE_FOLDS
 from whichgen.training.selection import fit_first
 
@@ -202,7 +202,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     continue
                 probabilities = np.concatenate(parts)
                 accuracy = float((probabilities.argmax(axis=1) == held_out).mean())
-                threshold = threshold_at_tpr(probabilities.max(axis=1), self.tpr)
+                threshold = choose_threshold_at_tpr(probabilities.max(axis=1), self.tpr)
                 candidates.append((accuracy, block, value, threshold))
             failed_values |= {
                 value for value in values if len(predictions.get(value, [])) < len(splits)

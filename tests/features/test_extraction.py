@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from whichgen.data.images.decoding import DecodedFile
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.errors import EncoderError, StoreError
 from whichgen.features.extraction import extract
+from whichgen.features.image_encoding import encode_images
 from whichgen.features.store import FeatureStore
 
 Counting = Callable[..., Any]
@@ -218,11 +220,17 @@ def test_features_that_are_not_finite_are_an_error(
     samples: list[Sample], tmp_path: Path, counting: Counting, value: float
 ) -> None:
     encoder = counting(value=value, value_at=9)
-    with pytest.raises(EncoderError, match=r"block 1 of counting returned NaN.*float32") as caught:
+    with pytest.raises(EncoderError, match=r"block 1 of counting returned NaN.*damaged") as caught:
         extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4)
     assert str(samples[9].path) in str(caught.value)
     # Earlier batches are stored.
     assert len(_open_store(tmp_path, counting())) == 8
+
+
+def test_low_precision_is_a_reason_for_features_that_are_not_finite(counting: Counting) -> None:
+    encoder = replace(counting(value=float("inf"), value_at=0).encoder, dtype="bfloat16")
+    with pytest.raises(EncoderError, match="dtype='float32'"):
+        encode_images([np.zeros((8, 8, 3), np.uint8)], encoder)
 
 
 def test_a_full_disk_keeps_stored_features(

@@ -15,7 +15,7 @@ from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.registry import SCORES, fit_score
-from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.openset.threshold import choose_threshold_at_tpr
 
 CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))
 
@@ -44,7 +44,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
         hyperparameter=5.0,
         score_method=score,
         score=fitted_score,
-        threshold=threshold_at_tpr(fitted_score(head.forward(val)), 0.95),
+        threshold=choose_threshold_at_tpr(fitted_score(head.forward(val)), 0.95),
         temperature=1.5,
         exemplars=Exemplars(
             np.concatenate([x, val]).astype(np.float16),

@@ -139,8 +139,8 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     Raises
     ------
     ClusterError
-        The address starts with ``ray://``, which Ray Data does not support, or there is no cluster
-        at the address.
+        The address starts with ``ray://``, which Ray Data does not support, there is no cluster at
+        the address, or Ray can't start on this machine.
     """
     if ray.is_initialized():
         yield
@@ -183,7 +183,21 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
     """Run a job on all shards, and yield the results in order of arrival.
 
-    Warnings that are issued on workers are issued again in this process.
+    Call this function in a :func:`connect_to_ray` block.
+
+    Parameters
+    ----------
+    job
+        The job. Its results are not ``None``.
+    shards
+        The shards, at least one.
+    workers
+        Number of workers and their resources.
+
+    Yields
+    ------
+    T
+        The results of the job.
 
     Raises
     ------
@@ -191,6 +205,12 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
         Ray fails, for example because workers die repeatedly, or results are missing.
     WhichgenError
         The job raises this error on a worker.
+
+    Warns
+    -----
+    WhichgenWarning
+        The job issues this warning on a worker, or the cluster has too few resources to run all
+        workers at the same time.
     """
     counts, n_results = list[int](), 0
     for message in _stream_messages(ray.put(job), shards, workers):

@@ -17,14 +17,14 @@ _OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to al
 
 
 class BatchEncoder:
-    """Encode preprocessed images in batches that fit in memory.
+    """Callable that encodes preprocessed images in batches that fit in memory.
 
     After an out-of-memory error, this and all later calls use smaller batches.
 
     Parameters
     ----------
     encoder
-        The encoder to run.
+        The encoder.
     pad_to
         Fixed number of images per batch: more images are divided into several batches, and an
         incomplete batch is padded. If it is 0, batches are not padded, and images are divided only
@@ -55,7 +55,10 @@ class BatchEncoder:
         Raises
         ------
         EncoderError
-            A feature is not finite, or memory is insufficient for a single image.
+            A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+            compile the network.
+        RuntimeError
+            The encoder fails for another reason.
 
         Warns
         -----
@@ -85,7 +88,7 @@ class BatchEncoder:
         if size == 1:
             raise EncoderError(
                 f"not enough memory on device {device} to run {self.encoder.name} on a single "
-                "image. Free some memory, or choose a smaller encoder or another "
+                "image. Free some memory, or use a smaller encoder or another "
                 f"{name_option('--device')}."
             )
         self._limit = size // 2
@@ -102,10 +105,14 @@ class BatchEncoder:
         for b, block in enumerate(blocks):
             invalid = ~np.isfinite(block).all(axis=1)
             if invalid.any():
+                advice = (
+                    "The weights may be damaged. Download them again, or use another encoder."
+                    if self.encoder.dtype == "float32"
+                    else f"Use {name_option('--dtype float32')}."
+                )
                 raise EncoderError(
                     f"block {b} of {self.encoder.name} returned NaN or infinite features for "
-                    f"{names[int(np.argmax(invalid))]}. Use {name_option('--dtype float32')}. If "
-                    "this does not help, the weights are damaged: download them again."
+                    f"{names[int(np.argmax(invalid))]}. {advice}"
                 )
 
 

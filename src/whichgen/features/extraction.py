@@ -55,8 +55,8 @@ def extract(
         Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
     reader
-        Reader that does not read the same file twice, and collects facts about the original images
-        that are decoded. By default, all files are read, and no facts are collected.
+        Reader that does not read an unchanged file twice, and collects facts about the original
+        images that are decoded. By default, all files are read, and no facts are collected.
     batch_size
         Number of images per forward pass. On one device, the features of an image are bitwise
         reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
@@ -111,12 +111,19 @@ def extract_tables(
     encoder, store, reader, batch_size, progress, description
         See :func:`extract`.
 
+    Returns
+    -------
+    list of FeatureTable
+        One table per list in ``parts``; see :func:`extract`.
+
     Raises
     ------
     EncoderError
-        A feature is not finite, or memory is insufficient for a single image.
+        A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+        compile the network.
     StoreError
-        The store can't be read or written. Rows written before the error remain in the store.
+        The feature store or the store of facts can't be read or written. Rows written before the
+        error remain in the store.
     """
     files, with_facts = reader or ImageReader(), reader is not None
     samples = [sample for part in parts for sample, _ in part]
@@ -194,6 +201,11 @@ class EncodingReader(ImageReader):
         needed. If they are not, only facts about the images are collected.
     batch_size
         See :func:`extract`.
+
+    Raises
+    ------
+    StoreError
+        The stored facts can't be read.
     """
 
     def __init__(
@@ -258,15 +270,16 @@ def write_features(
     """Write the features of encoded batches to the store; skip images that it already contains.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
+    Exceptions that ``batches`` raises are passed on.
 
     Parameters
     ----------
     batches
-        The encoded batches.
+        The encoded batches, without copies of images.
     store
         Feature store of the encoder.
     total
-        Number of images, for the progress bar.
+        Number of images, for the progress bar; ``None`` if unknown.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
     description

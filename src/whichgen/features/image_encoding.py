@@ -74,8 +74,8 @@ class EncodedBatch:
     Parameters
     ----------
     names, keys
-        Name and key of each image in the batch: tuples of length n. The key of an unreadable image
-        is empty.
+        Name and key of each image in the batch: tuples of length n. A key is empty if the image is
+        unreadable or its features are not stored.
     positions
         Positions (from 0) of the m encoded images in the batch, ascending.
     blocks
@@ -126,8 +126,8 @@ def encode_batches(
     encode
         Batch encoder; its encoder also preprocesses the images.
     batch_size
-        Number of images per batch, including copies and unreadable images, but not skipped images.
-        A batch contains at least one image and its copies.
+        Maximum number of images per batch, including copies and unreadable images, but not skipped
+        images. A batch contains at least one image and its copies, even if these are more.
     copies
         Functions that make an altered copy of an RGB image. The copies are encoded together with
         the image.
@@ -140,7 +140,8 @@ def encode_batches(
     Raises
     ------
     EncoderError
-        A feature is not finite, or memory is insufficient for a single image.
+        A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+        compile the network.
     """
     encoder = encode.encoder
     n_images = max(1, batch_size // (1 + len(copies)))
@@ -216,8 +217,14 @@ def make_image_loaders(
     """Yield a loader of each image for :func:`encode_batches`.
 
     If an image is a path, its name is the path. The name of any other image is ``image N``, where N
-    is its position (from 1). If ``evidence`` is not ``None``, the provenance evidence in files is
-    collected.
+    is its position (from 1).
+
+    Parameters
+    ----------
+    images
+        The images. Loaders of objects of other types raise :class:`ImageError`.
+    evidence
+        Options for collecting the provenance evidence in paths and bytes; ``None`` to collect none.
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
@@ -227,8 +234,21 @@ def make_image_loaders(
 def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -> LoadedImage:
     """Decode the content of an image file, and collect its provenance evidence.
 
-    The evidence may be readable even if the pixels are not. If ``evidence`` is ``None``, no
-    evidence is collected.
+    The evidence may be readable even if the pixels are not.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image, for error messages.
+    evidence
+        Options for collecting the evidence; ``None`` to collect none.
+
+    Returns
+    -------
+    LoadedImage
+        The pixels, or the error if they can't be decoded; and the evidence.
     """
     try:
         file = decode_file(data, name)
@@ -246,7 +266,7 @@ def encode_images(
     Parameters
     ----------
     images
-        The images.
+        The images: paths, contents of files, Pillow images or arrays.
     encoder
         Encoder that computes the features.
     batch_size
@@ -259,9 +279,10 @@ def encode_images(
     Raises
     ------
     ImageError
-        An image can't be read or decoded.
+        An image can't be read or decoded, or has an unsupported type.
     EncoderError
-        A feature is not finite, or memory is insufficient for a single image.
+        A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+        compile the network.
     """
     blocks = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
     for batch in encode_batches(

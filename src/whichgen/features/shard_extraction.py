@@ -33,6 +33,11 @@ class KeySet:
     """Set of keys of equal length, stored as a sorted array to save memory.
 
     A million keys of 32 bytes take 31 MiB.
+
+    Parameters
+    ----------
+    keys
+        The keys; duplicates are allowed.
     """
 
     def __init__(self, keys: Iterable[bytes]) -> None:
@@ -51,11 +56,22 @@ class KeySet:
 def encode_shard(
     shard: Shard, encode: BatchEncoder, *, batch_size: int, keys_to_skip: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard in batches; skip images whose key is in ``keys_to_skip``.
+    """Encode the images of a shard in batches, without the images whose features are stored.
 
-    The batches contain the names of skipped images, but not their features. See
-    :func:`~whichgen.features.image_encoding.encode_batches` for the other parameters and the
-    errors.
+    Parameters
+    ----------
+    shard
+        The shard.
+    encode, batch_size
+        See :func:`~whichgen.features.image_encoding.encode_batches`, which also lists the errors.
+    keys_to_skip
+        Keys of the images to skip. The batches contain the names of these images, but not their
+        features.
+
+    Returns
+    -------
+    iterator of EncodedBatch
+        Batches in the order of the images in the shard.
     """
 
     def load(item: Item) -> LoadedImage:
@@ -114,8 +130,16 @@ class EncodeJob:
 def make_shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
     """Yield a loader of each image for :func:`~whichgen.features.image_encoding.encode_batches`.
 
-    The loader of an image calls ``load`` with its item. At most two undecoded images per thread are
-    in memory.
+    The loader of an image calls ``load`` with its item, and can be called only once. At most two
+    images per thread are loaded but not decoded at the same time: the generator waits until a
+    loader that it has yielded is called.
+
+    Parameters
+    ----------
+    shard
+        The shard.
+    load
+        Function that reads and decodes an item.
     """
     slots = threading.Semaphore(2 * count_threads())
 

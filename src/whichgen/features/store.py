@@ -39,7 +39,7 @@ _CHUNK_ROWS = 8192
 
 
 def compute_feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
-    """Compute the 32-byte key of an image from the digest of its file and its perturbation.
+    """Compute the key of an image from the digest of its file and its perturbation.
 
     Parameters
     ----------
@@ -47,6 +47,11 @@ def compute_feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
         Digest of the file's content (:func:`whichgen.data.images.decoding.hash_image`).
     perturbation
         Kind and value of the perturbation, for example ``jpeg:75``; empty for the original image.
+
+    Returns
+    -------
+    bytes
+        The key: 32 bytes.
     """
     return hashlib.blake2b(
         image_digest + perturbation.encode(), digest_size=KEY_BYTES, person=b"whichgen-feature"
@@ -86,7 +91,7 @@ class FeatureStore:
             try:
                 write_text(self.folder / "encoder.json", text)
             except OSError as error:
-                raise StoreError(_cannot_write(self.folder, error)) from error
+                raise StoreError(_explain_write_error(self.folder, error)) from error
         self._rows: dict[bytes, tuple[int, int]] = {}
         self._segments: list[_Segment] = []
         self.refresh()
@@ -156,7 +161,7 @@ class FeatureStore:
             with replace_file(path) as temporary:
                 save_file(tensors, temporary)
         except (OSError, SafetensorError) as error:
-            raise StoreError(_cannot_write(self.folder, error)) from error
+            raise StoreError(_explain_write_error(self.folder, error)) from error
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
@@ -178,10 +183,10 @@ class FeatureStore:
         Raises
         ------
         KeyError
-            A key is not in the store.
+            A key is not in the index.
         StoreError
-            A segment was deleted or truncated after its rows had been added to the index, or the
-            temporary file can't be written.
+            A segment can't be read, for example because it was deleted after its rows had been
+            added to the index, or the temporary file can't be written.
         """
         rows = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         if 4 * len(rows) * self.block_dims[block] <= MAX_MEMORY:
@@ -208,8 +213,8 @@ class FeatureStore:
                 )
             except (OSError, ValueError) as error:
                 raise StoreError(
-                    f"{segment.path} is missing or truncated ({error}). Run the command again to "
-                    "recreate it."
+                    f"can't read {segment.path} ({error}). If it is missing or truncated, run the "
+                    "command again to recreate it."
                 ) from error
             out[mask] = features[rows[mask, 1]]
         return out
@@ -265,11 +270,11 @@ def _map_chunks(chunks: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndar
     return array
 
 
-def _cannot_write(folder: Path, error: Exception) -> str:
+def _explain_write_error(folder: Path, error: Exception) -> str:
     return (
-        f"can't write the feature store {folder} ({error}). Free some disk space or choose another "
-        f"{name_option('--cache-dir', 'folder')}, and try again; features already stored are "
-        "reused."
+        f"can't write the feature store {folder} ({error}). Free some disk space, and run the "
+        "command again; stored features are reused. Or use another "
+        f"{name_option('--cache-dir', 'folder')}."
     )
 
 

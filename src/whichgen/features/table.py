@@ -44,11 +44,17 @@ class FeatureTable:
         return len(self.samples)
 
     def read_block(self, block: int) -> np.ndarray:
-        """Read the features of one block: float32 array (n, d_block)."""
+        """Read the features of one block, numbered from 0: float32 array (n, d_block).
+
+        See :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
+        """
         return self.store.read(self.keys, block)
 
     def read_blocks(self, blocks: Sequence[int]) -> np.ndarray:
-        """Read the features of several blocks, side by side: float32 array (n, sum of d_block)."""
+        """Read the features of at least one block, side by side: float32 array (n, sum of d_block).
+
+        See :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
+        """
         if len(blocks) == 1:
             return self.read_block(blocks[0])  # may be a memory map
         return np.hstack([self.read_block(b) for b in blocks])
@@ -79,7 +85,7 @@ class FeatureTable:
         return replace(self, **values, skipped=())  # type: ignore[arg-type]
 
     def __add__(self, other: FeatureTable) -> FeatureTable:
-        """Return a table of the rows of both tables, which must have the same feature store."""
+        """Return a table of the rows and messages of two tables with the same feature store."""
         fields = (*_ROW_FIELDS, "skipped")
         values = {name: getattr(self, name) + getattr(other, name) for name in fields}
         return replace(self, **values)

@@ -125,6 +125,12 @@ class HeadMethod(Protocol):
             Number of origins; each needs at least one training image.
         value
             Value of the hyperparameter.
+
+        Raises
+        ------
+        FitError
+            The training data or the value is invalid, or the head did not converge
+            (:class:`~whichgen.errors.ConvergenceError`).
         """
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
@@ -138,7 +144,13 @@ class SweepMethod(HeadMethod, Protocol):
     """A head method that can try many values of its hyperparameter in one call."""
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return the valid hyperparameter values for ``n_train`` training images, ascending."""
+        """Return the valid hyperparameter values for ``n_train`` training images, ascending.
+
+        Raises
+        ------
+        FitError
+            No value is valid.
+        """
 
     def sweep(
         self,
@@ -150,6 +162,7 @@ class SweepMethod(HeadMethod, Protocol):
         """Fit a head for each candidate value, and classify the images of each query set.
 
         This takes less time than calling :meth:`fit` for each value, because the fits share work.
+        Values for which the head does not converge are omitted.
 
         Parameters
         ----------
@@ -163,6 +176,11 @@ class SweepMethod(HeadMethod, Protocol):
         value, probabilities
             A hyperparameter value, and the probabilities of the origins: one float64 array
             (m, n_origins) per query set.
+
+        Raises
+        ------
+        FitError
+            The training data is invalid, or no candidate value is valid.
         """
 
 
@@ -194,6 +212,6 @@ def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins:
     if invalid.any():
         raise FitError(
             f"{int(invalid.sum())} of {len(features)} feature rows contain NaN or infinity (first: "
-            f"row {int(np.argmax(invalid))}). Delete the feature store and extract again with "
-            f"{name_option('--dtype float32')}."
+            f"row {int(np.argmax(invalid))}). Remove these rows, or delete the feature store and "
+            f"extract the features again with {name_option('--dtype float32')}."
         )

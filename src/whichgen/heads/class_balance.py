@@ -47,6 +47,11 @@ def count_repeats(labels: np.ndarray, n_origins: int) -> np.ndarray:
 def balance_classes(head_method: M) -> M:
     """Return a copy of a head method that balances the classes.
 
+    Parameters
+    ----------
+    head_method
+        A method with a field ``balanced``.
+
     Raises
     ------
     FitError

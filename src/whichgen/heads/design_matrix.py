@@ -26,7 +26,8 @@ _MIN_EIGENVALUE = 1e-14
 # Number of feature rows that are converted to float64 at a time.
 _CHUNK_ROWS = 8192
 
-#: Function from a slice of row numbers and the logits of these rows to an array of the same shape.
+#: Function from a slice of image numbers and the logits of these m images, float64 array
+#: (origins, m), to an array of the same shape.
 LogitTransform = Callable[[slice, np.ndarray], np.ndarray]
 
 
@@ -137,10 +138,17 @@ DesignMatrix = InMemoryDesign | StreamedDesign
 def build_design_matrix(
     features: np.ndarray, sample_weights: np.ndarray | None = None
 ) -> DesignMatrix:
-    """Build the design matrix of features, float array (n, d).
+    """Build the design matrix of features.
 
     The matrix is kept in memory if it takes at most :data:`MAX_MEMORY` bytes; otherwise, the
-    features are read in chunks. ``sample_weights``, > 0, is an array (n,); by default, all are 1.
+    features are read in chunks.
+
+    Parameters
+    ----------
+    features
+        The features: float array (n, d).
+    sample_weights
+        Sample weights, > 0: array (n,). By default, all are 1.
     """
     n, d = features.shape
     omega = np.ones(n) if sample_weights is None else np.asarray(sample_weights, dtype=np.float64)
@@ -175,7 +183,10 @@ def _build_streamed(features: np.ndarray, omega: np.ndarray) -> StreamedDesign:
 
 
 def read_chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield consecutive slices of row numbers and the float64 features of these rows."""
+    """Yield consecutive slices of row numbers, and the features of these rows as float64 arrays.
+
+    ``features`` is a float array (n, d).
+    """
     for start in range(0, len(features), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         yield rows, np.asarray(features[rows], dtype=np.float64)
@@ -184,8 +195,9 @@ def read_chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the r nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
 
-    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues of
-    at most ``minimum`` times the largest eigenvalue are rounding errors and count as zero.
+    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues
+    are ascending. Those of at most ``minimum`` times the largest are rounding errors and count as
+    zero.
     """
     from scipy.linalg import eigh  # takes a quarter of a second to import
 

@@ -106,14 +106,15 @@ class ExpertsMethod:
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, the numbers of kinds and images differ,
-            or a fusion can't be fitted (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
+            An origin has no image of some kind, a feature is not finite, the numbers of kinds and
+            images differ, or a fusion can't be fitted
+            (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
         """
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):
             raise FitError(
                 f"expected one kind per training image, got {len(self.kinds)} kinds for "
-                f"{len(features)} images."
+                f"{len(features)} images. Set the field 'kinds' of the method."
             )
         n_kinds = int(self.kinds.max()) + 1
         experts = []

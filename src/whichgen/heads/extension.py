@@ -47,15 +47,16 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
         The fitted head, which is not changed.
     features, labels
         Features, float array (n, d), and origin indices, integer array (n,), of the exemplars and
-        the new images. Indices of old origins are from 0 to n_origins - 1; the index of the new
-        origin is ``n_origins``.
+        the new images. The old origins have indices from 0 to n_origins - 1, and the new origin has
+        index ``n_origins``. For a k-NN head, only the new images are used.
     n_origins
         Number of old origins.
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, or heads of this type can't be extended.
+        An origin has no image, a feature is not finite, the number of features differs from that of
+        a fusion, or heads of this type can't be extended.
     """
     check_training_features(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):

@@ -203,8 +203,8 @@ class FusionMethod:
         Raises
         ------
         FitError
-            The numbers in ``views_per_vote`` do not add up to the number of views, or see
-            :meth:`fit_views`.
+            The numbers in ``views_per_vote`` do not add up to the number of views, or
+            :meth:`fit_views` raises this error.
         """
         views = self.fit_views(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
@@ -313,6 +313,11 @@ def build_fusion(
     features
         Training features, float array (n, d), from which the principal axes of the embedding are
         computed. Without features, or with a single image, the embedding has shape (n, 0).
+
+    Raises
+    ------
+    FitError
+        The numbers in ``views_per_vote`` do not add up to the number of views.
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))

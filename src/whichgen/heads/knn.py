@@ -167,7 +167,9 @@ class KnnMethod:
 
     def __post_init__(self) -> None:
         if not self.values or min(self.values) < 1:
-            raise FitError(f"k must be at least 1, got {list(self.values)}.")
+            raise FitError(
+                f"k must be at least 1, got {list(self.values)}. Pass one or more such values."
+            )
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return the values of k that are at most ``n_train``, ascending.
@@ -223,8 +225,8 @@ class KnnMethod:
         Raises
         ------
         FitError
-            The numbers of labels, repeats and exemplars differ, an exemplar has no repeat, or k is
-            not from 1 to the number of exemplars.
+            The numbers of labels, repeats and exemplars differ, the repeats are not positive
+            integers, or k is not from 1 to the number of exemplars.
         """
         arrays = tensors["exemplars"], tensors["labels"]
         return _build_head(*arrays, n_origins, value, tensors.get("repeats"))
@@ -241,9 +243,11 @@ def _build_head(
     if repeats is None:
         repeats = np.ones(n, dtype=np.int64)
     if labels.shape != (n,):
-        raise FitError(f"expected one label for each of {n} exemplars, got shape {labels.shape}.")
+        raise FitError(f"'labels' must contain one label for each of the {n} exemplars.")
     if repeats.shape != (n,) or repeats.dtype.kind != "i" or (repeats < 1).any():
-        raise FitError(f"expected one positive integer 'repeats' for each of {n} exemplars.")
+        raise FitError(
+            f"'repeats' must contain one positive integer for each of the {n} exemplars."
+        )
     if not 1 <= k <= n:
         raise FitError(f"k must be from 1 to {n}, the number of training images; got {k:g}.")
     return KnnHead(exemplars, labels, n_origins, int(k), repeats)

@@ -77,7 +77,9 @@ class LinearMethod:
 
     def __post_init__(self) -> None:
         if not self.values or min(self.values) <= 0:
-            raise FitError(f"C must be positive, got {list(self.values)}.")
+            raise FitError(
+                f"C must be positive, got {list(self.values)}. Pass at least one positive value."
+            )
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return all values of C, ascending; ``n_train`` is not used."""

@@ -14,6 +14,7 @@ from whichgen.heads.linear import LinearMethod
 #: Methods for one feature block that can try many values of their hyperparameter.
 SWEEP_METHODS: dict[str, Callable[[], SweepMethod]] = {"linear": LinearMethod, "knn": KnnMethod}
 
+#: All head methods.
 HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
     **SWEEP_METHODS,
     "fusion": FusionMethod,

@@ -22,7 +22,7 @@ def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 
 def logsumexp(values: np.ndarray, axis: int) -> np.ndarray:
-    """Compute log Σ exp(values) along an axis, which is removed.
+    """Compute log Σ exp(values) along an axis: float array without this axis.
 
     The values may be −∞. If all values are −∞, the result is −∞.
     """

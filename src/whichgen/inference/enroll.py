@@ -35,7 +35,7 @@ from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.predict import predict
 from whichgen.openset.registry import fit_score
-from whichgen.openset.threshold import decide, threshold_at_tpr
+from whichgen.openset.threshold import choose_threshold_at_tpr, decide
 from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
@@ -134,7 +134,7 @@ def enroll(
     if model.run_metadata.get("training_sources"):
         threshold, hierarchy = model.threshold, replace(model.hierarchy, families=families)
     else:
-        threshold = threshold_at_tpr(scores, model.tpr)
+        threshold = choose_threshold_at_tpr(scores, model.tpr)
         hierarchy = fit_hierarchy(output, labels, origins, families, model.tpr)
     record = {
         "origin": name,

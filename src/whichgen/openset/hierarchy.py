@@ -12,7 +12,8 @@ disagree about the origin within the group.
 A rejected image is assigned to the most specific group whose threshold it reaches:
 
 - A family requires a logit z_G as high as that of most synthetic validation images, because the
-  image may belong to an unknown family. It also requires the minimum difference for ``synthetic``.
+  image may belong to an unknown family; for models trained with sources, z_G must be so high that
+  few predicted families are wrong. A family also requires the minimum difference for ``synthetic``.
   An origin that is its own family is not predicted as a family.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
   groups. Few validation images of the wrong group reach this difference.
@@ -30,7 +31,11 @@ import numpy as np
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.heads.base import HeadOutput
 from whichgen.heads.softmax import logsumexp
-from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision, threshold_at_tpr
+from whichgen.openset.threshold import (
+    choose_threshold_at_fpr,
+    choose_threshold_at_precision,
+    choose_threshold_at_tpr,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Hierarchy:
         ``real`` is ``None`` if no validation image is synthetic.
     family
         Minimum logit z_G to predict a family, ≤ 0; ``None`` if no validation image is synthetic, or
-        if every origin is its own family.
+        if every generator is its own family.
     """
 
     families: Mapping[str, str]
@@ -81,9 +86,8 @@ def fit_hierarchy(
     """Choose the thresholds of the coarser predictions on held-out images.
 
     At most a fraction ``fpr`` of the real images reach the threshold for ``synthetic``, and at most
-    a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. For a family,
-    at least a fraction ``tpr`` of the synthetic images reach the threshold or, with ``precision``,
-    at least this fraction of the predicted families are correct.
+    a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. The threshold
+    for a family depends on ``tpr`` or ``precision``.
 
     Parameters
     ----------
@@ -96,16 +100,23 @@ def fit_hierarchy(
     families
         Maps every known origin except ``real`` to its family.
     tpr
-        Minimum fraction of the synthetic images that reach the threshold for a family, in (0, 1].
+        Minimum fraction of the synthetic images that reach the threshold for a family if
+        ``precision`` is not used, in (0, 1].
     fpr
         Maximum fraction of the real images that reach the threshold for ``synthetic``, in [0, 1);
         1 − ``tpr`` if ``None``.
     precision
-        Minimum fraction of the predicted families that are correct, in (0, 1]; ``None`` to choose
-        the threshold by ``tpr``.
+        Minimum fraction of the predicted families that are correct, in (0, 1]. If no threshold
+        reaches it, only the highest logit is accepted. If it is ``None``, or if no image reaches
+        the threshold for ``synthetic``, the threshold for a family is chosen by ``tpr``.
     true_families
         Family of each image, empty for real images: str array (n,). By default, the families of the
         known origins are used, and no family is correct for an image of an unknown generator.
+
+    Raises
+    ------
+    FitError
+        ``tpr`` is out of range, and a threshold for a family is needed.
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
@@ -119,13 +130,13 @@ def fit_hierarchy(
     members = _list_members(origins, families)
     if is_synthetic.any() and members:
         predicted, z = _predict_family(output, members)
-        family = threshold_at_tpr(z[is_synthetic], tpr)
+        family = choose_threshold_at_tpr(z[is_synthetic], tpr)
         can_be_synthetic = margins >= (synthetic or 0)
         if precision is not None and can_be_synthetic.any():
             if true_families is None:
                 true_families = np.array([families.get(o, "") for o in true_origins.tolist()])
             correct = predicted == true_families
-            family = threshold_at_precision(
+            family = choose_threshold_at_precision(
                 z[can_be_synthetic], correct[can_be_synthetic], precision
             )
     return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
@@ -137,7 +148,8 @@ def select_answers(
     """Return the predicted origin of each image or, for a rejected image, a coarser prediction.
 
     The coarser prediction is the most specific group whose threshold the image reaches: a family,
-    ``synthetic`` or ``real``. If the image reaches no threshold, the prediction is ``unknown``.
+    ``synthetic`` or ``real``. The latter two require that both of their thresholds are set. If the
+    image reaches no threshold, the prediction is ``unknown``.
 
     Parameters
     ----------
@@ -150,6 +162,11 @@ def select_answers(
         Names of the known origins.
     hierarchy
         The families, and the thresholds of the coarser predictions.
+
+    Returns
+    -------
+    list of str
+        One prediction per image.
     """
     answers = np.full(len(decisions), UNKNOWN)
     can_be_synthetic = np.ones(len(decisions), dtype=bool)
@@ -179,7 +196,7 @@ def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
 
     ``values`` is a float array (m,). If it is empty, return ``None``.
     """
-    return max(0.0, threshold_at_fpr(values, fraction)) if len(values) else None
+    return max(0.0, choose_threshold_at_fpr(values, fraction)) if len(values) else None
 
 
 def _list_members(origins: Sequence[str], families: Mapping[str, str]) -> dict[str, list[int]]:

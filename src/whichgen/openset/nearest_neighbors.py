@@ -50,7 +50,12 @@ class NearestNeighbors(OpenSetScore):
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
         """Store the normalized training features as exemplars; see :meth:`OpenSetScore.fit`.
 
-        ``k`` is at least 1; if it exceeds the number of exemplars, this number is used instead.
+        If ``k`` exceeds the number of exemplars, this number is used instead.
+
+        Raises
+        ------
+        FitError
+            ``k`` is below 1.
         """
         return cls(normalize_rows(output.embedding), min(k, len(labels)))
 

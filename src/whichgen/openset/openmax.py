@@ -65,13 +65,15 @@ class OpenMax(OpenSetScore):
     def fit(
         cls, output: HeadOutput, labels: np.ndarray, n_origins: int, tail: int = 20, alpha: int = 10
     ) -> Self:
-        """Compute the means and fit the Weibull distributions; see :meth:`OpenSetScore.fit`.
+        """Compute the means, and fit the Weibull distributions.
 
         The defaults of ``tail`` and ``alpha`` are from the paper. If an origin has too few images
         for a tail, the distribution fitted to the tail of all origins together is used.
 
         Parameters
         ----------
+        output, labels, n_origins
+            See :meth:`OpenSetScore.fit`.
         tail
             Maximum number of distances in the tail of an origin, ≥ 5.
         alpha
@@ -114,8 +116,8 @@ def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float
 
     ``distances`` is a float array (n,), ≥ 0. The largest tenth of the distances is selected, but at
     least ``minimum`` and at most ``tail`` distances. The distribution is fitted to the positive
-    distances among them. Returns ``None`` if fewer than 5 distances are positive or if the positive
-    distances are nearly equal.
+    distances among them. The result is ``None`` if fewer than 5 of them are positive or if the
+    positive distances are nearly equal.
     """
     tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
     largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]

@@ -61,6 +61,12 @@ def fit_and_predict(
     -------
     list of (probabilities, scores), one per query set
         float64 arrays (m, origins) and (m,).
+
+    Raises
+    ------
+    FitError
+        The head or the score can't be fitted (:meth:`whichgen.heads.base.HeadMethod.fit`,
+        :func:`whichgen.openset.registry.fit_score`).
     """
     value, score_name = settings
     n_origins = int(labels.max()) + 1

@@ -25,7 +25,7 @@ from whichgen.openset.base import OpenSetScore, compute_class_means, select_corr
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """Nearest class mean; ``prototypes``, float32 array (origins, d), are the unit-length μ_j."""
+    """Nearest class mean; ``prototypes`` are the μ_j at unit length: float32 array (origins, d)."""
 
     prototypes: np.ndarray
 

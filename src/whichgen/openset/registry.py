@@ -59,11 +59,13 @@ def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int)
     Raises
     ------
     FitError
-        An origin has no image, a feature or logit is not finite, or the name is unknown.
+        The numbers of images and labels differ, an origin has no image, a value of the embedding
+        or a logit is not finite, or the name is unknown.
     """
     check_training_features(output.embedding, labels, n_origins)
     if not np.isfinite(output.logits).all():
         raise FitError(
-            "the head's logits for training images contain NaN or infinity. Fit the head again."
+            "the head's logits for training images contain NaN or infinity. Remove images with "
+            "extreme features, or fit the head with another value of its hyperparameter."
         )
     return get_score_class(name).fit(output, labels, n_origins)

@@ -30,13 +30,13 @@ def choose_threshold(
 ) -> float:
     """Choose the open-set threshold on held-out images.
 
-    Without ``precision``, the threshold accepts a fraction ``tpr`` of the images of known origins.
-    With ``precision``, it is the lowest threshold at which attributions to a generator have this
-    precision, and at most a fraction ``fpr`` of the real images is attributed to a generator. An
-    image is attributed to a generator if its most probable origin is a generator and its score is
-    at or above the threshold. If no threshold has the precision, only images with the highest score
-    are attributed. If no image has a generator as its most probable origin, the threshold is above
-    all scores.
+    Without ``precision``, the threshold accepts at least a fraction ``tpr`` of the images of known
+    origins. With ``precision``, it is the lowest threshold at which attributions to a generator
+    have this precision, and at most a fraction ``fpr`` of the real images are attributed to a
+    generator. An image is attributed to a generator if its most probable origin is a generator and
+    its score is at or above the threshold. If no threshold has the precision, only images with the
+    highest score are attributed. If no image has a generator as its most probable origin, the
+    threshold is above all scores.
 
     Parameters
     ----------
@@ -49,32 +49,37 @@ def choose_threshold(
     origins
         The known origins.
     tpr
-        Minimum true-positive rate, in (0, 1].
+        Minimum true-positive rate, in (0, 1]; used only without ``precision``.
     precision
-        Minimum precision of attributions to a generator, in (0, 1].
+        Minimum precision of attributions to a generator, in (0, 1]; ``None`` to choose the
+        threshold by ``tpr``.
     fpr
-        Maximum fraction of real images that are attributed to a generator, in [0, 1).
+        Maximum fraction of real images that are attributed to a generator, in [0, 1); used only
+        with ``precision``.
 
     Raises
     ------
     FitError
-        ``tpr`` is out of range, or there are no images of known origins.
+        ``precision`` is ``None``, and ``tpr`` is out of range or there are no images of known
+        origins.
     """
     if precision is None:
-        return threshold_at_tpr(scores[labels >= 0], tpr)
+        return choose_threshold_at_tpr(scores[labels >= 0], tpr)
     is_generator = np.array(origins)[predicted] != REAL
     if not is_generator.any():
         return float(np.nextafter(scores.max(), np.inf))
     correct = predicted == labels
-    threshold = threshold_at_precision(scores[is_generator], correct[is_generator], precision)
+    threshold = choose_threshold_at_precision(
+        scores[is_generator], correct[is_generator], precision
+    )
     is_real = np.append(origins, "")[labels] == REAL
     if (is_real & is_generator).any():
         false_scores = np.where(is_generator, scores, -np.inf)[is_real]
-        threshold = max(threshold, threshold_at_fpr(false_scores, fpr))
+        threshold = max(threshold, choose_threshold_at_fpr(false_scores, fpr))
     return threshold
 
 
-def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
+def choose_threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
     """Return the highest threshold with a true-positive rate of at least ``tpr``, minus a margin.
 
     An image is accepted if its score is at or above the threshold. The true-positive rate is the
@@ -106,7 +111,7 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
     return lowest - _ROUNDING * abs(lowest)
 
 
-def threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
+def choose_threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
     """Return the lowest threshold that at most a fraction ``fpr`` of the scores reach.
 
     Parameters
@@ -121,12 +126,14 @@ def threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
     return float(np.nextafter(descending[n_allowed], np.inf))
 
 
-def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: float) -> float:
+def choose_threshold_at_precision(
+    scores: np.ndarray, correct: np.ndarray, precision: float
+) -> float:
     """Return the lowest threshold at which the answers have a precision of at least ``precision``.
 
     Precision is the fraction of correct answers among the answers whose score reaches the
     threshold (selective classification: El-Yaniv & Wiener, 2010). If no threshold has this
-    precision, the highest score is returned, minus the margin of :func:`threshold_at_tpr`.
+    precision, the highest score is returned, minus the margin of :func:`choose_threshold_at_tpr`.
 
     Parameters
     ----------
@@ -169,7 +176,7 @@ def compute_tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple
     n
         Number of validation images on which the threshold was chosen, ≥ 1.
     tpr
-        See :func:`threshold_at_tpr`.
+        See :func:`choose_threshold_at_tpr`.
     level
         Confidence level, in (0, 1).
 
@@ -193,7 +200,18 @@ def _count_accepted(n: int, tpr: float) -> int:
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the most probable origin of each image, or -1 if its score is below ``threshold``.
 
-    ``probabilities`` is a float array (n, origins), and ``scores`` is a float array (n,). Returns
-    origin indices as an int64 array (n,).
+    Parameters
+    ----------
+    probabilities
+        Probabilities of the origins: float array (n, origins).
+    scores
+        Open-set scores: float array (n,).
+    threshold
+        The open-set threshold.
+
+    Returns
+    -------
+    int64 array (n,)
+        Origin indices, or -1.
     """
     return np.where(scores >= threshold, probabilities.argmax(axis=1), -1).astype(np.int64)
