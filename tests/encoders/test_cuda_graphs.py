@@ -1,4 +1,4 @@
-"""Encoding on a GPU gives the features of the CPU, recorded as CUDA graph or not."""
+"""Encoding on a GPU, with and without CUDA graphs, gives the features of the CPU."""
 
 from __future__ import annotations
 

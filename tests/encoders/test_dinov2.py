@@ -42,14 +42,14 @@ def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def cache(filled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cached weights' file, in use."""
+    """File of the cached weights, in the cache folder that whichgen uses."""
     monkeypatch.setenv("WHICHGEN_CACHE", str(filled_cache))
     return filled_cache / "weights" / "dinov2_small.safetensors"
 
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, in use."""
+    """An empty cache folder, which whichgen uses."""
     monkeypatch.setenv("WHICHGEN_CACHE", str(tmp_path))
     return tmp_path
 
@@ -75,7 +75,7 @@ def encoder(cache: Path) -> Encoder:
 
 
 def load_transformers_model() -> Any:
-    """The weights in the implementation of transformers, which maps the checkpoint's names."""
+    """The weights in transformers' model, which maps the names in the checkpoint."""
     config = transformers.Dinov2Config(
         hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14
     )

@@ -75,9 +75,9 @@ def test_features_are_the_blocks_outputs_by_forward_hooks(
         model.extract_features(torch.from_numpy(pixels))
     for handle in handles:
         handle.remove()
-    found = encoder.encode(pixels)
-    assert len(found) == len(outputs) == 16
-    for ours, theirs in zip(found, outputs, strict=True):
+    blocks = encoder.encode(pixels)
+    assert len(blocks) == len(outputs) == 16
+    for ours, theirs in zip(blocks, outputs, strict=True):
         np.testing.assert_allclose(ours, theirs.mean(axis=(2, 3)), rtol=1e-4, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_preprocessing_accepts_any_shape(encoder: Encoder, size: tuple[int, int]
 
 
 def test_preprocessing_crops_the_center(encoder: Encoder) -> None:
-    # Of 256 pixels the crop keeps 224: 16 fall away on each side.
+    # The crop keeps 224 of 256 pixels: 16 are removed on each side.
     image = Image.new("RGB", (256, 256), "black")
     image.paste("white", (16, 16, 240, 240))
     assert (encoder.preprocess(image) == 1).all()
@@ -143,8 +143,8 @@ def test_pretrained_features_recognize_a_photograph(
 def test_pretrained_weights_classify_a_photograph(
     encoder: Encoder, model: Any, photographs: list[Image.Image]
 ) -> None:
-    # Preprocessing is right if the model is sure of what it sees; a wrong mean, scale or channel
-    # order costs it that.
+    # The classifier is confident only if the preprocessing is right; a wrong mean, scale or channel
+    # order reduces its confidence.
     pixels = np.stack([encoder.preprocess(p) for p in photographs])
     with torch.inference_mode():
         right = model(torch.from_numpy(pixels)).softmax(1).max(1).values.mean()

@@ -1,4 +1,4 @@
-"""Preprocessing is bitwise that of transformers' processor."""
+"""Preprocessing is bitwise identical to that of transformers' processors."""
 
 from __future__ import annotations
 

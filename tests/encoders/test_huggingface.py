@@ -1,4 +1,4 @@
-"""Encoders in transformers' format: each block's output, from one pass, of the weights on disk."""
+"""Encoders in transformers' format: outputs of all blocks in one forward pass."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     torch.manual_seed(0)
     model = kind.make().eval()
     for parameter in model.parameters():
-        # Far from the identity that small initial weights give, norms and biases included.
+        # The small initial weights would make each block nearly the identity.
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     kind.processor().save_pretrained(folder)
@@ -143,7 +143,7 @@ def pixels(noise: Callable[..., Image.Image]) -> np.ndarray:
 
 
 def _hooked(saved: Saved, pixels: np.ndarray) -> list[np.ndarray]:
-    """The blocks' outputs by forward hooks on the model as it was before it was saved."""
+    """Outputs of the blocks of the original model, recorded by forward hooks."""
     outputs: list[torch.Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
@@ -162,16 +162,16 @@ def _hooked(saved: Saved, pixels: np.ndarray) -> list[np.ndarray]:
 def test_features_are_the_blocks_outputs_by_forward_hooks(saved: Saved, pixels: np.ndarray) -> None:
     encoder = load_encoder(str(saved.folder))
     expected = _hooked(saved, pixels)
-    found = encoder.encode(pixels)
+    blocks = encoder.encode(pixels)
     assert encoder.block_dims == (32, 32, 32)
-    assert len(found) == len(expected) == 3
-    for ours, theirs in zip(found, expected, strict=True):
+    assert len(blocks) == len(expected) == 3
+    for ours, theirs in zip(blocks, expected, strict=True):
         assert ours.dtype == np.float32
         assert ours.shape == (4, 32)
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-    # Blocks differ, and so do images: the equality above says something.
-    assert not np.allclose(found[0], found[1], atol=1e-2)
-    assert not np.allclose(found[2][0], found[2][1], atol=1e-3)
+    # The outputs of different blocks and images differ, so the comparison above is meaningful.
+    assert not np.allclose(blocks[0], blocks[1], atol=1e-2)
+    assert not np.allclose(blocks[2][0], blocks[2][1], atol=1e-3)
 
 
 def test_the_key_ignores_weights_after_the_blocks(saved: Saved, pixels: np.ndarray) -> None:
@@ -188,10 +188,10 @@ def test_preprocessing_is_that_of_the_checkpoint(saved: Saved, noise: Any) -> No
     encoder = load_encoder(str(saved.folder))
     image = noise(1, (60, 45))
     expected = saved.kind.processor()(images=image, return_tensors="np")["pixel_values"][0]
-    found = encoder.preprocess(image)
-    assert found.dtype == np.float32
-    assert found.shape == (3, 32, 32)
-    assert np.array_equal(found, expected)
+    pixels = encoder.preprocess(image)
+    assert pixels.dtype == np.float32
+    assert pixels.shape == (3, 32, 32)
+    assert np.array_equal(pixels, expected)
 
 
 @pytest.fixture
@@ -221,18 +221,18 @@ def test_a_complete_clip_gives_its_vision_tower(tmp_path: Path, pixels: np.ndarr
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The batch size of every pass through a CLIP block's attention."""
+    """List of the batch sizes of all passes through the attention of CLIP blocks."""
     from transformers.models.clip.modeling_clip import CLIPAttention
 
-    seen: list[int] = []
+    batch_sizes: list[int] = []
     original = CLIPAttention.forward
 
     def forward(self: Any, hidden_states: torch.Tensor, *args: Any, **options: Any) -> Any:
-        seen.append(len(hidden_states))
+        batch_sizes.append(len(hidden_states))
         return original(self, hidden_states, *args, **options)
 
     monkeypatch.setattr(CLIPAttention, "forward", forward)
-    return seen
+    return batch_sizes
 
 
 def test_all_blocks_come_from_one_pass(

@@ -1,4 +1,4 @@
-"""Loading encoders by name: folders, hub ids, timm names, devices, precisions."""
+"""Loading encoders by name: folders, hub IDs, timm names, devices, precisions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_timm_names_are_mapped_to_the_hub(requested: list[str]) -> None:
 
 @pytest.mark.parametrize(("timm", "hub"), TIMM_TO_HUB.items())
 def test_timm_and_hub_names_agree_on_size_and_patch(timm: str, hub: str) -> None:
-    # What both names spell out must be the same; hub names of DINOv2 and LAION say no size.
+    # Properties in both names must agree; hub names of DINOv2 and LAION do not contain the size.
     sizes = {"tiny": "T", "small": "S", "base": "B", "large": "L", "huge": "H", "giant": "g"}
     size = next(s for s in (*sizes, "so400m") if f"vit_{s}" in timm)
     # facebook/dino-vitb16 and laion/CLIP-ViT-B-16 abbreviate it.

@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: no code of theirs runs, whatever the folder holds."""
+"""Untrusted checkpoints: their code never runs, whatever the folder contains."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Bomb:
 
 @pytest.fixture
 def folder(tiny_clip: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny CLIP tower, to be made malicious."""
+    """A copy of the tiny CLIP tower, which tests make malicious."""
     return shutil.copytree(tiny_clip, tmp_path / "checkpoint")
 
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """What malicious code would make."""
+    """Path of a file that malicious code would create."""
     return tmp_path / "canary"
 
 
 def change(file: Path, **values: Any) -> None:
-    """Overwrites fields of a JSON file."""
+    """Overwrite fields of a JSON file."""
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
@@ -98,7 +98,7 @@ def test_a_pickled_hub_checkpoint_may_contain_only_tensors(
 def test_code_in_a_folder_is_never_run(
     folder: Path, canary: Path, monkeypatch: pytest.MonkeyPatch, file: str, kind: str
 ) -> None:
-    # Somebody at a terminal who would say yes is not even asked.
+    # transformers would ask a user at a terminal for permission.
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     (folder / "evil.py").write_text(
         f"import os\nos.mkdir({str(canary)!r})\n"
@@ -116,7 +116,7 @@ def test_code_in_a_folder_is_never_run(
         change(folder / "config.json", model_type=kind)
         change(folder / "preprocessor_config.json", image_processor_type="EvilProcessor")
         assert_rejected(folder, "requires custom code|is not a vision encoder in")
-    else:  # transformers has its own code for it, and takes that
+    else:  # transformers uses its own code for this architecture
         load_encoder(str(folder), device="cpu")
     assert not canary.exists()
 

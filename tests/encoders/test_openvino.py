@@ -1,4 +1,4 @@
-"""OpenVINO, the default on CPUs, computes the features of torch."""
+"""OpenVINO, the default on CPUs, computes the same features as torch."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_conversion_is_cached_and_a_damaged_one_is_repeated(
     assert np.array_equal(encode_with(network, images, "openvino"), expected)
     assert len(loads) == (2 if damage else 1)
     assert file.read_bytes() == data
-    # Other weights have another file.
+    # Other weights are cached in another file.
     assert not np.allclose(encode_with(linear_network(1)[0], images, "openvino"), expected)
     assert np.array_equal(encode_with(network, images, "openvino"), expected)
 

@@ -106,7 +106,7 @@ def test_an_invalid_image_is_named_after_halving() -> None:
 def test_features_do_not_depend_on_the_other_images_of_a_batch(
     name: str, device: str, request: pytest.FixtureRequest
 ) -> None:
-    """Resuming, another order and another engine encode an image beside other images."""
+    """After a resume, in another order or on a cluster, other images are in the same batch."""
     if name == "efficientnet_lite0":
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra lite")
     else:
@@ -122,7 +122,7 @@ def test_features_do_not_depend_on_the_other_images_of_a_batch(
 
 
 def test_real_out_of_memory() -> None:
-    """In a process with little address space torch's own allocator fails; a quarter fits."""
+    """The address space is too small for a batch but large enough for a quarter of it."""
     script = textwrap.dedent(
         """
         import resource, warnings, numpy as np, torch

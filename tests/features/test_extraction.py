@@ -140,16 +140,16 @@ def test_rows_are_written_during_extraction(
     monkeypatch.setattr(extract_module, "FLUSH_ROWS", 6)
     encoder = counting()
     store = _open_store(tmp_path, encoder)
-    seen: list[int] = []
+    segment_counts: list[int] = []
 
     def progress(items: Any, *, description: str, total: int) -> Any:
         for item in items:
             if description == "Extracting":
-                seen.append(len(list(store.folder.glob("*.safetensors"))))
+                segment_counts.append(len(list(store.folder.glob("*.safetensors"))))
             yield item
 
     extract(samples, encoder.encoder, store, batch_size=2, progress=progress)
-    assert seen == [0] * 4 + [1] * 6 + [2] * 6 + [3] * 4
+    assert segment_counts == [0] * 4 + [1] * 6 + [2] * 6 + [3] * 4
     assert len(list(store.folder.glob("*.safetensors"))) == 4
     assert len(_open_store(tmp_path, counting())) == 20
 
@@ -198,9 +198,9 @@ def test_unreadable_files_are_skipped_with_reasons(
         ("not an image", "not an image", "damaged or truncated", "is empty", "no such file"),
         strict=True,
     ):
-        (found,) = (s for s in table.skipped if s.startswith(f"{tmp_path / name}: "))
-        assert reason in found
-        assert found.count(str(tmp_path)) == 1
+        (message,) = (s for s in table.skipped if s.startswith(f"{tmp_path / name}: "))
+        assert reason in message
+        assert message.count(str(tmp_path)) == 1
     np.testing.assert_allclose(
         table.read_block(0)[4], _expected(encoder, samples[4].path), atol=1e-6
     )

@@ -1,4 +1,4 @@
-"""Extraction by shards: each image once, bitwise identical for any cut into shards."""
+"""Extraction by shards: each image once, bitwise identical for any division into shards."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_files_tar_and_parquet_give_bitwise_the_features_of_extract(
 @settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=1, max_size=5))
 def test_any_cut_into_shards_gives_the_same_store(shards: list[list[int]]) -> None:
-    # An image may be in several shards, or in one of them twice.
+    # An image may be in several shards, or twice in one shard.
     encoder = CountingEncoder()
     wanted = {i for shard in shards for i in shard}
     with tempfile.TemporaryDirectory() as name:

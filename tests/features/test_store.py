@@ -30,7 +30,7 @@ def _keys(start: int, stop: int) -> list[bytes]:
 
 
 def _blocks(start: int, stop: int) -> list[np.ndarray]:
-    """Rows that contain their number, with 12 and 48 columns as the counting encoder."""
+    """Rows that contain their number; the blocks have the dimensions of the counting encoder."""
     rows = np.arange(start, stop, dtype=np.float32)[:, None]
     return [rows * 100 + np.arange(12), -rows * 100 - np.arange(48)]
 

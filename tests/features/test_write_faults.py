@@ -119,11 +119,11 @@ def test_a_cached_split_is_complete_or_recomputed(folder: Path, failure: tuple[i
         whole = split_folder(folder, options)
         with fail_disk(*failure):
             try:
-                found = open_dataset(str(folder), options, cache=Path(root) / "cache")
+                dataset = open_dataset(str(folder), options, cache=Path(root) / "cache")
             except OSError as error:
                 assert error.errno == failure[1]
             else:
-                assert found == whole
+                assert dataset == whole
         for _ in range(2):
             assert open_dataset(str(folder), options, cache=Path(root) / "cache") == whole
 
@@ -170,12 +170,12 @@ def test_a_model_is_the_old_or_the_new_one_or_rejected(step: int, before: bool) 
             else:
                 assert load_model(place).data_hash == "2"
         try:
-            found = load_model(place)
+            model = load_model(place)
         except ModelFileError:
             pass
         else:
-            weights = {model.data_hash: model.head.tensors() for model in (old, new)}
-            for name, array in found.head.tensors().items():
-                assert np.array_equal(array, weights[found.data_hash][name])
+            weights = {m.data_hash: m.head.tensors() for m in (old, new)}
+            for name, array in model.head.tensors().items():
+                assert np.array_equal(array, weights[model.data_hash][name])
         save_model(replace(new, tpr=0.9), place)
         assert load_model(place).tpr == 0.9

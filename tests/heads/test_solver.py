@@ -82,7 +82,7 @@ def test_solutions_match_scikit_learn_with_a_small_tolerance(
         # The reference gets the rotated features, too: it takes too long on raw ones. For two
         # classes its penalty applies to one logit, which is twice as much.
         model = LogisticRegression(C=c * (2 if k == 2 else 1), solver="newton-cholesky", tol=1e-11)
-        with warnings.catch_warnings():  # rounding prevents the last digits
+        with warnings.catch_warnings():  # rounding prevents full convergence
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(images.z_transposed[:-1].T, y)
         weights, bias = model.coef_, model.intercept_

@@ -1,4 +1,4 @@
-"""Head outputs from features and logits, to fit and call scores on."""
+"""Head outputs made from features and logits, for tests of scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def output(features: np.ndarray, logits: np.ndarray) -> HeadOutput:
 
 
 def logits_only(logits: np.ndarray) -> HeadOutput:
-    """Output without features, for scores of the logits."""
+    """Return an output without features, for scores that use only the logits."""
     return HeadOutput.from_logits(logits, np.zeros((len(logits), 1)))
 
 
 def features_only(features: np.ndarray, n_origins: int = 1) -> HeadOutput:
-    """Output with logits of zero, for scores of the features."""
+    """Return an output with logits of zero, for scores that use only the features."""
     return HeadOutput.from_logits(np.zeros((len(features), n_origins)), features)
 
 

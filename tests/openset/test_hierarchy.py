@@ -1,4 +1,4 @@
-"""Answers above single generators: values computed by hand, and general properties."""
+"""Coarser predictions: values computed by hand, and general properties."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_views(seed: int = 0, views: int = 3, n: int = 50, scale: float = 4) -> 
 
 
 def pool(log_probabilities: np.ndarray, weights: Sequence[float] = ()) -> HeadOutput:
-    """Output of views with these weights; by default equal ones."""
+    """Output of views with these weights; by default, the weights are equal."""
     views, n, _ = log_probabilities.shape
     weights = np.tile(weights or np.full(views, 1 / views), (n, 1)).T
     empty = np.empty((n, 0))
@@ -130,7 +130,7 @@ def test_precise_hierarchy(seed: int, fpr: float, precision: float) -> None:
     assert not np.isin(answers[real], ["diffusion", "GAN", "synthetic"]).sum() > fpr * real.sum()
     named = np.isin(answers, ["diffusion", "GAN"])
     truth = np.array(["diffusion", "", "GAN", "diffusion", ""])[labels]
-    # If no threshold is precise enough, only the most certain image is named.
+    # If no threshold is precise enough, only the image with the highest logit is accepted.
     assert named.sum() <= 1 or (answers == truth)[named].mean() >= precision - 1e-9
 
 

@@ -58,7 +58,7 @@ def test_score_matches_values_computed_by_hand() -> None:
     # With Weibull shape and scale 1, F = 1 − exp(−distance). The first query lies on the mean of
     # origin 0, at distance 2√2 from the mean of origin 1.
     score = OpenMax(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones(2), np.ones(2), 2)
-    # Its second logit counts as 0 and is not reduced.
+    # Its second logit is 0 after subtracting the smallest logit, so it is not reduced.
     known = math.exp(2) + 1
     assert score(logits_only(np.array([[5.0, 3.0]])))[0] == pytest.approx(known / (known + 1))
     # Logits (4, 0), centered (2, −2): √2 from its mean, first in rank.
