@@ -70,19 +70,36 @@ def use_native_crops(encoder: Encoder) -> Encoder:
 def pad_image(
     pixels: np.ndarray, side: int, mode: Literal["edge", "reflect", "symmetric"]
 ) -> np.ndarray:
-    """Pad an image, uint8 array (h, w, 3), at the bottom and right to at least (side, side, 3).
+    """Pad an image at the bottom and right, so that no side is shorter than ``side``.
 
-    ``mode`` is the padding mode of :func:`numpy.pad`.
+    Parameters
+    ----------
+    pixels
+        The image: uint8 array (h, w, 3).
+    side
+        Minimum height and width, in pixels.
+    mode
+        Padding mode of :func:`numpy.pad`.
     """
     bottom, right = (max(0, side - length) for length in pixels.shape[:2])
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode)
 
 
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
-    """Cut windows from the corners and the center of an image, uint8 array (h, w, 3).
+    """Cut windows from the corners and the center of an image.
 
-    Return at most five uint8 arrays (side, side, 3). If a side of the image is shorter than
-    ``side``, the windows have its length instead. Windows that coincide are returned once.
+    Parameters
+    ----------
+    pixels
+        The image: uint8 array (h, w, 3).
+    side
+        Height and width of a window, in pixels.
+
+    Returns
+    -------
+    list of at most five uint8 arrays (side, side, 3)
+        If a side of the image is shorter than ``side``, the windows have its length instead.
+        Windows that coincide are returned once.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

@@ -103,6 +103,8 @@ class ExpertsMethod:
     ) -> ExpertsHead:
         """Fit every expert with C = ``value``, and the gate with C = :data:`GATE_C`.
 
+        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+
         Raises
         ------
         FitError

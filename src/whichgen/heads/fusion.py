@@ -200,6 +200,8 @@ class FusionMethod:
     ) -> FusionHead:
         """Fit the probe of each view with C = ``value``, and the principal axes of the embedding.
 
+        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+
         Raises
         ------
         FitError
@@ -213,6 +215,8 @@ class FusionMethod:
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
         """Fit the probe of each view with C = ``value``; return the probes in view order.
+
+        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
 
         Raises
         ------
@@ -354,11 +358,19 @@ def fit_whitening(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that multiplies rows, float array (m, d), by Σ_λ^(−½).
 
-    The function keeps the dtype of the rows. Σ_λ and S_w, defined in the module docstring, are
-    computed from the training features ``x``, float array (n, d), and their origin indices
-    ``labels``, integer array (n,); ``shrinkage`` is λ. Along the eigenvectors of S_w with nonzero
-    eigenvalues, of which there are at most n, Σ_λ is computed from these eigenvalues; in all other
-    directions it equals λ I. If λ is 1 or S_w is 0, the function returns the rows unchanged.
+    The function keeps the dtype of the rows. Σ_λ and S_w are defined in the module docstring. Along
+    the eigenvectors of S_w with nonzero eigenvalues, of which there are at most n, Σ_λ is computed
+    from these eigenvalues; in all other directions it equals λ I. If λ is 1 or S_w is 0, the
+    function returns the rows unchanged.
+
+    Parameters
+    ----------
+    x
+        Standardized training features: float array (n, d).
+    labels, n_origins
+        See :meth:`whichgen.heads.base.HeadMethod.fit`.
+    shrinkage
+        λ in (0, 1].
     """
     if shrinkage == 1:
         return lambda rows: rows

@@ -42,7 +42,10 @@ def build_cosine_index(vectors: np.ndarray) -> Any:
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Scale the rows of an array (n, d) to unit length, as float32; rows of zeros stay zero."""
+    """Scale the rows of ``features``, array (n, d), to unit length; rows of zeros stay zero.
+
+    Return a float32 array (n, d).
+    """
     rows = np.asarray(features, dtype=np.float32)
     # Squares are summed in float64: in float32 they overflow above 1e19 and vanish below 1e-23.
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
@@ -205,6 +208,8 @@ class KnnMethod:
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> KnnHead:
         """Build a head with k = ``value`` from the normalized training features and the labels.
+
+        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
 
         Raises
         ------

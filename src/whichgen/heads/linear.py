@@ -103,6 +103,8 @@ class LinearMethod:
     ) -> LinearHead:
         """Fit the probe with C = ``value``.
 
+        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+
         Raises
         ------
         FitError
@@ -127,9 +129,16 @@ class LinearMethod:
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead | None]]:
-        """Fit a probe for each C in ``values``, which is ascending, and yield pairs (C, probe).
+        """Fit a probe for each value of C, and yield pairs (C, probe).
 
         The probe is ``None`` if the solver did not converge.
+
+        Parameters
+        ----------
+        features, labels, n_origins
+            See :meth:`whichgen.heads.base.HeadMethod.fit`.
+        values
+            Values of C, ascending.
 
         Raises
         ------

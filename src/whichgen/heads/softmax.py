@@ -16,7 +16,7 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 
 def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
-    """Compute the logarithm of :func:`softmax`; it is finite where the softmax rounds to zero."""
+    """Compute the logarithm of :func:`softmax`, which is finite where the softmax rounds to 0."""
     shifted = logits - logits.max(axis=axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
