@@ -94,7 +94,7 @@ def load_openvino_encode(
         if blocks is None:
             model = openvino.Core().read_model(files[0], files[1])
         else:
-            _LOG.info("%s is converted to OpenVINO, once (about ten seconds)", name)
+            _LOG.info("Converting %s to OpenVINO, once; this takes about ten seconds", name)
             model = _convert(blocks, example)
         dims = tuple(output.get_partial_shape()[1].get_length() for output in model.outputs)
         # Compile in a thread, so that images can be decoded in the meantime.

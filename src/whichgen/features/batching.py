@@ -29,8 +29,8 @@ class BatchEncoder:
         Fixed number of images per batch: more images are divided into several batches, and an
         incomplete batch is padded. If it is 0, batches are not padded, and images are divided only
         after an out-of-memory error. Rounding errors depend on the batch size, but not on the other
-        images in the batch. With a fixed batch size, the features of an image are therefore bitwise
-        reproducible on a device.
+        images in the batch. With a fixed batch size that fits in memory, the features of an image
+        are therefore bitwise reproducible on a device.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
