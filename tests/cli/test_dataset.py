@@ -118,7 +118,7 @@ def test_an_origin_with_one_image_is_named(site: Site) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("image.png gan\n", r"line 2: expected `path<TAB>label`, got 'image.png gan'"),
+        ("image.png gan\n", r"line 2: expected a path and a label, got 'image.png gan'"),
         ("image.png\t7\n", "line 2: invalid label '7'. Use an index from 0 to 2"),
         ("image.png\tdalle\n", "line 2: invalid label 'dalle'"),
     ],

@@ -151,7 +151,9 @@ def test_empty_file_has_no_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["/b.png real", "/b.png\t", "\treal"])
 def test_malformed_line_names_its_number(tmp_path: Path, line: str) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\treal", "", line)
-    with pytest.raises(DataError, match=r"line 3: expected .path<TAB>label.*by one tab") as caught:
+    with pytest.raises(
+        DataError, match=r"line 3: expected a path and a label.*by one tab"
+    ) as caught:
         read_annotations(file, KNOWN, bases=[])
     assert str(file) in str(caught.value)
 

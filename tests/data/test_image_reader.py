@@ -170,3 +170,9 @@ def test_a_full_disk_is_an_error(
             list(reader.read(samples))
     assert not any(isinstance(facts, ImageError) for facts in reader.read(samples))
     assert list(reader.read(samples)) == list(ImageReader(tmp_path).read(samples))
+
+
+def test_a_cache_that_cannot_be_created_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="can't create"):
+        ImageReader(tmp_path / "file")

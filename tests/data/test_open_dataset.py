@@ -102,6 +102,9 @@ def test_unknown_dataset_is_an_error(tmp_path: Path) -> None:
         open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
     with pytest.raises(DataError, match="is neither a folder nor one of"):
         open_dataset("nonsense", SplitOptions(), cache=cache)
+    # Path.is_dir would raise OSError.
+    with pytest.raises(DataError, match="is neither a folder nor one of"):
+        list_samples("x" * 300)
 
 
 def test_limit_per_class_keeps_the_first_samples(

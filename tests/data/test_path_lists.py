@@ -86,7 +86,7 @@ def test_existing_file_takes_precedence_over_a_list(folder: Path) -> None:
     Path("user.jpg").write_text(NAMES[0])
     with pytest.warns(WhichgenWarning, match=r"For the list user\.jpg, use @\./user\.jpg"):
         assert find_images([Path("@user.jpg")]) == [Path("@user.jpg")]
-    with pytest.warns(WhichgenWarning, match="read as an image, not as a list"):
+    with pytest.warns(WhichgenWarning, match="is not read as a list"):
         (shard,) = find_shards(["@user.jpg"])
     assert [item.name for item in shard.read()] == ["@user.jpg"]
     assert get_list_file("@./user.jpg") == Path("user.jpg")

@@ -253,7 +253,7 @@ def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., P
     dataset = split_folder(folder, SplitOptions())
     assert not any(s.path.name == "bad.png" for part in SPLITS for s in dataset.split(part))
     assert len(dataset.notes) == 1
-    assert "1 unreadable files omitted" in dataset.notes[0]
+    assert "1 unreadable file omitted" in dataset.notes[0]
     assert "bad.png" in dataset.notes[0]
 
 

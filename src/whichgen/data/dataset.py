@@ -130,6 +130,13 @@ class Dataset:
 def check_known_origins(name: str, known: Sequence[str]) -> None:
     """Check that a dataset has at least two known origins.
 
+    Parameters
+    ----------
+    name
+        Name of the dataset in the error message.
+    known
+        Known origins of the dataset.
+
     Raises
     ------
     DataError
@@ -143,9 +150,14 @@ def check_known_origins(name: str, known: Sequence[str]) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, in natural order.
+    """Return the paths of the image files in a folder and its subfolders, in natural order.
 
-    A warning lists the other files (:func:`~whichgen.io.folder_listing.list_files`).
+    Files with the suffix of an image count as images; they are not opened.
+
+    Warns
+    -----
+    WhichgenWarning
+        Other files or folders are skipped (:mod:`whichgen.io.folder_listing`).
     """
     return list_files(folder, IMAGE_SUFFIXES, describe_skipped)
 

@@ -44,7 +44,7 @@ class DatasetOptions(SplitOptions):
         TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`). Only
         for image folders.
     group_column
-        Name of the group column in the file ``groups``; if empty,
+        Name of the group column in the file ``groups``, or its number, counted from 1; if empty,
         :func:`~whichgen.data.tables.groups.read_groups` chooses the column.
     sources
         ``folders`` if each source is a subfolder of its origin's folder, or a TSV or CSV file with
@@ -78,10 +78,17 @@ class DatasetOptions(SplitOptions):
         progress
             Progress bar (:data:`whichgen.progress.Progress`).
 
+        Returns
+        -------
+        Dataset
+            The dataset with its five splits.
+
         Raises
         ------
         DataError
             The dataset, the groups, sources or families file, or an option is invalid.
+        StoreError
+            The cache of the reader can't be read or written.
         """
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(
@@ -99,7 +106,7 @@ class DatasetOptions(SplitOptions):
         return dataset
 
     def uses_most_images(self, samples: Sequence[Sample]) -> bool:
-        """Return whether the splits contain at least 90 % of the images.
+        """Return whether the splits contain at least 90 % of ``samples``, all images of the folder.
 
         The number is estimated from ``fractions`` and ``samples_per_class``.
         """
@@ -115,12 +122,15 @@ class DatasetOptions(SplitOptions):
         ------
         DataError
             ``data`` is not a folder with one subfolder per origin, the groups or sources file is
-            invalid, or an unknown origin does not exist.
+            invalid or lacks an image, or an option or the name of an origin is invalid
+            (:func:`~whichgen.data.splits.split_options.check_split_options`).
 
         Warns
         -----
         WhichgenWarning
-            See :func:`~whichgen.data.layouts.folder_layout.warn_about_layout`.
+            The origins may be wrong
+            (:func:`~whichgen.data.layouts.folder_layout.warn_about_layout`), files are skipped, or
+            the groups or sources file is incomplete.
         """
         folder = Path(self.data).resolve()
         layout = read_layout(folder, self.real)
@@ -141,6 +151,11 @@ class DatasetOptions(SplitOptions):
         """Return the options as a JSON-compatible dictionary with absolute paths.
 
         :meth:`from_config` is the inverse.
+
+        Raises
+        ------
+        DataError
+            ``data`` is neither a folder nor a valid dataset string.
         """
         config = asdict(self)
         config["data"] = resolve_spec(self.data)
@@ -170,15 +185,21 @@ class DatasetOptions(SplitOptions):
 
 
 def resolve_spec(data: str) -> str:
-    """Return a folder, or a dataset string, with an absolute path.
+    """Return the absolute path of a folder, or a dataset string with an absolute ``root``.
 
     If a dataset string has no ``root``, the absolute path of
     :data:`~whichgen.data.benchmarks.benchmark_files.DEFAULT_ROOT` is added.
 
+    Parameters
+    ----------
+    data
+        Path of a folder, or dataset string.
+
     Raises
     ------
     DataError
-        ``data`` is neither a folder nor a valid dataset string.
+        ``data`` is neither a folder nor a valid dataset string
+        (:func:`~whichgen.data.benchmarks.benchmark_files.parse_spec`).
     """
     if os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises on long names)
         return str(Path(data).resolve())

@@ -55,6 +55,11 @@ def open_dataset(
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
+    Returns
+    -------
+    Dataset
+        The validated dataset.
+
     Raises
     ------
     DataError
@@ -62,6 +67,10 @@ def open_dataset(
         :func:`~whichgen.data.splits.random_splits.split_folder` and
         :func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`), or ``spec`` is a dataset
         string and ``options.unknown``, ``options.real``, ``groups`` or ``sources`` is set.
+    StoreError
+        The facts about the images can't be read from the cache or written to it.
+    OSError
+        The splits can't be written to the cache, for example because the disk is full.
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
@@ -98,10 +107,15 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     Parameters
     ----------
     spec
-        Path of a folder, or dataset string. Images directly in the folder have an empty origin.
+        Path of a folder, or dataset string.
     real
         Names of folders of photographs
-        (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
+        (:func:`~whichgen.data.layouts.folder_layout.read_layout`); ignored for a benchmark.
+
+    Returns
+    -------
+    tuple of Sample
+        The images and their origins. The origin of an image directly in the folder is empty.
 
     Raises
     ------
@@ -112,10 +126,11 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     Warns
     -----
     WhichgenWarning
-        See :func:`~whichgen.data.layouts.folder_layout.warn_about_layout`.
+        Files are skipped, or the origins may be wrong
+        (:func:`~whichgen.data.layouts.folder_layout.warn_about_layout`).
     """
     folder = Path(spec)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
         return tuple(sample for name in SPLITS for sample in dataset.split(name))
     folder = folder.resolve()
@@ -134,7 +149,10 @@ def _hash_folder(
     groups: Mapping[str, str] | None,
     sources: Mapping[str, str] | None,
 ) -> str:
-    """Return a digest of a folder's images (paths, sizes, times) and of the split options."""
+    """Return a digest of all that determines the splits of a folder: its images and the options.
+
+    Each image is represented by its path, size and modification time.
+    """
     parts = [str(folder), repr(options), repr(groups)]
     if sources is not None:
         parts.append(repr(sources))

@@ -3,9 +3,9 @@
 The origins of each public benchmark are listed in a JSON file bundled with whichgen
 (:mod:`whichgen.data.benchmarks.origin_lists`). A dataset that ``whichgen dataset split`` or
 ``prepare`` has written is loaded in the same way, but its origins are listed in
-``<root>/<name>/origins.json``. If its images have groups or sources (see
-:mod:`whichgen.data.tables.groups`), they are listed in the files ``groups.tsv`` and ``sources.tsv``
-in the same folder.
+``<root>/<name>/origins.json``. If the images have groups or sources (see
+:mod:`whichgen.data.tables.groups`), these are listed in the files ``groups.tsv`` and
+``sources.tsv`` in the same folder.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
 a dataset (train, val, test, val_unknown, test_unknown) divide its images.
@@ -67,8 +67,11 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 def load_benchmark(spec: str) -> Dataset:
     """Return the dataset that a dataset string specifies (see :func:`read_benchmark`).
 
-    The default of ``root`` is :data:`DEFAULT_ROOT`. The default of ``split`` is the first split of
-    the benchmark.
+    Parameters
+    ----------
+    spec
+        Dataset string ``NAME:split=SPLIT:root=FOLDER``. Without ``root``, the folder is
+        :data:`DEFAULT_ROOT`; without ``split``, the split is the first one of the benchmark.
 
     Raises
     ------
@@ -170,9 +173,18 @@ def _set_name(sample: Sample, field: str, name: str) -> Sample:
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Write a dataset as annotation files and ``origins.json`` (see :func:`write_splits`).
+    """Write a dataset as a benchmark with one split, and return the folder of the benchmark.
 
-    ``split`` is the name of the benchmark split. Return the folder of the benchmark.
+    See :func:`write_splits` for the files, the exceptions, ``root`` and ``name``.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    root, name
+        Parent folder and name of the benchmark's folder.
+    split
+        Name of the benchmark split.
     """
     return write_splits({split: dataset}, root, name)
 

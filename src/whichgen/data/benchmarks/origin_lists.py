@@ -95,7 +95,7 @@ class BenchmarkOrigins(BaseModel):
 
 
 def list_benchmarks() -> list[str]:
-    """Return the names, in alphabetical order, of the benchmarks that whichgen lists origins of."""
+    """Return the names of the benchmarks with a bundled list of origins, in alphabetical order."""
     paths = (files("whichgen.data.benchmarks") / "origins").iterdir()
     return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
 
@@ -103,7 +103,12 @@ def list_benchmarks() -> list[str]:
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     """Read ``root/name/origins.json``; if it does not exist, read the bundled list of origins.
 
-    ``name`` is the name of the benchmark; the names of bundled lists are case-insensitive.
+    Parameters
+    ----------
+    name
+        Name of the benchmark; the names of bundled lists are case-insensitive.
+    root
+        Parent folder of the benchmark's folder.
 
     Raises
     ------

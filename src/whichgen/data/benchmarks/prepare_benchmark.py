@@ -71,7 +71,8 @@ def prepare_benchmark(
 ) -> PreparedBenchmark:
     """Divide the images of a benchmark into train, val and test.
 
-    There is one result for each published division of the origins into known and unknown.
+    The images are divided once, for all benchmark splits (divisions of the origins into known and
+    unknown origins).
 
     Parameters
     ----------
@@ -83,6 +84,11 @@ def prepare_benchmark(
         Maximum number of images per origin in each of train, val and test; 0 for no limit.
     seed
         Random seed for selecting the images.
+
+    Returns
+    -------
+    PreparedBenchmark
+        The benchmark splits whose known origins all have images in train, val and test.
 
     Raises
     ------
@@ -144,9 +150,15 @@ def prepare_benchmark(
 def _find_images(
     folder: Path, benchmark: BenchmarkOrigins
 ) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
-    """Return ``images[origin][split]``, and the number of other images in each folder.
+    """Find the images of each origin by the names of their folders.
 
-    ``split`` is the split that a folder name means, or an empty string.
+    Returns
+    -------
+    dict
+        ``images[origin][split]`` is the list of the origin's images in folders of the split
+        (``train``, ``val`` or ``test``); the split is empty if no folder name denotes a split.
+    Counter
+        Number of images without an origin in each folder that has such images.
     """
     patterns = [
         (origin, tuple(map(_normalize, name.split("/"))))
@@ -239,7 +251,10 @@ def _make_dataset(
 
 
 def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: int) -> list[str]:
-    """Return a note for each split in which some origins have fewer than ``limit`` images."""
+    """Return a note for each of train, val and test with too few images of some origins.
+
+    Too few are at least one but fewer than ``limit``.
+    """
     notes = []
     for part in _PARTS:
         counts = {o: len(p[part]) for o, p in sorted(parts.items()) if 0 < len(p[part]) < limit}

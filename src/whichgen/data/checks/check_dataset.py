@@ -118,6 +118,11 @@ def check_samples(
         Reads the images and caches facts about them; by default, nothing is cached.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
+
+    Raises
+    ------
+    StoreError
+        The reader's cache can't be read or written.
     """
     reader = reader or ImageReader()
     images = list(reader.read(samples, with_history=True, progress=progress))

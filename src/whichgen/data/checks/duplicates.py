@@ -95,7 +95,7 @@ def link_near_duplicates(
 
 
 def find_mixed_clusters(
-    samples: Sequence[Sample], clusters: Iterable[Sequence[int]], label: Callable[[Sample], str]
+    samples: Sequence[Sample], clusters: Iterable[Sequence[int]], get_label: Callable[[Sample], str]
 ) -> tuple[int, Sample, Sample] | None:
     """Find clusters of near-duplicates whose samples have different labels.
 
@@ -105,7 +105,7 @@ def find_mixed_clusters(
         All samples.
     clusters
         Indices of the samples in each cluster.
-    label
+    get_label
         Function that returns the label of a sample: its origin or its source.
 
     Returns
@@ -114,12 +114,12 @@ def find_mixed_clusters(
         Number of samples in these clusters, and two samples with different labels from the first of
         these clusters; ``None`` if there is no such cluster.
     """
-    mixed = [c for c in clusters if len({label(samples[i]) for i in c}) > 1]
-    if not mixed:
+    mixed_clusters = [c for c in clusters if len({get_label(samples[i]) for i in c}) > 1]
+    if not mixed_clusters:
         return None
-    first = samples[mixed[0][0]]
-    other = next(samples[i] for i in mixed[0] if label(samples[i]) != label(first))
-    return sum(map(len, mixed)), first, other
+    first = samples[mixed_clusters[0][0]]
+    other = next(samples[i] for i in mixed_clusters[0] if get_label(samples[i]) != get_label(first))
+    return sum(map(len, mixed_clusters)), first, other
 
 
 def _find_near_pairs(

@@ -75,6 +75,11 @@ def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
 def select_properties(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
     """Return the columns of the named properties, in the order of ``names``.
 
-    ``values`` is an array (n, n_properties) from :func:`list_properties`.
+    Parameters
+    ----------
+    values
+        Array (n, n_properties) from :func:`list_properties`.
+    names
+        Some of :data:`PROPERTIES`.
     """
     return values[:, [_COLUMNS[name] for name in names]]

@@ -50,7 +50,18 @@ class SourceCount:
 
 
 def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
-    """Return the source counts of each origin, in the order in which the origins first occur."""
+    """Count the sources of each origin and their images.
+
+    Parameters
+    ----------
+    samples
+        Samples, all of which have a source.
+
+    Returns
+    -------
+    list of SourceCount
+        One entry per origin, in the order in which the origins first occur.
+    """
     counts = _count_by_origin(samples)
     n_origins = Counter(source for sources in counts.values() for source in sources)
     return [

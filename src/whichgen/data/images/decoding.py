@@ -50,6 +50,11 @@ _PIXEL_LIMIT = f"more pixels than the limit of {MAX_PIXELS // 10**6} million; do
 def read_bytes(path: Path) -> bytes:
     """Return the content of an image file without decoding it.
 
+    Parameters
+    ----------
+    path
+        Path of the file.
+
     Raises
     ------
     ImageError
@@ -93,6 +98,11 @@ def hash_image(data: bytes) -> bytes:
     The feature store identifies images by this digest. The hash of a file with a color profile is
     personalized, because early versions of whichgen ignored profiles: the features that they stored
     for such a file must not be reused.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
     """
     has_profile = any(mark in data for mark in _PROFILE_MARKS)
     return hashlib.blake2b(
@@ -185,7 +195,20 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def decode_file(data: bytes, name: str = "image") -> DecodedFile:
-    """Decode an image file as :func:`decode_image` does; also return the unconverted image."""
+    """Decode an image file as :func:`decode_image` does; also return the unconverted image.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
+
+    Raises
+    ------
+    ImageError
+        See :func:`decode_image`.
+    """
     from whichgen.data.images.rgb_conversion import (
         to_rgb,  # imports NumPy, which read_header does not need
     )
@@ -226,7 +249,18 @@ def _load_image(data: bytes, name: str) -> Image.Image:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file and decode it to 8-bit sRGB (see :func:`decode_image`)."""
+    """Read an image file and decode it to 8-bit sRGB (see :func:`decode_image`).
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+
+    Raises
+    ------
+    ImageError
+        See :func:`read_bytes` and :func:`decode_image`.
+    """
     return decode_image(read_bytes(path), str(path))
 
 
@@ -234,6 +268,13 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
     """Open an image file, and check it against the limits of :mod:`whichgen.data.images.formats`.
 
     Pixels are not decoded, except for ICO and JPEG XL files.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
 
     Raises
     ------
@@ -351,8 +392,10 @@ def _convert_errors(data: bytes, name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        # The warning is raised only if the user has turned warnings into errors.
+    except Image.DecompressionBombWarning as error:
+        # Raised only if the user has turned warnings into errors. Its limit is below MAX_PIXELS.
+        raise ImageError(f"{name}: {error}; downscale it") from None
+    except Image.DecompressionBombError:
         raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {describe_unsupported(data)}") from None

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS images (
 ) WITHOUT ROWID
 """
 
-#: Number of images that are collected in memory before they are written.
+#: Number of images whose facts are collected in memory before they are written.
 _FLUSH_IMAGES = 512
 
 #: Maximum number of digests in a query. Old versions of SQLite allow 999 parameters.
@@ -46,6 +46,10 @@ _FACTS = TypeAdapter(ImageFacts)
 T = TypeVar("T")
 
 
+class _DamagedDatabaseError(StoreError):
+    """The database was damaged and has been deleted."""
+
+
 class FactStore:
     """Facts about image files and thumbnails of the images in a SQLite database.
 
@@ -59,7 +63,7 @@ class FactStore:
     Raises
     ------
     StoreError
-        The database can't be read or created.
+        The database can't be used, for example because the disk is full.
 
     Warns
     -----
@@ -79,9 +83,7 @@ class FactStore:
             self._has_history = (
                 self._run(lambda database: dict(database.execute(query).fetchall())) or {}
             )
-        except StoreError:
-            if self._file is None or self._file.exists():
-                raise
+        except _DamagedDatabaseError:
             warnings.warn(
                 f"{self._file} was damaged and is replaced; facts about images are collected again",
                 WhichgenWarning,
@@ -91,7 +93,12 @@ class FactStore:
     def has_facts(self, digest: bytes, *, with_history: bool = False) -> bool:
         """Return whether the store has the facts about a file.
 
-        If ``with_history`` is true, these facts must include the JPEG history.
+        Parameters
+        ----------
+        digest
+            Digest of the file (:func:`~whichgen.data.images.decoding.hash_image`).
+        with_history
+            Whether the facts must include the JPEG history.
         """
         if with_history:
             return bool(self._has_history.get(digest))
@@ -99,6 +106,13 @@ class FactStore:
 
     def add(self, facts: ImageFacts, thumbnail: bytes) -> None:
         """Add or replace the facts about a file and its thumbnail; can be called by any thread.
+
+        Parameters
+        ----------
+        facts
+            The facts, which include the digest of the file.
+        thumbnail
+            Encoded thumbnail of the image.
 
         Raises
         ------
@@ -135,7 +149,13 @@ class FactStore:
                 self._new.clear()
 
     def read_facts(self, digests: Sequence[bytes]) -> dict[bytes, ImageFacts]:
-        """Return a dictionary from digests to facts; digests that the store lacks are omitted."""
+        """Return a dictionary from digests to facts; digests that the store lacks are omitted.
+
+        Raises
+        ------
+        StoreError
+            The database can't be read.
+        """
         texts: dict[bytes, str] = self._select(
             "SELECT digest, facts FROM images WHERE digest IN (%s)", digests
         )
@@ -143,7 +163,13 @@ class FactStore:
         return facts | {d: self._new[d][0] for d in digests if d in self._new}
 
     def read_thumbnails(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return a dictionary from digests to thumbnails; missing thumbnails are omitted."""
+        """Return a dictionary from digests to thumbnails; digests without one are omitted.
+
+        Raises
+        ------
+        StoreError
+            See :meth:`read_facts`.
+        """
         query = "SELECT digest, thumbnail FROM images WHERE digest IN (%s)"
         thumbnails: dict[bytes, bytes] = self._select(query, digests)
         return thumbnails | {d: self._new[d][1] for d in digests if d in self._new}
@@ -179,15 +205,17 @@ class FactStore:
                 return None
             if code in _DAMAGED and self._file.is_file():
                 self._file.unlink()
-                raise StoreError(
+                raise _DamagedDatabaseError(
                     f"{self._file} was damaged ({error}) and has been deleted. Run the command "
                     "again."
                 ) from error
-            full = "No space left on device. " if code == sqlite3.SQLITE_FULL else ""
-            raise StoreError(
-                f"can't use {self._file} ({error}). {full}Free some disk space or choose another "
-                f"{name_option('--cache-dir', 'folder')}, and try again."
-            ) from error
+            folder = name_option("--cache-dir", "folder")
+            advice = (
+                f"No space left on device. Free some disk space or choose another {folder}."
+                if code == sqlite3.SQLITE_FULL
+                else f"Try again, or choose another {folder}."
+            )
+            raise StoreError(f"can't use {self._file} ({error}). {advice}") from error
         except OSError as error:
             if is_permission_error(error):
                 return None

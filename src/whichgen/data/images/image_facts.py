@@ -75,7 +75,17 @@ class ImageFacts:
 
 
 def collect_facts(file: DecodedFile, digest: bytes, *, with_history: bool = False) -> ImageFacts:
-    """Return the facts about a decoded file; ``with_history`` includes its JPEG history."""
+    """Compute the facts about a decoded file.
+
+    Parameters
+    ----------
+    file
+        The decoded file.
+    digest
+        Digest of its content (:func:`~whichgen.data.images.decoding.hash_image`).
+    with_history
+        Whether to examine its JPEG compression, which takes longer than decoding.
+    """
     stored, pixels = file.stored_image, file.pixels
     tables = getattr(stored, "quantization", {})
     colors = ImageStat.Stat(pixels)

@@ -50,6 +50,12 @@ class ImageReader:
     ------
     StoreError
         The stored facts can't be read.
+
+    Warns
+    -----
+    WhichgenWarning
+        The stored facts are damaged, and are collected again
+        (:class:`~whichgen.data.images.fact_store.FactStore`).
     """
 
     def __init__(self, cache: Path | None = None) -> None:
@@ -82,7 +88,8 @@ class ImageReader:
         Raises
         ------
         StoreError
-            The facts can't be written to the cache, for example because the disk is full.
+            The facts can't be read from the cache or written to it, for example because the disk is
+            full.
         """
         try:
             digests = self._examine(samples, with_history, progress)
@@ -94,13 +101,23 @@ class ImageReader:
             yield from (d if isinstance(d, ImageError) else facts[d] for d in chunk)
 
     def read_thumbnails(self, samples: Sequence[Sample]) -> list[bytes]:
-        """Return the JPEG thumbnail of each image; empty bytes for an unreadable image."""
+        """Return the JPEG thumbnail of each image; empty bytes for an unreadable image.
+
+        Raises
+        ------
+        StoreError
+            See :meth:`read`.
+        """
         digests = [f.digest if isinstance(f, ImageFacts) else b"" for f in self.read(samples)]
         thumbnails = self.store.read_thumbnails(digests)
         return [thumbnails.get(digest, b"") for digest in digests]
 
     def find_digest(self, path: Path) -> bytes | None:
-        """Return the digest of a file, or ``None`` if the file has changed or was not read yet."""
+        """Return the digest of a file, or ``None`` if it must be read.
+
+        It must be read if this reader has not read it, or if its size or modification time has
+        changed since, or if it no longer exists.
+        """
         entry = self._digests.get(path)
         state = _get_state(path) if entry else b""
         return entry[len(state) :] if entry and state and entry.startswith(state) else None
@@ -121,7 +138,15 @@ class ImageReader:
         return data, digest
 
     def add(self, file: DecodedFile, digest: bytes, *, with_history: bool = False) -> None:
-        """Store the facts about a decoded file if they are missing; can be called by any thread."""
+        """Store the facts about a decoded file if they are missing; can be called by any thread.
+
+        See :func:`~whichgen.data.images.image_facts.collect_facts` for the parameters.
+
+        Raises
+        ------
+        StoreError
+            The facts can't be written to the cache.
+        """
         if not self.store.has_facts(digest, with_history=with_history):
             facts = collect_facts(file, digest, with_history=with_history)
             self.store.add(facts, make_thumbnail(file.pixels))
@@ -149,9 +174,21 @@ class ImageReader:
 
 
 def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSizes | None:
-    """Return the sizes of training images, or ``None`` if no image can be read.
+    """Measure the sizes of training images; return ``None`` if no image can be read.
 
     At most 1000 images, evenly spaced in ``samples``, are measured.
+
+    Parameters
+    ----------
+    samples
+        The training images.
+    reader
+        Reads the images.
+
+    Raises
+    ------
+    StoreError
+        See :meth:`ImageReader.read`.
     """
     step = -(-len(samples) // _MAX_SAMPLES) or 1
     images = [f.traits for f in reader.read(samples[::step]) if isinstance(f, ImageFacts)]

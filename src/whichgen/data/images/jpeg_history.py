@@ -6,7 +6,8 @@ to multiples of a step q (Fan & de Queiroz, *Identification of bitmap compressio
 detection and quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is
 where large discontinuities are most frequent. For a frequency with coefficients cᵢ, the statistic
 is the maximum over q of the mean of cos(2π cᵢ / q). This mean is near 1 for multiples of q and near
-0 otherwise. The score is the mean of the statistic over some low frequencies.
+0 otherwise. Coefficients of at most 0.6 q are ignored. The score is the mean of the statistic over
+some low frequencies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _CROP, _MIN_SIDE = 512, 64
 _STEPS = np.arange(2, 17)
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
 
-#: Minimum number of coefficients that are not rounded to 0 for a mean over coefficients.
+#: Minimum number of coefficients above 0.6 q for a mean. JPEG rounds those below 0.5 q to 0.
 _MIN_COEFFICIENTS = 40
 
 #: Minimum difference between the fractions of former JPEG files in two origins for a warning.
@@ -66,8 +67,18 @@ def find_jpeg_history(file: DecodedFile) -> JpegHistory:
 def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[str]:
     """Return a warning if former JPEG files are more frequent in some origins than in others.
 
-    The list is empty if they are not. ``histories[origin]`` are the histories of the origin's
-    images. The fractions of former JPEG files are fractions of the files that are not JPEG files.
+    Fractions of former JPEG files are fractions of the files that are not JPEG files.
+
+    Parameters
+    ----------
+    histories
+        Maps each origin to the histories of its images.
+
+    Returns
+    -------
+    list of str
+        One warning if the fractions of two origins differ by at least 40 percentage points;
+        otherwise empty.
     """
     shares = {}
     for origin, group in histories.items():
@@ -96,15 +107,15 @@ def estimate_quality(table_sum: int) -> int:
 
 
 def compute_jpeg_score(luma: np.ndarray) -> float:
-    """Compute the score for traces of JPEG compression, from 0 to 1.
+    """Compute the score for traces of JPEG compression: near 0 without traces, at most 1.
 
-    The score is 0 if a side of the image has fewer than 64 pixels. See the module docstring for the
-    formula.
+    Only the central 512 × 512 pixels are analyzed. The score is 0 if a side of the image has fewer
+    than 64 pixels. See the module docstring for the formula.
 
     Parameters
     ----------
     luma
-        Luma from 0 to 255: float array (h, w).
+        Luma from 0 to 255: floating-point array (h, w).
     """
     if min(luma.shape) < _MIN_SIDE:
         return 0.0

@@ -28,7 +28,13 @@ _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def find_optional_format(data: bytes) -> OptionalFormat | None:
-    """Return the optional format of a file, or ``None`` if the file has another format."""
+    """Return the optional format of a file, or ``None`` if the file has another format.
+
+    Parameters
+    ----------
+    data
+        Content of the file, or at least its first 12 bytes.
+    """
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return HEIF
     if data.startswith((_JXL_CODESTREAM, _JXL_CONTAINER)):
@@ -40,7 +46,7 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
     """Open an image file in an optional format with Pillow.
 
     For HEIC, only the header is read. For JPEG XL, the pixels are decoded, too, because the package
-    for JPEG XL can't read the header alone. The number of pixels is checked before.
+    for JPEG XL can't read the header alone; the number of pixels is checked first.
 
     Parameters
     ----------
@@ -85,6 +91,11 @@ def read_jxl_size(data: bytes) -> tuple[int, int]:
     """Return the width and height, in pixels, in the header of a JPEG XL file.
 
     Source: the standard ISO/IEC 18181, part 1 (SizeHeader) and part 2 (container).
+
+    Parameters
+    ----------
+    data
+        Content of the file, with or without a container.
 
     Raises
     ------

@@ -138,11 +138,17 @@ def parse_perturbation(text: str) -> Perturbation:
 
 
 def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
-    """Return each kind of perturbation at each of its five :data:`INTENSITIES`."""
+    """Return each kind of perturbation at each of its five :data:`INTENSITIES`.
+
+    Parameters
+    ----------
+    kinds
+        Keys of :data:`INTENSITIES`.
+    """
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
 
-def _jpeg(image: Image.Image, quality: float) -> Image.Image:
+def _compress(image: Image.Image, quality: float) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=int(quality))
     return Image.open(buffer).convert("RGB")
@@ -168,17 +174,17 @@ def _resize(image: Image.Image, side: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _social(image: Image.Image, level: float) -> Image.Image:
+def _simulate_upload(image: Image.Image, level: float) -> Image.Image:
     percent, scale, quality = SOCIAL[int(level)]
     total_scale = (1 - percent / 100) * scale
     size = (max(1, round(image.width * total_scale)), max(1, round(image.height * total_scale)))
-    return _jpeg(_crop(image, percent, size), quality)
+    return _compress(_crop(image, percent, size), quality)
 
 
 _KINDS = {
-    "jpeg": _Kind(_jpeg, "quality", 1, 100),
+    "jpeg": _Kind(_compress, "quality", 1, 100),
     "blur": _Kind(_blur, "kernel (px)", 1, 99, step=2),
     "crop": _Kind(_crop, "% of a side", 0, 90, step=0),
     "resize": _Kind(_resize, "side (px)", 8, 8192),
-    "social": _Kind(_social, "step", 1, len(SOCIAL)),
+    "social": _Kind(_simulate_upload, "step", 1, len(SOCIAL)),
 }

@@ -43,8 +43,12 @@ class Chunk:
 def iterate_chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file in order, up to and including ``IEND``.
 
-    It stops at data that is not a chunk, after a truncated chunk, and after :data:`MAX_CHUNKS`
-    chunks.
+    Stop at data that is not a chunk, after a truncated chunk, and after :data:`MAX_CHUNKS` chunks.
+
+    Parameters
+    ----------
+    data
+        Content of a file that begins with :data:`SIGNATURE`.
     """
     position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):

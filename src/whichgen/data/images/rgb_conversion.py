@@ -31,8 +31,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     An ICC profile is applied with perceptual intent, unless it is damaged, does not match the mode,
     or equals sRGB up to rounding. Profiles of gray images with more than 8 bits and the PNG chunks
-    ``gAMA`` and ``cICP`` are ignored. The result has no color profile. If no conversion is
-    necessary, the input image is returned instead of a copy.
+    ``gAMA`` and ``cICP`` are ignored. The result is a new image without a color profile.
 
     Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
     white becomes 255. White is 65535 for the modes ``I;16…``. For the modes ``I`` and ``F``, white

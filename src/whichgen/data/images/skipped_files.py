@@ -21,8 +21,12 @@ _UNKNOWN = "not an image format"
 def describe_skipped(paths: Sequence[PurePath]) -> str:
     """Describe skipped files: their number, and the number and the reason for each suffix.
 
-    Local files (:class:`~pathlib.Path`) with an unknown or missing suffix are opened, to recognize
-    images.
+    Local files with an unknown or missing suffix are opened, to recognize images.
+
+    Parameters
+    ----------
+    paths
+        Paths of the files. A :class:`~pathlib.Path` is local; any other path is not opened.
 
     Returns
     -------

@@ -14,7 +14,7 @@ class FileKind:
     Parameters
     ----------
     name
-        Name of the kind in messages, with its article, such as ``a video``.
+        Name of the kind in messages, with its article if it has one, such as ``a video``.
     advice
         Advice for messages: how to get an image in a supported format.
     suffixes
@@ -215,7 +215,7 @@ _HTML_TAGS = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def describe_unsupported(data: bytes) -> str:
-    """Return the end of an error message: the kind of the file and advice.
+    """Return the end of an error message: the kind of the file, if it is recognized, and advice.
 
     Parameters
     ----------
@@ -227,12 +227,18 @@ def describe_unsupported(data: bytes) -> str:
 
 
 def describe_suffix(suffix: str) -> str:
-    """Return the kind of files with a suffix and advice, or an empty string for an unknown suffix.
+    """Describe files that have a suffix, such as ``Photoshop document; export it as PNG``.
 
     Parameters
     ----------
     suffix
         Lowercase suffix with its dot.
+
+    Returns
+    -------
+    str
+        Kind of the files, followed by advice unless such files often accompany images (``text
+        file``). The string is empty for the suffix of a supported format and for an unknown suffix.
     """
     for optional in OPTIONAL_FORMATS:
         if suffix in optional.suffixes:
@@ -248,7 +254,7 @@ def is_unsupported_image(suffix: str) -> bool:
 
 
 def _find_kind(data: bytes) -> FileKind | None:
-    """Return the kind of a file that is not an image in a supported format, or ``None``."""
+    """Return the kind of a file that can't be decoded, or ``None`` if it is not recognized."""
     head = data[:_HEAD_BYTES]
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if data and not any(head):

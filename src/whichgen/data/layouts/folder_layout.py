@@ -18,6 +18,7 @@ If the layout is ambiguous, :func:`read_layout` raises an error.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import warnings
@@ -80,13 +81,23 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
         Names of additional folders of photographs (case-insensitive). The origin of their images is
         ``real``.
 
+    Returns
+    -------
+    FolderLayout
+        The origins, splits and sources. Names of origins are not validated.
+
     Raises
     ------
     DataError
         The folder does not exist or has no subfolder with images, it is not clear which folders are
-        origins, or a name in ``real`` is not the name of a folder.
+        origins or splits, or a name in ``real`` is not the name of a folder.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files that are not images are skipped (:func:`~whichgen.data.dataset.list_images`).
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         raise DataError(
             f"{folder} is not a folder. Specify a folder with one subfolder per origin."
         )
@@ -111,7 +122,7 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
         examples = list(filter(means_photographs, folder_names)) or folder_names
         raise DataError(
             f"{folder} contains no folder named {', '.join(missing)}. Set {name_option('--real')} "
-            f"to a folder of photographs, for example {join_names(examples)}."
+            f"to the name of a folder of photographs. Choose from {join_names(examples)}."
         )
     photographs = {name.casefold() for name in real}
     split_of, origin_parts_of, notes = _remove_splits(folder, images)
@@ -133,7 +144,7 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     if split_names := sorted(filter(find_split, origins)):
         raise DataError(
             f"{folder} contains folders of splits ({join_names(split_names)}) and other folders. "
-            "Move all images into the folders train, val and test, or remove these folders."
+            "Put either all images or no images into folders of splits."
         )
     if not {"train"} < set(splits.values()) - {""}:
         splits = {}
@@ -150,10 +161,10 @@ def warn_about_layout(layout: FolderLayout) -> None:
 
 
 def check_origin_names(origins: Collection[str]) -> list[str]:
-    """Return warnings if the origins of a dataset are probably wrong.
+    """Return warnings about origins that are probably wrong.
 
     There is a warning about a single origin, about a missing origin ``real``, and about names of
-    other origins that may mean photographs.
+    other origins that may denote photographs.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ _SPLITS = {
 _LABEL = r"(\d_?)?"
 _SUFFIX = r"(_?(images?|imgs?|photos?|faces))?"
 
-#: Names that mean ``real``, photographs, and images of an unnamed generator.
+#: Names that denote ``real``, photographs, and images of an unnamed generator.
 _PLAIN_REAL = re.compile(rf"{_LABEL}reals?{_SUFFIX}")
 _PHOTOGRAPHS = re.compile(
     rf"{_LABEL}(reals?|nature|natural|photos?|photographs?|photography|authentic|genuine|pristine"
@@ -65,18 +65,18 @@ def _normalize(name: str) -> str:
 
 
 def find_split(name: str) -> str:
-    """Return the split that a folder name means (``train``, ``val`` or ``test``), or ``""``."""
+    """Return the split that a folder name denotes (``train``, ``val`` or ``test``), or ``""``."""
     normal = _normalize(name)
     return next((split for split, names in _SPLITS.items() if names.fullmatch(normal)), "")
 
 
 def means_photographs(name: str) -> bool:
-    """Return whether a folder name means photographs, such as ``0_real`` and ``nature``."""
+    """Return whether a folder name denotes photographs, such as ``0_real`` and ``nature``."""
     return bool(_PHOTOGRAPHS.fullmatch(_normalize(name)))
 
 
 def may_be_photographs(name: str) -> bool:
-    """Return whether a folder name means photographs or is the name of a photograph dataset."""
+    """Return whether a folder name denotes photographs or is the name of a photograph dataset."""
     return means_photographs(name) or _normalize(name) in _PHOTOGRAPH_DATASETS
 
 
@@ -86,7 +86,7 @@ def means_real(name: str) -> bool:
 
 
 def means_generated(name: str) -> bool:
-    """Return whether a folder name means images of an unnamed generator, such as ``1_fake``."""
+    """Return whether a folder name denotes images of an unnamed generator, such as ``1_fake``."""
     return bool(_GENERATED.fullmatch(_normalize(name)))
 
 

@@ -81,8 +81,8 @@ def label_folders(
         )
     parent_folders = sorted({p[depth - 1] for p in tree})
     return labels, [
-        f"The origins are the folders in {join_names(parent_folders)}, because one of them is "
-        "named real."
+        f"The origins are the folders in {join_names(parent_folders)}, because one of them "
+        "contains photographs."
     ]
 
 
@@ -98,13 +98,14 @@ def list_children(tree: Iterable[Parts]) -> dict[Parts, set[str]]:
 def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[str]) -> int:
     """Return the depth of the origin folders: 0 for direct subfolders of the dataset folder.
 
-    This is the depth of the folders that mean ``real``, or 0 if there are no such folders.
+    This is the smallest depth of the folders that denote ``real`` or are in ``photographs``, or 0
+    if there are no such folders.
 
     Raises
     ------
     DataError
-        The folders that mean ``real`` are at different depths, or a folder with images is not at or
-        below this depth.
+        The folders that denote ``real`` are at different depths, or a folder with images is above
+        this depth.
     """
 
     def is_real(name: str) -> bool:
@@ -128,9 +129,9 @@ def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[s
 def _find_pairs(tree: Collection[Parts], photographs: Collection[str]) -> set[Parts]:
     """Return the folders whose subfolders are photographs and generated images.
 
-    The name of every subfolder must mean photographs or generated images. In any folder except the
-    dataset folder, photographs may be missing, and generated images may be missing if all names of
-    subfolders also occur in a complete pair. Folders in ``real`` are not searched.
+    The name of every subfolder must denote photographs or generated images. In any folder except
+    the dataset folder, photographs may be missing, and generated images may be missing if all names
+    of subfolders also occur in a complete pair. Folders in ``real`` are not searched.
     """
     children = {
         parts: names

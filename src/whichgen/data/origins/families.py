@@ -45,9 +45,10 @@ def assign_families(
 ) -> dict[str, str]:
     """Return a dictionary from each origin except ``real`` to its family.
 
-    If an origin is the only origin of its family and differs from the name of the family only in
-    spelling, the origin is its own family: the family of ``midjourney`` is ``midjourney``, but the
-    family of ``flux_1_dev`` is ``FLUX.1``.
+    The family of an origin is that of ``overrides`` or else of :func:`find_family`. If both lack
+    the origin, it is its own family. So is an origin that is the only one of its family and differs
+    from the name of the family only in spelling: the family of ``midjourney`` is ``midjourney``,
+    but the family of ``flux_1_dev`` is ``FLUX.1``.
 
     Parameters
     ----------
@@ -71,7 +72,19 @@ def assign_families(
 
 
 def find_family(name: str) -> str:
-    """Return the family of a generator (product or technique), or an empty string if unknown."""
+    """Return the family of a generator: its product or its technique.
+
+    Parameters
+    ----------
+    name
+        Name of the generator in any spelling.
+
+    Returns
+    -------
+    str
+        The product family of ``families.tsv`` or, if there is none, a key of :data:`TECHNIQUES`;
+        empty if neither is known.
+    """
     if family := look_up_name(
         name, load_generator_table("whichgen.data.origins", "families.tsv", ("name", "family"))
     ):

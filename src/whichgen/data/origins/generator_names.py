@@ -80,7 +80,7 @@ def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dic
             )
         if table.setdefault(key, value) != value:
             raise DataError(
-                f"{file}, line {number}: {name[:120]} has two different values, "
+                f"{file}, line {number}: {name[:120]} has more than one {columns[1]}: "
                 f"{table[key][:120]} and {value[:120]}. Remove one of the lines."
             )
     return table
@@ -96,6 +96,11 @@ def read_generator_table(file: Path, kind: str, columns: tuple[str, str]) -> dic
     kind, columns
         Content of the table, such as ``families``, and names of its two columns.
 
+    Returns
+    -------
+    dict
+        See :func:`parse_generator_table`.
+
     Raises
     ------
     DataError
@@ -109,7 +114,20 @@ def read_generator_table(file: Path, kind: str, columns: tuple[str, str]) -> dic
 
 @cache
 def load_generator_table(package: str, file: str, columns: tuple[str, str]) -> Mapping[str, str]:
-    """Load a table of generator names and values that is bundled with whichgen."""
+    """Load a table of generator names and values that is bundled with whichgen.
+
+    Parameters
+    ----------
+    package, file
+        Package that contains the table, such as ``whichgen.data.origins``, and name of its file.
+    columns
+        Names of the columns.
+
+    Returns
+    -------
+    Mapping
+        See :func:`parse_generator_table`.
+    """
     text = files(package).joinpath(file).read_text(encoding="utf-8")
     return parse_generator_table(text, file, columns)
 
@@ -117,8 +135,9 @@ def load_generator_table(package: str, file: str, columns: tuple[str, str]) -> M
 def make_key(name: str) -> str:
     """Return the key of a name in a table.
 
-    The key of ``FLUX.1 dev`` is ``flux1dev``, and the key of ``SDXL*`` is ``sdxl*``. The key of a
-    name without letters and digits is empty.
+    It is the normalized name (:func:`normalize_name`), followed by an asterisk if the name ends
+    with one: the key of ``FLUX.1 dev`` is ``flux1dev``, and the key of ``SDXL*`` is ``sdxl*``. The
+    key of a name without letters and digits is empty.
     """
     key = normalize_name(name)
     return key + "*" if key and name.endswith("*") else key

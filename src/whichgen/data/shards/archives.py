@@ -95,6 +95,11 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     has an unsupported format or more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES`
     bytes, an error message (str) is yielded instead of its content (bytes).
 
+    Parameters
+    ----------
+    stream
+        The file, opened for reading in binary mode; need not be seekable.
+
     Raises
     ------
     Exception
@@ -131,7 +136,18 @@ def _is_visible(member: tarfile.TarInfo) -> bool:
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file without prefetching row groups: they may not fit in memory together."""
+    """Open a Parquet file without prefetching row groups, which may not fit in memory together.
+
+    Parameters
+    ----------
+    stream
+        The file, opened for reading in binary mode; must be seekable.
+
+    Raises
+    ------
+    Exception
+        One of :data:`ARCHIVE_ERRORS`: the file is not a valid Parquet file.
+    """
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 

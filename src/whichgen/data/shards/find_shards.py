@@ -34,8 +34,8 @@ from whichgen.io.remote import Storage, parse_url
 #: worker dies; fewer images would increase the share of the overhead per shard.
 MAX_SHARD_IMAGES = 512
 
-#: Minimum number of shards if there are many image files. With few shards, some workers would have
-#: nothing to do while others process the last shards.
+#: Approximate minimum number of shards if there are many image files. With fewer shards, some
+#: workers would have nothing to do while others process the last shards.
 _TARGET_SHARDS = 64
 
 
@@ -50,7 +50,7 @@ class Item:
         followed by ``/`` and the name or row number of the image.
     load
         Function that returns the content of the image file, or raises :class:`ImageError` if the
-        image is unreadable. The function can be called by any thread, but only once.
+        image is unreadable. The function can be called by any thread.
     """
 
     name: str
@@ -161,6 +161,12 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     DataError
         A source does not exist, contains no images or archives, or can't be listed; or a Parquet
         file is invalid or its image column can't be determined.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files are skipped, or an argument ``@FILE`` is ambiguous
+        (:func:`~whichgen.data.tables.path_lists.get_list_file`).
     """
     images: dict[Storage, list[str]] = defaultdict(list)
     archives: list[Shard] = []
@@ -182,7 +188,10 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
 
 def count_images(shards: Sequence[Shard]) -> int | None:
-    """Return the number of images in all shards, or ``None`` if it is unknown for any shard."""
+    """Return the number of images in all shards; ``None`` if a shard's number is unknown.
+
+    The number is unknown for tar files (:class:`Archive`).
+    """
     counts = [shard.images for shard in shards if shard.images is not None]
     return sum(counts) if len(counts) == len(shards) else None
 

@@ -52,7 +52,7 @@ def keep_folder_splits(
     samples
         The images.
     components
-        Number of the component of each image. All images of a component are in the same split.
+        Number of the component of each image. All images of a component must be in the same split.
     splits
         Maps the path of each image to the split of its folder: ``train``, ``val``, ``test`` or
         empty.
@@ -82,6 +82,13 @@ def check_folder_splits(
     folder: Path, samples: Sequence[Sample], splits: Mapping[Path, str], known: Collection[str]
 ) -> None:
     """Check that the folders contain training images of each known origin.
+
+    Parameters
+    ----------
+    folder
+        The dataset folder, for the error message.
+    samples, splits, known
+        See :func:`keep_folder_splits`.
 
     Raises
     ------

@@ -66,7 +66,15 @@ def read_samples(
 ) -> list[Sample]:
     """Return the images of a folder with their origins, groups and sources.
 
-    ``layout`` is the layout of the folder; see :func:`split_folder` for the other parameters.
+    Parameters
+    ----------
+    folder
+        The dataset folder.
+    layout
+        Layout of the folder (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
+    groups, sources
+        Map the path of each image, relative to the folder, to its group and to its source; ``None``
+        if they are not known.
 
     Raises
     ------
@@ -76,7 +84,7 @@ def read_samples(
     Warns
     -----
     WhichgenWarning
-        Images that are not in a subfolder are skipped.
+        Images directly in the dataset folder are skipped.
     """
     if layout.images_without_origin:
         warnings.warn(
@@ -121,19 +129,35 @@ def split_folder(
         Map the path of each image, relative to the folder, to its group and to its source; ``None``
         if they are not known.
     near_distance
-        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates. If it
+        is negative, near-duplicates and identical images may be divided between splits.
     reader
         Reads the images; by default, nothing is cached.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
+    Returns
+    -------
+    Dataset
+        The validated dataset. If ``real`` is a known origin, it is the first one; the other origins
+        are in alphabetical order.
+
     Raises
     ------
     DataError
-        The folder has no subfolder with images, an option is invalid, ``groups`` or ``sources``
-        lacks an image, a known origin has fewer than three independent sources, or the splits are
-        invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known origin has
-        no images in train, val or test.
+        The origins can't be determined (:func:`~whichgen.data.layouts.folder_layout.read_layout`);
+        an option or the name of an origin is invalid
+        (:func:`~whichgen.data.splits.split_options.check_split_options`); ``groups`` or ``sources``
+        lacks an image; a known origin has no image in a folder for train, fewer than three
+        independent sources, or fewer than three sets of related images; or the splits are invalid
+        (:meth:`~whichgen.data.dataset.Dataset.validate`).
+    StoreError
+        The reader's cache can't be written.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files are skipped.
     """
     layout = read_layout(folder, options.real)
     origins = layout.origins
@@ -181,7 +205,8 @@ def split_folder(
             "the same group is in the folder of an earlier split"
         )
     if errors:
-        notes.append(f"{len(errors)} unreadable files omitted. First error: {errors[0]}")
+        count = format_count(len(errors), "unreadable file")
+        notes.append(f"{count} omitted. First error: {errors[0]}")
     if n_omitted_unknown:
         notes.append(
             f"{format_count(n_omitted_unknown, 'image')} of unknown origins omitted: the group"
@@ -211,8 +236,8 @@ def _check_sources(
 ) -> None:
     """Raise :class:`DataError` if a known origin has images in fewer than three components.
 
-    ``components[i]`` is the number of the component of ``samples[i]``. Images without sources are
-    not checked.
+    ``components[i]`` is the number of the component of ``samples[i]``. Nothing is checked if the
+    sources are not known.
     """
     if not any(sample.source for sample in samples):
         return

@@ -19,7 +19,7 @@ def find_copies_across_sources(
     *,
     progress: Progress = no_progress,
 ) -> list[tuple[int, int]]:
-    """Return pairs of near-duplicates that have different sources.
+    """Find pairs of near-duplicates that have different sources.
 
     Unreadable files are skipped.
 
@@ -38,6 +38,11 @@ def find_copies_across_sources(
         Pairs of indices of samples with different sources: the first image of a cluster of
         near-duplicates, and another image of the cluster
         (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+
+    Raises
+    ------
+    StoreError
+        The reader's cache can't be read or written.
     """
     images = (reader or ImageReader()).read(samples, progress=progress)
     hashes = {i: f.perceptual for i, f in enumerate(images) if isinstance(f, ImageFacts)}

@@ -30,7 +30,7 @@ class SplitOptions:
     fractions
         Fractions of the images of known origins in train, val and test; positive, with sum 1.
     seed
-        Random seed for selecting the unknown origins for validation and ordering the components.
+        Random seed for selecting the unknown origins for validation and for dividing the images.
     real
         Names of folders of photographs, in addition to ``real``
         (:mod:`whichgen.data.layouts.folder_layout`).
@@ -47,10 +47,22 @@ class SplitOptions:
 def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
     """Check the unknown origins, the names of all origins, and the fractions.
 
+    Parameters
+    ----------
+    folder
+        The dataset folder, for error messages.
+    origins
+        All origins of the dataset.
+    options
+        The options to check.
+
     Raises
     ------
     DataError
-        An option is invalid.
+        The name of an origin is invalid or differs from another only in case or Unicode form
+        (:func:`~whichgen.data.origins.origin_names.validate_origin_names`); ``unknown`` or
+        ``unknown_val`` contains a name that is not in ``origins``; ``unknown_val`` contains an
+        origin that is not in ``unknown``; or a fraction is not positive, or their sum is not 1.
     """
     validate_origin_names(origins)
     missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
@@ -80,7 +92,10 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation and for testing, as the options define them."""
+    """Return the unknown origins for validation, and those for testing.
+
+    See :class:`SplitOptions` for ``unknown``, ``unknown_val``, ``share_unknown`` and ``seed``.
+    """
     if options.share_unknown:
         return options.unknown, options.unknown
     val = options.unknown_val

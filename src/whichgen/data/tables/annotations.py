@@ -34,6 +34,9 @@ _PROBED_PATHS = 20
 #: Names of the column of labels in a header.
 _LABELS = ("label", "origin", "class", "generator", "model", "category")
 
+#: Names of delimiters other than the tab in an error message.
+_DELIMITER_NAMES = {",": "comma", ";": "semicolon"}
+
 #: Possible conversions of the paths in a file: no conversion, removal of surrounding blanks, and
 #: conversion of Windows paths.
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
@@ -62,7 +65,8 @@ def read_annotations(
     bases
         Candidate base folders of relative paths. Each of the first 20 paths is looked up in each
         folder; the first folder in which a path exists is the base folder of all paths in the file.
-        If no path exists in any folder, the base folder is ``bases[0]``.
+        If no path exists in any folder, the base folder is ``bases[0]``, or the working directory
+        if ``bases`` is empty.
     first_index
         Index of ``origins[0]``: 0 for known origins, and the number of known origins for unknown
         origins. If the file contains a smaller index, the index of ``origins[0]`` is 0.
@@ -78,8 +82,8 @@ def read_annotations(
     Raises
     ------
     DataError
-        The file is missing or unreadable, a line is not of the form ``path<TAB>label``, or a label
-        is neither one of ``origins`` nor a valid index.
+        The file is missing or unreadable, a line lacks a path or a label, or a label is neither one
+        of ``origins`` nor a valid index.
     """
     table = read_rows(
         file,
@@ -99,8 +103,9 @@ def read_annotations(
             continue
         if not path or not label.strip():
             raise DataError(
-                f"{file}, line {row.line}: expected `path<TAB>label`, got "
-                f"{row.delimiter.join(row.cells)[:120]!r}. Separate path and label by one tab."
+                f"{file}, line {row.line}: expected a path and a label, got "
+                f"{row.delimiter.join(row.cells)[:120]!r}. Separate them by one "
+                f"{_DELIMITER_NAMES.get(row.delimiter, 'tab')}."
             )
         rows.append((row.line, path, label if label in names else label.strip()))
     smaller_indices = set() if indices else {str(i) for i in range(first_index)} - set(origins)
@@ -130,18 +135,18 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
     Parameters
     ----------
     file
-        The annotation file.
+        Path of the annotation file, which is created or replaced.
     samples
         The samples.
     labels
-        Maps each origin to its label.
+        Maps each origin to its index, which is written as its label.
     """
     rows = ((str(sample.path.absolute()), str(labels[sample.origin])) for sample in samples)
     write_text(file, format_rows(rows), keep_bytes=True)
 
 
 def _is_header(row: Row, origins: Sequence[str]) -> bool:
-    """Return whether a row names a column of paths and a column of labels and has no origin."""
+    """Return whether a row names a column of paths and one of labels, and contains no origin."""
     names = [normalize_header(cell) for cell in row.cells]
     has_no_label = set(origins).isdisjoint(row.cells)
     return (

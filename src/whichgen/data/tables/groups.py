@@ -4,8 +4,10 @@ Images of one group have the same prompt, scene or person, so they are not stati
 independent. A source is the website, repository or person that published an image.
 
 Groups and sources are read from a table with a column of paths. The columns are determined by their
-names and by the images that they match, not by their positions. The columns and the numbers of
-groups and images are logged or, if the table is incomplete, reported in a warning.
+names and by the images that they match; the group column can also be specified by its number. The
+columns and the numbers of groups and images are logged or, if the table has no header or is
+incomplete, reported in a warning. Sources can also be determined by folder names
+(:func:`list_source_folders`).
 """
 
 from __future__ import annotations
@@ -70,8 +72,9 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     file
         Table in the format of :func:`read_name_table`.
     column
-        Name of the group column. If empty, the group column is ``group``. If this column does not
-        exist, the group column is ``content``, or else the only column besides the paths.
+        Name of the group column, or its number, counted from 1. If empty, the group column is
+        ``group``. If this column does not exist, the group column is ``content``, or else the only
+        column besides the paths.
     folder
         The image folder. If ``None``, paths are not matched to images.
 
@@ -97,7 +100,7 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
 
 
 def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
-    """Return the source of each image according to the option ``--sources``.
+    """Return the source of each image as the option ``--sources`` specifies.
 
     Parameters
     ----------
@@ -107,7 +110,18 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
     folder
         The image folder.
     real
-        Names of folders of photographs.
+        Names of folders of photographs (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
+        They are used only for ``folders``.
+
+    Returns
+    -------
+    dict
+        Maps the path of each image, relative to ``folder``, to its source.
+
+    Raises
+    ------
+    DataError
+        See :func:`list_source_folders` and :func:`read_sources`.
     """
     if option == SOURCE_FOLDERS:
         return list_source_folders(folder, real)
@@ -118,7 +132,7 @@ def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
     """Read the source of each image from a table, as :func:`read_groups` does.
 
     The source column is ``source`` or, if there is no such column, the only column besides the
-    paths.
+    paths. An image with an empty source is its own source. For all else, see :func:`read_groups`.
     """
     return _read_names(file, "source", "", folder)
 
@@ -127,13 +141,20 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
     """Return a dictionary from the relative path of each image to the name of its source folder.
 
     The images of a source are in ``folder/origin/source``. Source folders of the same name in
-    several origins are one source. :mod:`whichgen.data.layouts.folder_layout` determines the
-    folders of origins and describes ``real``.
+    several origins are one source.
+
+    Parameters
+    ----------
+    folder
+        The image folder.
+    real
+        Names of folders of photographs (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
 
     Raises
     ------
     DataError
-        ``folder`` has no subfolder with images, or an image is directly in its origin's folder.
+        The origins can't be determined (:func:`~whichgen.data.layouts.folder_layout.read_layout`),
+        or an image is directly in its origin's folder.
     """
     layout = read_layout(folder, real)
     for path in (path for paths in layout.origins.values() for path in paths):
@@ -186,6 +207,11 @@ def read_name_table(
         Name of the column of groups or sources, or its number, counted from 1; if empty, see
         :func:`read_groups` and :func:`read_sources`.
 
+    Returns
+    -------
+    NameTable
+        The groups or sources, and how the table was read.
+
     Raises
     ------
     DataError
@@ -221,10 +247,17 @@ def read_name_table(
     ]
     value_index = _find_column(candidates, names, column, _COLUMNS[kind])
     if value_index is None:
-        choices = ", ".join(names or [str(i + 1) for i in candidates])
-        advice = f"Rename one of these columns to {kind}: {choices}."
-        if kind == "group":
+        choices = ", ".join(
+            names[i] if i < len(names) and names[i] else str(i + 1) for i in candidates
+        )
+        if not candidates:
+            advice = f"Add a column {kind} with the {kind} of each image."
+        elif kind == "group":
             advice = f"Set {name_option('--group-column')} to one of {choices}."
+        elif header:
+            advice = f"Rename one of these columns to {kind}: {choices}."
+        else:
+            advice = f"Add a first line with the names of the columns, such as path and {kind}."
         raise DataError(f"{kind}s file {file} has no column {column or kind!r}. {advice}")
 
     result, lines, unmatched_rows = dict[str, str](), dict[str, int](), list[Row]()
@@ -238,7 +271,7 @@ def read_name_table(
         name = escape_name(row.cell(value_index).strip() or image)
         if result.setdefault(image, name) != name:
             raise DataError(
-                f"{file}, line {row.line}: {image} has the {kind} {name!r}, but in line "
+                f"{file}, line {row.line}: {image} has the {kind} {name!r}, but on line "
                 f"{lines[image]} it has {result[image]!r}. Remove one of the lines."
             )
         lines[image] = row.line
@@ -250,8 +283,14 @@ def read_name_table(
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
     """Write the group or source of each path to a TSV file that :func:`read_name_table` can read.
 
-    ``names[path]`` is a group or source. ``column`` is the name of the second column: ``group`` or
-    ``source``.
+    Parameters
+    ----------
+    file
+        Path of the table, which is created or replaced.
+    column
+        Name of the second column: ``group`` or ``source``.
+    names
+        Maps each path to its group or source.
     """
     write_text(file, format_rows([("path", column), *names.items()]), keep_bytes=True)
 

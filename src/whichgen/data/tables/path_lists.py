@@ -1,4 +1,4 @@
-"""Read lists of image paths from files; an argument ``@FILE`` means the paths in ``FILE``."""
+"""Read lists of image paths from files; an argument ``@FILE`` denotes the paths in ``FILE``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ _PROBED_PATHS = 20
 def get_list_file(argument: str) -> Path | None:
     """Return the path list ``FILE`` of an argument ``@FILE``, or ``None`` for any other argument.
 
-    If there is a file named ``@user.jpg``, the argument ``@user.jpg`` means this file. The argument
-    ``@./user.jpg`` always means the list ``user.jpg``.
+    If there is a file or folder named ``@user.jpg``, the argument ``@user.jpg`` denotes it, not a
+    list. The argument ``@./user.jpg`` denotes the list ``user.jpg``.
+
+    Parameters
+    ----------
+    argument
+        Argument of a command: a path, a URL or ``@FILE``.
 
     Warns
     -----
     WhichgenWarning
-        There is a file whose name is the argument.
+        The argument begins with ``@`` but is the path of a file or folder.
     """
     if not argument.startswith("@"):
         return None
     if os.path.lexists(argument):
         warnings.warn(
-            f"{argument} is read as an image, not as a list, because a file of this name exists. "
+            f"{argument} is not read as a list, because a file or folder of this name exists. "
             f"For the list {argument[1:]}, use @./{argument[1:]}.",
             WhichgenWarning,
             stacklevel=1,
@@ -45,6 +50,11 @@ def read_path_list(file: Path) -> list[str]:
     In a table (:mod:`whichgen.io.text_tables`), the paths are in the column with a name such as
     ``path``, or else in the first column with a path that exists. Empty lines are skipped. A line
     that begins with ``#`` is skipped, too, unless it is the path of an existing file.
+
+    Parameters
+    ----------
+    file
+        The list.
 
     Returns
     -------

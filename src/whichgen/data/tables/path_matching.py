@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator
 
 
 class PathMatcher:
-    """Find the image that a path in a table means.
+    """Find the image that a path in a table denotes.
 
     These spellings of the path are tried in order: the path itself, without surrounding blanks,
     with slashes instead of backslashes, and with bytes that are not UTF-8 decoded as code page 1252
     (Windows). For each spelling, leading folders are removed until the path matches an image. A
-    path without a folder matches if only one image has this file name.
+    path without a folder matches if only one image has this file name. ``./``, extra slashes and
+    the Unicode form (composed or decomposed letters) are ignored.
 
     Parameters
     ----------
     images
-        Path of each image relative to its folder, with slashes.
+        Paths of the images with slashes, relative to the image folder or absolute.
     """
 
     def __init__(self, images: Iterable[str]) -> None:
@@ -36,7 +37,16 @@ class PathMatcher:
         }
 
     def find(self, path: str) -> str | None:
-        """Return the image of a path, or ``None`` if no image or several images match."""
+        """Return the image that matches a path, as spelled in ``images``.
+
+        Return ``None`` if no image matches, or if the path is only a file name that several images
+        have.
+
+        Parameters
+        ----------
+        path
+            A path from a table.
+        """
         if path in self._exact:
             return path
         for spelling in _spell(path):
@@ -64,6 +74,9 @@ def _spell(path: str) -> Iterator[str]:
 
 
 def _normalize(path: str) -> str:
-    """Compose accented letters, which macOS decomposes, and remove ``./`` and repeated slashes."""
+    """Compose accented letters, which macOS decomposes, and remove ``./`` and extra slashes.
+
+    Extra slashes are repeated, leading and trailing slashes.
+    """
     composed = unicodedata.normalize("NFC", path)
     return "/".join(part for part in composed.split("/") if part not in ("", "."))
