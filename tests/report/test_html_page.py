@@ -139,7 +139,11 @@ def test_key_metrics_and_intervals_are_those_of_the_results(run: Path) -> None:
         ("Macro F1", "macro_f1", test["closed"]["macro_f1"]),
         ("AUROC, known vs. unknown", "auroc", test["detection"]["auroc"]),
         ("OSCR", "oscr", test["oscr"]),
-        ("TNR at 95 % TPR", "tnr_at_tpr95", test["detection"]["tnr_at_tpr95"]),
+        (
+            "Unknown rejected, 95 % known accepted (TNR)",
+            "tnr_at_tpr95",
+            test["detection"]["tnr_at_tpr95"],
+        ),
     ):
         interval = results["intervals"][key]
         bounds = f"{percent(interval['low'])} – {percent(interval['high'])}"

@@ -48,7 +48,7 @@ def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> No
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print a table of answers with one row per image.
+    """Print a table of the answers of ``model`` with one row per image.
 
     Some columns need an explanation:
 
@@ -88,8 +88,8 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
             row["most similar"] = f"{first.origin or Path(first.path).name} {first.similarity:.3f}"
         rows.append(row)
     caption = (
-        "percentile of the score among known validation images; below about "
-        f"{100 * (1 - model.tpr):.0f}: unknown"
+        "percentile: % of known validation images with an equal or lower score\n"
+        f"images with a percentile below about {100 * (1 - model.tpr):.0f} are unknown"
     )
     show_table(rows, caption=caption, paths=("image",), wide=wide)
 

@@ -22,7 +22,7 @@ from whichgen.errors import WhichgenWarning
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
-    """Expand ``-b 5 6 7`` to ``-b 5 -b 6 -b 7``, and ``--blocks`` in the same way.
+    """Expand ``-b 5 6 7`` in arguments to ``-b 5 -b 6 -b 7``, and ``--blocks`` in the same way.
 
     Users of the reference implementation write the first form; Typer can parse only the second.
     """
@@ -41,9 +41,11 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 
 
 def prefix_hyphens(arguments: Sequence[str]) -> list[str]:
-    """Prefix ``./`` to images, archives and folders whose names begin with a hyphen.
+    """Prefix ``./`` to arguments that begin with a hyphen and are existing input files or folders.
 
-    Without the prefix, Typer would parse these names as options.
+    Input files are images, ``.tar`` and ``.parquet`` files.
+
+    Without the prefix, Typer would parse the arguments as options.
     """
     return [
         f"./{argument}" if argument.startswith("-") and _is_input_path(Path(argument)) else argument

@@ -12,7 +12,7 @@ from typer import Option
 
 from whichgen.cli.answer_output import show_answers, show_evidence_summaries, warn_unusual
 from whichgen.cli.command import command
-from whichgen.cli.console import needs_extra, progress, say, show_json, warn
+from whichgen.cli.console import progress, require_extra, say, show_json, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
@@ -62,7 +62,7 @@ def attribute(
         from whichgen.service.image_report import get_report_format, write_image_report
 
         if get_report_format(report) == "pdf":
-            with needs_extra("serve"):
+            with require_extra("serve"):
                 import fpdf  # noqa: F401  # fail before the images are attributed
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
@@ -117,10 +117,11 @@ def attribute(
         readable = [answer for answer in answers if not answer.error]
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
+        column = "differing_copies" if as_json or as_csv or parquet else "unstable"
         say(
             f"note: the stability check also attributed {len(COPIES)} slightly altered copies of "
             f"each image ({', '.join(COPIES)}). If a copy gets a different answer, the answer for "
-            "the image becomes less specific, and `unstable` lists the copy. The check needs "
+            f"the image becomes less specific, and `{column}` lists the copy. The check needs "
             f"{1 + len(COPIES)} encodings per image ({seconds:.1f} s in total); turn it off with "
             "--no-stability."
         )

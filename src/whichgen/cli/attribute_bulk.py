@@ -51,14 +51,14 @@ def attribute_bulk(
         stability=stability,
         evidence=evidence.evidence,
     )
-    known_keys = answers.read_image_keys()
+    keys_to_skip = answers.read_image_keys()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
     config |= {"coverage": coverage, "stability": stability}
     config |= {name: str(value or "") for name, value in vars(evidence).items()}
     data_hash = hash_parts(repr(shard) for shard in shards)
     answers.record_run(model.describe_run(saved_model, {}, data_hash, sources=sources, **config))
     job = AttributeJob(
-        saved_model, backbone, model.device, batch_size, coverage, stability, options, known_keys
+        saved_model, backbone, model.device, batch_size, coverage, stability, options, keys_to_skip
     )
     with engine.process(shards, job) as results:
         summary = answers.write(results, total=count_images(shards), progress=progress)

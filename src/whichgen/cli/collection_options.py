@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from typer import Argument, Option
 
-from whichgen.cli.console import needs_extra
+from whichgen.cli.console import require_extra
 
 if TYPE_CHECKING:
     from whichgen.data.shards.find_shards import Shard
@@ -49,13 +49,14 @@ class EngineOptions:
     address: Annotated[
         str,
         Option(
-            help="Ray cluster: auto or HOST:6379.", show_default="RAY_ADDRESS or a local cluster"
+            help="Address of the Ray cluster: auto or HOST:PORT.",
+            show_default="RAY_ADDRESS or a local cluster",
         ),
     ] = ""
 
     def __post_init__(self) -> None:
         if self.engine == "ray":
-            with needs_extra("ray"):
+            with require_extra("ray"):
                 import ray  # noqa: F401  # fail before the sources are listed
 
     @contextmanager

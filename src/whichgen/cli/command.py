@@ -1,4 +1,4 @@
-"""Decorator for commands, which accepts groups of options and prints errors as messages."""
+"""Decorator for commands: groups of options become options, and errors become messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
     heading of its options in ``--help``.
 
-    Errors are handled by :func:`call_command`.
+    Parameters
+    ----------
+    function
+        Function that runs the command; its docstring is the help text.
+    resumable
+        Whether completed work is kept after an error (see :func:`call_command`, which handles
+        errors).
+
+    Returns
+    -------
+    callable
+        Function with one keyword-only parameter per option and argument.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -49,10 +60,20 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
 
 
 def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
-    """Run a command; print its errors and exit.
+    """Run a command; print an expected error as a message and exit.
 
-    On :class:`WhichgenError` and OSError, the exit status is 1; on Ctrl-C, it is 130. If
-    ``resumable``, the messages for OSError and Ctrl-C also say that completed work is kept.
+    Parameters
+    ----------
+    run
+        The command, without parameters.
+    resumable
+        Whether the messages for OSError and Ctrl-C say that completed work is kept.
+
+    Raises
+    ------
+    SystemExit
+        ``run`` raised :class:`WhichgenError` or OSError (exit status 1), or was interrupted by
+        Ctrl-C (exit status 130).
     """
     advice = " Completed work is kept; rerun the command to resume." if resumable else ""
     status = 1
@@ -64,7 +85,9 @@ def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
-        message = f"{file}{reason}. Check free disk space and permissions.{advice}"
+        message = (
+            f"{file}{reason}. Check the path, its permissions and the free disk space.{advice}"
+        )
     except KeyboardInterrupt:
         say("")
         status = 130
@@ -110,5 +133,5 @@ def _build_group(group: Any, values: dict[str, Any]) -> Any:
     )
 
 
-#: Decorator for commands that save completed work in the cache or the output folder.
+#: Decorator for commands that keep completed work in the cache or the results folder.
 resumable_command = functools.partial(command, resumable=True)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 #: Minimum width of a column of shortened paths, in characters.
 _MIN_PATH = 16
 
-#: Maximum width, in characters, of a cell without spaces that is never wrapped.
+#: Maximum width, in characters, of a column that is not wrapped (see :func:`_build_table`).
 _MAX_NAME = 24
 
 # Control characters except tab and line feed, and characters that change the writing direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-#: Content of a right-aligned cell: a number, an interval, or a dash for a missing value.
+#: Content of a right-aligned cell: a number, mean ± deviation, an interval or a dash; may be empty.
 _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 
 
@@ -47,8 +47,16 @@ def progress(
 ) -> Iterator[Any]:
     """Yield the items and show a progress bar on standard error.
 
-    The bar remains visible after the last item, but is removed on an error. There is no bar if
-    ``total`` is 1.
+    The bar remains visible after the last item, but is removed on an error.
+
+    Parameters
+    ----------
+    items
+        The items.
+    description
+        Text before the bar.
+    total
+        Number of items; ``None`` if unknown. There is no bar if it is 1.
     """
     if total == 1:
         yield from items
@@ -204,7 +212,7 @@ def show_error(text: str) -> None:
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
-    """Warn that unreadable files are skipped.
+    """Warn that unreadable files were skipped; do nothing if there are none.
 
     ``reasons`` are the error messages, one per file; the warning contains only the first.
     """
@@ -213,11 +221,19 @@ def warn_skipped(reasons: Sequence[str]) -> None:
 
 
 @contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Convert a ModuleNotFoundError raised in the ``with`` block to a :class:`DataError`.
 
-    The message says how to install the optional dependencies, for example ``whichgen[serve]`` if
-    ``extra`` is ``serve``.
+    Parameters
+    ----------
+    extra
+        Name of the optional dependencies, such as ``serve`` for ``whichgen[serve]``. The message
+        says how to install them.
+
+    Raises
+    ------
+    DataError
+        A module is not installed.
     """
     try:
         yield

@@ -18,7 +18,7 @@ from whichgen.errors import DataError
 def cross_source(
     options: TrainOptions,
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "fusion",
-    folds: Annotated[int, Option(min=3, help="Number of folds of sources.")] = 8,
+    folds: Annotated[int, Option(min=3, help="Number of folds; each source is in one fold.")] = 8,
     shares: Annotated[
         str, Option(help="Repeat with these fractions of the training sources: X,X,…")
     ] = "",

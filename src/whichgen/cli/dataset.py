@@ -160,7 +160,7 @@ def prepare(
         Path, OutputDir(help="Output folder, in which NAME/split1_train etc. are created.")
     ] = Path("dataset"),
     samples_per_class: Annotated[
-        int, Option(min=0, help="Maximum number of images per class; 0: all.")
+        int, Option(min=0, help="Maximum number of images per class in each split; 0: all.")
     ] = SAMPLES_PER_CLASS,
     seed: Seed = 0,
     force: Annotated[bool, Option("--force", help="Overwrite existing annotation files.")] = False,

@@ -14,7 +14,7 @@ from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_w
 from whichgen.errors import DataError
 from whichgen.plurals import format_count
 
-#: With more images than this, the command recommends training a new model.
+#: With more images than this, the command suggests training a new model.
 _ENOUGH_TO_TRAIN = 50
 
 
@@ -28,7 +28,7 @@ def enroll(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Add a new origin to a model from 1 to 50 images, without retraining."""
+    """Add a new origin to a model from a few images, without retraining."""
     from whichgen.data.images.decoding import read_bytes
     from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
@@ -66,5 +66,9 @@ def enroll(
     counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())
     say(f"Answers for these images before enrollment: {counts}.")
     if result.n_images > _ENOUGH_TO_TRAIN:
-        warn(f"note: {result.n_images} images are enough to train a new, more accurate model.")
-    say(f"New model: {folder} (the original model is unchanged)")
+        warn(
+            f"note: with {result.n_images} images of {name}, you can also train a new model. Add "
+            f"them to the training images as the folder {name}, and rerun the training command."
+        )
+    is_replaced = folder.resolve() == run_folder.resolve()
+    say(f"New model: {folder} (the original model is {'replaced' if is_replaced else 'unchanged'})")

@@ -10,7 +10,7 @@ from whichgen.cli.options import AsJson, Images
 
 @command
 def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> None:
-    """Inspect provenance evidence: Content Credentials, metadata, JPEG tables.
+    """Inspect provenance evidence: Content Credentials, metadata, watermarks, JPEG tables.
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """

@@ -30,7 +30,13 @@ class EvidenceFiles:
     ] = None
 
     def read(self) -> EvidenceOptions:
-        """Read the trust list and the table of generator names."""
+        """Read the trust list and the table of generator names.
+
+        Raises
+        ------
+        DataError
+            A file can't be read or is invalid.
+        """
         from whichgen.evidence.aliases import read_aliases
         from whichgen.evidence.evidence_options import EvidenceOptions
         from whichgen.evidence.trust_list import read_trust_list

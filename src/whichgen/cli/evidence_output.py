@@ -32,6 +32,8 @@ def show_evidence_of_files(
 
     Raises
     ------
+    DataError
+        An argument is invalid (see :func:`~whichgen.cli.image_arguments.find_images`).
     SystemExit
         A file can't be read. The evidence in the readable files is printed first.
     """

@@ -1,4 +1,4 @@
-"""Exit with status 1 and an error message."""
+"""Exit with an error message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fail(text: str, status: int = 1) -> NoReturn:
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") -> None:
-    """If there are unreadable files, print up to 20 reasons and exit with status 1.
+    """If there are unreadable files, print up to 20 error messages and exit with status 1.
 
     Parameters
     ----------
@@ -30,13 +30,18 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") 
         Number of all files.
     noun
         What to call a file in the error message.
+
+    Raises
+    ------
+    SystemExit
+        A file is unreadable.
     """
     if reasons:
-        shown_reasons = "\n".join(reasons[:_MAX_REASONS])
+        lines = "\n".join(reasons[:_MAX_REASONS])
         pronoun = "it" if len(reasons) == 1 else "them"
         fail(
             f"{len(reasons):,} of {format_count(total, noun)} can't be read. Replace or remove "
-            f"{pronoun}:\n{shown_reasons}"
+            f"{pronoun}:\n{lines}"
         )
 
 

@@ -11,8 +11,8 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command, resumable_command
 from whichgen.cli.console import (
-    needs_extra,
     progress,
+    require_extra,
     say,
     show_json,
     show_table,
@@ -55,10 +55,11 @@ def build(
     output_dir: Annotated[Path, OutputDir(help="Output folder.")] = Path("gallery"),
     kind: Annotated[
         Literal["auto", "flat", "ivf", "qdrant"],
-        Option(help="Index: flat (exact), ivf (approximate) or qdrant (server)."),
+        Option(help="Index: auto, flat (exact), ivf (approximate) or qdrant (server)."),
     ] = "auto",
     effort: Annotated[
-        int, Option(min=0, help="Lists or candidates per search; 0: tune for 95 % recall.")
+        int,
+        Option(min=0, help="Lists (ivf) or candidates (qdrant) per search; 0: for 95 % recall."),
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[
@@ -83,7 +84,7 @@ def build(
     attributor = model.load()
     space = SimilaritySpace(attributor.model)
     if kind == "qdrant":  # before the images are encoded, because it may fail
-        with needs_extra("qdrant"):
+        with require_extra("qdrant"):
             from whichgen.gallery import qdrant
         client, name = qdrant.connect_to_qdrant(qdrant_url), f"whichgen-{space.digest[:16]}"
         target = qdrant.QdrantGallery(client, collection or name, space, effort)

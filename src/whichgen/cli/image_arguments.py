@@ -20,8 +20,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Raises
     ------
     DataError
-        A folder or list contains no images, a path is a URL, or a ``.json`` or ``.csv`` file does
-        not exist (the user probably meant an output file).
+        A folder or list contains no images, a list or standard input can't be read, a path is a
+        URL, or a ``.json`` or ``.csv`` file does not exist (the user probably meant an output
+        file).
     """
     from whichgen.cli.standard_input import DASH, save_standard_input
     from whichgen.data.dataset import list_images
@@ -43,7 +44,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         ]
         if path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(
-                f"{path} does not exist. To write results to this file, redirect standard output: "
+                f"{path} does not exist. Specify image files or folders. To write results to this "
+                f"file, redirect the output of a command with this option: "
                 f"--{path.suffix[1:]} > {path}"
             )
         if not images:

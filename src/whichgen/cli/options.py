@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Argument, BadParameter, Option
 
-from whichgen.cli.console import needs_extra, say
+from whichgen.cli.console import require_extra, say
 from whichgen.defaults import BACKBONE, BATCH_SIZE, CACHE_DIR, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 
@@ -83,13 +83,15 @@ Seed = Annotated[int, Option(min=0, max=2**32 - 1, help="Random seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
-Coverage = Annotated[float | None, Option(help="Add prediction sets with this coverage, e.g. 0.9.")]
+Coverage = Annotated[
+    float | None, Option(help="Add prediction sets with this coverage (0 to 1), e.g. 0.9.")
+]
 Sources = Annotated[
     str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
 ]
 Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
 Stability = Annotated[
-    bool, Option("--stability/--no-stability", help="Also attribute altered copies (6x time).")
+    bool, Option("--stability/--no-stability", help="Also attribute five altered copies (6x time).")
 ]
 QdrantUrl = Annotated[
     str,
@@ -143,7 +145,18 @@ class ModelOptions(ModelFolder):
     batch_size: BatchSize = BATCH_SIZE
 
     def load(self) -> Attributor:
-        """Load the model and its encoder; verify the model's signature if a public key is set."""
+        """Load the model and its encoder; verify the model's signature if a public key is set.
+
+        Raises
+        ------
+        DataError
+            ``--model`` is missing.
+        ModelFileError
+            The model is missing or damaged, its signature is not valid, or it was fitted on another
+            encoder.
+        EncoderError
+            The encoder can't be loaded.
+        """
         from whichgen.inference.attributor import Attributor
 
         return Attributor.load(
@@ -165,6 +178,11 @@ class ModelOptions(ModelFolder):
             Digest of the input images.
         config
             Further options to record.
+
+        Returns
+        -------
+        dict
+            Result of :func:`~whichgen.io.run_metadata.collect_run_metadata`.
         """
         from whichgen.io.run_metadata import collect_run_metadata
 
@@ -244,7 +262,13 @@ class SplitFlags:
     groups: Annotated[
         str, Option(help="TSV or CSV file of path and group; each group stays in one split.")
     ] = ""
-    group_column: Annotated[str, Option(help="Name of the group column in the --groups file.")] = ""
+    group_column: Annotated[
+        str,
+        Option(
+            help="Name or number of the group column in the --groups file.",
+            show_default="group, content or the only other column",
+        ),
+    ] = ""
     sources: Sources = ""
     real: Real = ""
     fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join_values(
@@ -296,10 +320,18 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with ``model``.
 
     ``url`` is the URL of the Qdrant server; it is used only for galleries of kind ``qdrant``.
+
+    Raises
+    ------
+    GalleryError
+        The gallery is damaged or was built with another model, or a request to Qdrant fails (see
+        :func:`~whichgen.gallery.search.load_gallery`).
+    DataError
+        The optional dependencies for Qdrant are not installed.
     """
     from whichgen.gallery.search import load_gallery
 
-    with needs_extra("qdrant"):
+    with require_extra("qdrant"):
         return load_gallery(folder, model, url=url)
 
 
@@ -367,7 +399,7 @@ def parse_kinds(text: str) -> tuple[str, ...]:
 
     if text.strip() == "all":
         return tuple(INTENSITIES)
-    kinds = tuple(dict.fromkeys(split_names(text)))
+    kinds = split_names(text)
     if unknown := [kind for kind in kinds if kind not in INTENSITIES]:
         raise DataError(
             f"unknown perturbation {', '.join(unknown)}. Choose from {', '.join(INTENSITIES)}, or "

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 from typer import Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import needs_extra, say, warn
+from whichgen.cli.console import require_extra, say, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Stability
 from whichgen.errors import DataError
@@ -24,8 +24,8 @@ from whichgen.service.settings import LOCAL_HOSTS
 #: Environment variable of the API key; other users could read a command-line option.
 _KEY_VARIABLE = "WHICHGEN_API_KEY"
 
-#: Seconds until an idle connection is closed. The time is longer than ``Retry-After``, so that a
-#: client can retry on the same connection.
+#: Seconds until an idle connection is closed. The time is longer than the usual
+#: ``Retry-After`` of at most 60 s, so that a client can retry on the same connection.
 _KEEP_ALIVE = 75
 
 
@@ -56,7 +56,7 @@ def serve(
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        Option(help="Host name in the requests of clients; * accepts any."),
+        Option(help="Also accept requests with this host name; * accepts any."),
     ] = None,
     enroll_to: Annotated[
         Path | None, Option(help="Enable POST /enroll and save new models in this folder.")
@@ -67,7 +67,7 @@ def serve(
 
     If WHICHGEN_API_KEY is set, the API requires that key.
     """
-    with needs_extra("serve"):
+    with require_extra("serve"):
         import uvicorn
 
         from whichgen.service.http_app import create_app
@@ -127,6 +127,6 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise DataError(
-            f"can't listen on {host}:{port} ({error.strerror}). Choose another --port, or "
-            "--port 0 for any free port."
+            f"can't listen on {host}:{port} ({error.strerror}). Choose another --host "
+            "or --port; --port 0 selects any free port."
         ) from None

@@ -79,7 +79,7 @@ class TrainingSplit(SplitFlags):
 
     families: Annotated[str, Option(help="File of lines ORIGIN<TAB>FAMILY.")] = ""
     samples_per_class: Annotated[
-        int, Option(min=0, help="Maximum number of images per class; 0: all.")
+        int, Option(min=0, help="Maximum number of images per class in each split; 0: all.")
     ] = SAMPLES_PER_CLASS
 
 
@@ -143,7 +143,7 @@ class TrainOptions:
     output_dir: Annotated[
         Path | None,
         OutputDir(
-            help="Results folder; each run is in BACKBONE/DATA.", show_default="output/METHOD"
+            help="Parent folder; the run folder is BACKBONE/DATA.", show_default="output/METHOD"
         ),
     ] = None
     encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)

@@ -61,6 +61,8 @@ def build_fit_options(
     ------
     DataError
         ``--blocks`` is set for a fusion.
+    FitError
+        An option has an invalid value.
     """
     selection = options.selection
     settings |= {
@@ -152,12 +154,12 @@ def prepare_training(
 def get_run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
     """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``."""
 
-    def folder_name(member: str) -> str:
+    def format_member(member: str) -> str:
         name, variants = split_variants(member)
         return "_".join([Path(name).name if Path(name).is_dir() else name, *variants])
 
     data = dataset.replace(":split=", "_").replace(":", "_")
-    return output_dir / "+".join(map(folder_name, split_members(backbone))) / data
+    return output_dir / "+".join(map(format_member, split_members(backbone))) / data
 
 
 def reserve_run_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:

@@ -26,7 +26,7 @@ _NAME = "cross_source"
 
 
 def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, str]]:
-    """Return one row per metric, with its title and its value and interval in percent."""
+    """Return one row per metric: its title, and its value and 95 % interval in percent."""
     rows = []
     for name, title in _TITLES.items():
         if interval := result.metrics.get(name):
@@ -37,7 +37,7 @@ def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, s
 
 
 def tabulate_cross_source_results(results: Sequence[CrossSourceResult]) -> list[Row]:
-    """Return the metrics of all results as rows of one table, with a column per result."""
+    """Return one row per metric, with one column per result; missing metrics are a dash."""
     columns = {
         r.split.title: {m["metric"]: m["value"] for m in tabulate_cross_source_metrics(r)}
         for r in results
@@ -84,8 +84,8 @@ def write_cross_source(
 ) -> None:
     """Write the results of the experiment to ``folder``.
 
-    The files are ``cross_source.json`` (metrics, models), ``cross_source.csv`` (one row per image
-    of the first result), ``cross_source.md`` and ``plots/cross_source.png``.
+    The files are ``cross_source.json`` (metrics, counts per source, models), ``cross_source.csv``
+    (one row per image of the first result), ``cross_source.md`` and ``plots/cross_source.png``.
     """
     main_result, plot = results[0], plot_precision(results)
     records = [

@@ -104,7 +104,9 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
         f"{format_count(len(paths), 'image')}\n\n{agreement}"
         f"{markdown_table(tabulate_discovery(discovery))}\nThe images in a group have similar "
         "embeddings. A group can contain several generators, or only some images of one "
-        "generator. Inspect a group before you enroll it.\n\n"
+        "generator. Inspect a group before you enroll it. Nearest known is the most frequently "
+        "predicted known origin, and share is the percentage of images with this prediction. "
+        "Cohesion is the mean cosine similarity to the center of the group.\n\n"
         "![Most typical images of each group](sheet.png)\n",
     )
     save_png(draw_contact_sheet(discovery), folder / "sheet.png")

@@ -75,9 +75,10 @@ def list_headline_metrics(
 def tabulate_headline_metrics(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """Return one row per headline metric; ``intervals`` adds a column of 95 % bootstrap intervals.
+    """Return one row per headline metric: title, value in percent and number of test images.
 
-    ``intervals`` maps the key of a metric to its interval.
+    ``intervals`` maps the key of a metric to its 95 % bootstrap interval. If it is not empty, the
+    rows have an additional column of intervals.
     """
     return _tabulate_metrics(list_headline_metrics(evaluation, intervals or {}), bool(intervals))
 
@@ -138,7 +139,7 @@ def tabulate_unknown_generators(evaluation: Evaluation) -> list[Row]:
             "images": result.images,
             "AUROC": percent(result.detection.auroc),
             "OSCR": percent(result.oscr),
-            "TNR at 95 % TPR": percent(result.detection.tnr_at_tpr95),
+            "rejected, 95 % known accepted": percent(result.detection.tnr_at_tpr95),
             "rejected": percent(result.rejection_rate),
             "mean score": f"{result.mean_score:.6g}",
             "nearest known origin": result.top_prediction,

@@ -1,4 +1,4 @@
-"""Write the output folder of a run: model, results.json, CSV files, plots and report.md.
+"""Write the run folder: model, results.json, CSV files, plots and report.md.
 
 The model is written first, then the JSON and CSV files. The plots, ``report.md`` and the HTML page
 (:mod:`whichgen.report.html_page`) are generated from the JSON and CSV files, so they all show the

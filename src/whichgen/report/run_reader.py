@@ -1,4 +1,4 @@
-"""Read the output folders of runs and of low-data experiments."""
+"""Read the run folders of training runs and of low-data experiments."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class ImageMap:
 
 @dataclass(frozen=True)
 class Run(RunPredictions):
-    """Metrics and predictions of a run, read from its output folder.
+    """Metrics and predictions of a run, read from its run folder.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class Run(RunPredictions):
 
 
 def read_run(folder: Path) -> Run:
-    """Read the output folder of ``whichgen linear``, ``whichgen knn`` or ``whichgen fuse``.
+    """Read the run folder of ``whichgen linear``, ``whichgen knn`` or ``whichgen fuse``.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
-    """Read ``lowdata.json`` from the output folder of ``whichgen low-data``.
+    """Read ``lowdata.json`` from the run folder of ``whichgen low-data``.
 
     Raises
     ------

@@ -91,6 +91,8 @@ class Batcher:
         ------
         ServiceBusy
             The images without a cached answer do not fit in the queue.
+        Exception
+            Any error of :meth:`~whichgen.inference.attributor.Attributor.attribute`.
         """
         digests = [hash_image(data) for data in images]
         cached_answers = [self._cache.get(digest) for digest in digests]
@@ -116,6 +118,8 @@ class Batcher:
         ------
         ServiceBusy
             Four long tasks are already pending.
+        Exception
+            Any error of ``task``.
         """
         if self._long_tasks >= _LONG_TASKS:
             raise ServiceBusy(_LONG_TASK_SECONDS * self._long_tasks)

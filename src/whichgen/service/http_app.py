@@ -66,6 +66,11 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         Model with its encoder, which answers the requests.
     settings
         Settings and limits; default: ``Settings()``.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        Application for an ASGI server, such as uvicorn.
     """
     settings = settings or Settings()
     metrics = Metrics()

@@ -28,7 +28,7 @@ from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Settings
 from whichgen.service.uploaded_image import inspect_upload
 
-#: Limits for local files, which are limited only by the image decoder.
+#: Limits for local files: as large as the image decoder accepts.
 _NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
 #: Longer side of a thumbnail in pixels.
@@ -81,7 +81,8 @@ def render_report(
     Raises
     ------
     DataError
-        A PDF contains a character that is in no installed font or needs a missing package.
+        A PDF needs a font or a package that is not installed
+        (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
     """
     images = [
         ReportedImage(
@@ -98,7 +99,8 @@ def write_image_report(
 ) -> Path:
     """Write a report on local image files, and return its path.
 
-    If the installed fonts lack characters of a PDF report, an HTML report is written instead.
+    If a PDF needs a font or the package ``uharfbuzz``, and it is not installed, an HTML report is
+    written instead.
 
     Parameters
     ----------
@@ -115,6 +117,8 @@ def write_image_report(
     ------
     DataError
         The suffix of ``file`` is neither ``.html`` nor ``.pdf``.
+    OSError
+        The report can't be written.
 
     Warns
     -----

@@ -18,7 +18,7 @@ _FOLDER = Path(get_data_path()) / "fonts" / "ttf"
 #: Regular and bold font of reports: Latin, Greek, Cyrillic, Hebrew, Arabic, symbols, some emoji.
 REGULAR, BOLD = _FOLDER / "DejaVuSans.ttf", _FOLDER / "DejaVuSans-Bold.ttf"
 
-#: Unicode categories, and range of variation selectors, of characters that need no glyph.
+#: Characters that need no glyph: Unicode categories, and code points of variation selectors.
 _INVISIBLE = ("Cc", "Cf")
 _VARIATIONS = range(0xFE00, 0xFE10)
 
@@ -42,8 +42,8 @@ def find_fallback_fonts(text: str) -> list[Path]:
     Raises
     ------
     DataError
-        A character is in no installed font, or the text contains Arabic or Hebrew letters and the
-        package uharfbuzz is missing.
+        A character is in no installed TrueType font, or the text contains Arabic or Hebrew letters
+        and the package uharfbuzz is missing.
     """
     if has_right_to_left(text) and not find_spec("uharfbuzz"):
         raise DataError(
@@ -65,9 +65,9 @@ def find_fallback_fonts(text: str) -> list[Path]:
         examples = " ".join(sorted(missing_characters)[:_MAX_CHARACTERS])
         ellipsis = " …" if len(missing_characters) > _MAX_CHARACTERS else ""
         raise DataError(
-            f"no installed font contains these characters of the PDF report: {examples}{ellipsis}. "
-            "Install a font that contains them, such as Noto Sans CJK or Droid Sans Fallback, or "
-            "choose an HTML report."
+            "no installed TrueType font contains these characters of the PDF report: "
+            f"{examples}{ellipsis}. Install a TrueType font (.ttf) that contains them, such as "
+            "Droid Sans Fallback, or choose an HTML report."
         )
     return fonts
 

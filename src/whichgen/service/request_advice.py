@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-#: Paths of the API.
+#: Paths of the API without path parameters.
 PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
 
 #: First bytes of a TLS connection, and the TLS alert for an unsupported protocol.
@@ -47,7 +47,7 @@ class PlainHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """HTTP protocol of uvicorn that reports HTTPS connections in the log and closes them."""
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; reject a TLS handshake with an alert."""
+        """Parse received bytes; answer a TLS handshake with an alert, and close the connection."""
         if data.startswith(_TLS_HANDSHAKE):
             host = (self.transport.get_extra_info("peername") or ("a client",))[0]
             _LOG.warning(
@@ -72,7 +72,7 @@ def explain_missing_form(request: Request, route: APIRoute) -> str:
 
 
 def explain_invalid_request(request: Request, error: RequestValidationError) -> str:
-    """Return the error message for a form with missing fields or invalid values."""
+    """Return the error message for a request with missing fields or invalid values."""
     route = request.scope.get("route")
     errors: Sequence[Any] = error.errors()
     details = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whichgen.service.request_size import PendingUploads, RequestBody, check_request_size
 from whichgen.service.settings import Settings
 
-#: Paths without API key and rate limit; their responses do not describe the model.
+#: Paths, besides /static/, without API key and rate limit; they do not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
 #: Headers of every response: allow the page to load only files of the service.

@@ -29,6 +29,15 @@ class RequestBody:
         Size of all requests in progress; the size of this body is added to it.
     limits
         Limits on sizes and on the time of an upload.
+
+    Attributes
+    ----------
+    size
+        Number of bytes received so far.
+    response_started
+        Whether the response has started; set by the middleware.
+    rejection
+        HTTP error if the body exceeds a limit before the response has started; otherwise ``None``.
     """
 
     def __init__(self, receive: Receive, uploads: PendingUploads, limits: Limits) -> None:

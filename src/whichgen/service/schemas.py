@@ -37,8 +37,10 @@ class ImageAnswer(BaseModel):
     evidence: str | None = Field(
         description="provenance evidence in one sentence; null if it was not collected"
     )
-    evidence_origin: str | None = Field(description="origin that the evidence states")
-    evidence_strength: str | None = Field(description="strong, weak or empty")
+    evidence_origin: str | None = Field(description="origin that the evidence states; may be empty")
+    evidence_strength: str | None = Field(
+        description="strong, weak or empty; null if evidence was not collected"
+    )
     evidence_agrees: bool | None = Field(description="whether the model agrees; null if unclear")
     origin: str | None = Field(
         description="known origin or unknown; null if the image is unreadable"
@@ -55,7 +57,7 @@ class ImageAnswer(BaseModel):
     )
     threshold: float = Field(description="images with a lower score are classified as unknown")
     stability: int | None = Field(
-        description="number of the five slightly altered copies with the same answer"
+        description="number of the five altered copies with the same answer; null if not checked"
     )
     differing_copies: list[str] | None = Field(
         description="names of the copies with a different answer"
@@ -101,7 +103,7 @@ class ModelDescription(BaseModel):
     exemplars: int
     columns: list[str] = Field(description="column names of a results table")
     enrolling: bool = Field(description="whether POST /enroll is enabled")
-    limits: dict[str, int]
+    limits: dict[str, int | float]
 
 
 class Health(BaseModel):

@@ -30,7 +30,8 @@ class Settings:
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.
     batch_size
-        Maximum number of images per batch, including the altered copies for the stability check.
+        Maximum number of uploaded images per batch. It is also the maximum number of images per
+        forward pass, including the altered copies for the stability check.
     stability
         Whether to check the stability of answers (:mod:`whichgen.inference.stability`).
     evidence

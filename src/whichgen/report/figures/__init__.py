@@ -1,1 +1,1 @@
-"""Matplotlib figures: PNG files in the output folder of a run, SVG in the HTML page."""
+"""Matplotlib figures: PNG files in the run folder, SVG in the HTML page."""
