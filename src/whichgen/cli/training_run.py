@@ -96,6 +96,16 @@ def prepare_training(
     method
         Name of the subfolder of ``output`` for runs without ``--output-dir``. ``--augment`` applies
         to all splits used for fitting if this is "fusion", and otherwise only to the training set.
+
+    Raises
+    ------
+    DataError
+        The dataset or an option is invalid, or the run folder is not available (see
+        :func:`reserve_run_folder`).
+    EncoderError
+        The encoder can't be loaded.
+    FitError
+        ``--blocks`` contains a block that the encoder does not have.
     """
     data_options = options.split.build_dataset_options(data=options.data)
     augment = parse_kinds(options.augment)

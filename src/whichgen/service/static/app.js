@@ -13,7 +13,7 @@ let selected = null;
 let sort = { by: "", down: false };
 let requested = 0;
 
-function problem(text) {
+function showProblem(text) {
   $("problem").textContent = text;
   $("problem").hidden = !text;
 }
@@ -22,7 +22,7 @@ async function start() {
   try {
     model = await api.model();
   } catch (error) {
-    if (!(error instanceof api.KeyRequired)) return problem(error.message);
+    if (!(error instanceof api.KeyRequired)) return showProblem(error.message);
     $("key").hidden = false;
     $("model-line").textContent = "API key required";
     return;
@@ -48,13 +48,13 @@ async function start() {
 async function add(files) {
   const images = [...files];
   if (!images.length) return;
-  if (!model) return problem("The model is not loaded yet. Try again in a moment.");
-  problem("");
+  if (!model) return showProblem("The model is not loaded yet. Try again in a moment.");
+  showProblem("");
   $("work").hidden = false;
   const added = images.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, heat: null }));
   requested += added.length;
   items.push(...added);
-  progress();
+  showProgress();
   const groups = [];
   for (let i = 0; i < added.length; i += IMAGES_PER_REQUEST) groups.push(added.slice(i, i + IMAGES_PER_REQUEST));
   const work = async () => {
@@ -64,19 +64,19 @@ async function add(files) {
         group.forEach((item, i) => { item.answer = images[i]; });
       } catch (error) {
         if (error instanceof api.KeyRequired) $("key").hidden = false;
-        problem(error.message);
+        showProblem(error.message);
         items = items.filter((item) => !group.includes(item));
         requested -= group.length;
       }
       if (!selected) select(items.find((item) => item.answer) ?? null);
-      progress();
-      rows();
+      showProgress();
+      showRows();
     }
   };
   await Promise.all(Array.from({ length: PARALLEL_REQUESTS }, work));
 }
 
-function progress() {
+function showProgress() {
   const done = items.filter((item) => item.answer).length;
   $("progress").max = Math.max(1, requested);
   $("progress").value = done;
@@ -108,7 +108,7 @@ function visibleItems() {
   });
 }
 
-function rows() {
+function showRows() {
   const visible = visibleItems();
   $("none").hidden = visible.length > 0 || !items.some((item) => item.answer);
   $("rows").replaceChildren(...visible.map((item) => {
@@ -133,7 +133,7 @@ function rows() {
 function select(item, focus = false) {
   selected = item;
   $("detail").replaceChildren(...(item ? detail(item) : []));
-  rows();
+  showRows();
   if (focus && matchMedia("(max-width: 55rem)").matches) $("detail").scrollIntoView();
 }
 
@@ -159,7 +159,7 @@ const pageColumns = {
     (answer.provenance?.findings ?? []).map((finding) => finding.title).join("; "),
 };
 
-function csv() {
+function saveCsv() {
   const cell = (value) => {
     let text = String(value ?? "");
     // A quote prevents spreadsheets from running text as a formula.
@@ -174,14 +174,14 @@ function csv() {
   save(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv" }), "whichgen.csv");
 }
 
-async function report(format, button) {
+async function saveReport(format, button) {
   const label = button.textContent;
   button.disabled = true;
   button.textContent = "Writing …";
   try {
     save(await api.report(visibleItems().map((item) => item.file), format), `whichgen.${format}`);
   } catch (error) {
-    problem(error.message);
+    showProblem(error.message);
   }
   button.textContent = label;
   button.disabled = false;
@@ -208,32 +208,32 @@ document.addEventListener("keydown", (event) => {
   select(next);
   document.querySelector('tr[aria-selected="true"] .open').focus();
 });
-$("find").addEventListener("input", rows);
-$("kind").addEventListener("change", rows);
+$("find").addEventListener("input", showRows);
+$("kind").addEventListener("change", showRows);
 for (const button of document.querySelectorAll("[data-sort]")) {
   button.addEventListener("click", () => {
     const by = button.dataset.sort;
     sort = { by, down: sort.by === by && !sort.down };
     for (const head of document.querySelectorAll("th[aria-sort]")) head.ariaSort = "none";
     button.closest("th").ariaSort = sort.down ? "descending" : "ascending";
-    rows();
+    showRows();
   });
 }
-$("csv").addEventListener("click", csv);
-$("html").addEventListener("click", (event) => report("html", event.target));
-$("pdf").addEventListener("click", (event) => report("pdf", event.target));
+$("csv").addEventListener("click", saveCsv);
+$("html").addEventListener("click", (event) => saveReport("html", event.target));
+$("pdf").addEventListener("click", (event) => saveReport("pdf", event.target));
 $("clear").addEventListener("click", () => {
   for (const item of items) URL.revokeObjectURL(item.url);
   items = [];
   requested = 0;
   select(null);
-  progress();
+  showProgress();
   $("work").hidden = true;
 });
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
   api.setKey($("key-field").value);
-  problem("");
+  showProblem("");
   start();
 });
 start();

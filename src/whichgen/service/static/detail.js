@@ -12,34 +12,34 @@ export function element(tag, options = {}, ...children) {
   return node;
 }
 
-const percent = (p) => (p > 0.999 ? "> 99.9 %" : p < 0.001 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
-export const spelled = (origin) => origin.replaceAll("_", " ");
+const formatPercent = (p) => (p > 0.999 ? "> 99.9 %" : p < 0.001 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
+export const formatOrigin = (origin) => origin.replaceAll("_", " ");
 export const percentile = (answer) => answer.score_percentile?.toFixed(0) ?? "";
 
 export function detail(item) {
   const { answer } = item;
-  const parts = [...verdict(answer), picture(item)];
+  const parts = [...renderVerdict(answer), renderPicture(item)];
   if (!answer.error) {
     parts.push(
       element("h3", {}, "Known origins"),
-      bars(Object.entries(answer.probabilities)),
+      renderBars(Object.entries(answer.probabilities)),
       element("p", { className: "quiet" },
         answer.score < answer.threshold
           ? "Probabilities under the assumption that the image is from a known origin, which is unlikely."
           : "Probabilities under the assumption that the image is from a known origin."),
       element("h3", {}, "Similarity to known images"),
-      bars([["percentile", answer.score_percentile / 100]]),
+      renderBars([["percentile", answer.score_percentile / 100]]),
       element("p", { className: "quiet" }, answer.comparison),
       element("h3", {}, "Most similar training images"),
-      nearest(answer),
+      renderNearest(answer),
     );
   }
-  parts.push(element("h3", {}, "Provenance evidence in the file"), ...evidence(answer), facts(answer));
+  parts.push(element("h3", {}, "Provenance evidence in the file"), ...renderEvidence(answer), renderFacts(answer));
   return parts;
 }
 
 // Evidence comes first; only strong evidence is a heading.
-function verdict(answer) {
+function renderVerdict(answer) {
   const { evidence, agreement, kind, words, detail } = answer.verdict;
   const parts = [];
   if (evidence.sentence) {
@@ -59,13 +59,13 @@ function verdict(answer) {
 export function evidenceBadge(answer) {
   const { indicates, strength, origin } = answer.verdict.evidence;
   if (!strength) return null;
-  const name = { camera: "camera", edited: "edited" }[indicates] ?? spelled(origin);
+  const name = { camera: "camera", edited: "edited" }[indicates] ?? formatOrigin(origin);
   return strength === "strong"
     ? element("span", { className: `kind ${indicates}` }, `evidence: ${name}`)
     : element("span", { className: "quiet" }, `weak evidence: ${name}`);
 }
 
-function picture(item) {
+function renderPicture(item) {
   const image = element("img", { src: item.url, alt: item.answer.name });
   const frame = element("div", { className: "picture" }, image);
   if (item.answer.error) return frame;
@@ -83,10 +83,10 @@ function picture(item) {
     button.textContent = "Computing …";
     try {
       item.heat ??= await api.explain(item.file);
-      frame.append(heat(item.heat.support));
+      frame.append(renderHeatMap(item.heat.support));
       note.hidden = false;
       note.textContent =
-        `Orange patches support ${spelled(item.heat.origin)}, blue patches contradict it. Each patch is ` +
+        `Orange patches support ${formatOrigin(item.heat.origin)}, blue patches contradict it. Each patch is ` +
         "blurred in turn, and the change in log-odds is shown. The map explains the prediction, " +
         "whether correct or not; it does not locate manipulated regions.";
       button.textContent = "Hide the heat map";
@@ -100,7 +100,7 @@ function picture(item) {
   return element("div", {}, frame, button, note);
 }
 
-function heat(support) {
+function renderHeatMap(support) {
   const canvas = element("canvas", {
     width: support[0].length, height: support.length, role: "img",
     ariaLabel: "Heat map of the patches that support the answer",
@@ -115,36 +115,36 @@ function heat(support) {
   return canvas;
 }
 
-function bars(shares) {
+function renderBars(shares) {
   const box = element("div", { className: "bars" });
   const sorted = shares.sort((a, b) => b[1] - a[1]);
   for (const [name, share] of sorted.slice(0, 12)) {
     const fill = element("div", { className: "fill" });
     fill.style.width = `${100 * share}%`;
     box.append(
-      element("span", { className: "name" }, spelled(name)),
+      element("span", { className: "name" }, formatOrigin(name)),
       element("div", { className: "track", ariaHidden: "true" }, fill),
-      element("span", { className: "value" }, percent(share)),
+      element("span", { className: "value" }, formatPercent(share)),
     );
   }
   return box;
 }
 
-function nearest(answer) {
+function renderNearest(answer) {
   if (!answer.nearest.length) {
     return element("p", { className: "quiet" }, "The model has no exemplars.");
   }
   return element("ul", { className: "nearest" }, ...answer.nearest.map((neighbor) => {
     const image = neighbor.thumbnail
-      ? element("img", { alt: `image from ${spelled(neighbor.origin)}` })
+      ? element("img", { alt: `image from ${formatOrigin(neighbor.origin)}` })
       : element("div", { className: "empty" });
     if (neighbor.thumbnail) api.picture(neighbor.thumbnail).then((url) => { image.src = url; });
-    return element("li", {}, image, `${spelled(neighbor.origin)} `,
+    return element("li", {}, image, `${formatOrigin(neighbor.origin)} `,
       element("span", { className: "quiet" }, `${neighbor.similarity.toFixed(2)}`));
   }));
 }
 
-function evidence(answer) {
+function renderEvidence(answer) {
   const report = answer.provenance;
   if (!report) return [element("p", {}, "Provenance evidence was not collected.")];
   const caveat = element("p", { className: "quiet" },
@@ -158,7 +158,7 @@ function evidence(answer) {
   return [...list, ...notes, caveat];
 }
 
-function facts(answer) {
+function renderFacts(answer) {
   const size = answer.width ? `${answer.width} × ${answer.height} pixels` : "";
   const kib = `${(answer.bytes / 1024).toFixed(1)} KiB`;
   return element("dl", { className: "quiet" },
