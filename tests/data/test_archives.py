@@ -85,7 +85,7 @@ def test_repeated_member_names_are_numbered() -> None:
     assert items == [("a.tar/x.png", b"A"), ("a.tar/x.png#2", b"B"), ("a.tar/x.png#3", b"C")]
 
 
-def test_hostile_member_names_are_only_labels(
+def test_untrusted_member_names_are_only_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -52,7 +52,7 @@ def test_highlights_do_not_darken_a_float_image(cases: Path) -> None:
         ("cut_in_pixels.png", "damaged or truncated"),
     ],
 )
-def test_file_that_is_no_image_is_named(cases: Path, name: str, message: str) -> None:
+def test_file_that_is_not_an_image_is_described(cases: Path, name: str, message: str) -> None:
     with pytest.raises(ImageError, match=f"{name}: {message}"):
         read_image(cases / name)
 

@@ -159,7 +159,7 @@ def test_pixel_limit_holds_without_pillow_limit(monkeypatch: pytest.MonkeyPatch)
         decode_image(data)
 
 
-def test_pillow_limit_gives_our_message(
+def test_pillow_limit_is_an_image_error(
     monkeypatch: pytest.MonkeyPatch, photo: Image.Image
 ) -> None:
     data = _bytes(photo, "PNG")
@@ -331,7 +331,7 @@ def test_thumbnail_carries_no_metadata(kind: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_files_are_named_in_the_message(start: bytes, message: str) -> None:
+def test_other_files_are_described_in_the_message(start: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=f"^a: .*{message}.*; "):
         decode_image(start + b" rest", "a")
 

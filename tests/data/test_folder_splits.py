@@ -80,7 +80,7 @@ def test_missing_split_is_a_part_of_another(
         assert counts["real"] == counts["a"]
 
 
-def test_copies_of_training_images_are_left_out_of_the_test(tree: MakeTree) -> None:
+def test_copies_of_training_images_are_omitted_from_the_test_set(tree: MakeTree) -> None:
     folder = tree(
         {"train/real": 6, "train/a": 6, "val/real": 3, "val/a": 3, "test/real": 3, "test/a": 3}
     )

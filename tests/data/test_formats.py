@@ -133,14 +133,14 @@ def test_oversized_jpeg_xl_is_refused_without_memory() -> None:
         ("a.jpg", b"\x76\x2f\x31\x01", "an OpenEXR image"),
     ],
 )
-def test_other_content_is_named(tmp_path: Path, name: str, start: bytes, message: str) -> None:
+def test_other_content_is_described(tmp_path: Path, name: str, start: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(start)
     with pytest.raises(ImageError, match=rf"{name}: {message}, not .*; "):
         read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["thumbnail", "DNG"])
-def test_thumbnail_of_a_camera_raw_file_is_no_answer(tags: dict[int, object]) -> None:
+def test_thumbnail_of_a_camera_raw_file_is_not_decoded(tags: dict[int, object]) -> None:
     # Raw files of most cameras are TIFF files whose first image is a thumbnail.
     buffer = io.BytesIO()
     Image.new("RGB", (160, 120), "gray").save(buffer, "TIFF", tiffinfo=tags)

@@ -99,7 +99,7 @@ def test_existing_file_takes_precedence_over_a_list(folder: Path) -> None:
         find_images([Path("@none.jpg")])
 
 
-def test_names_that_begin_with_a_hyphen_are_no_options(folder: Path) -> None:
+def test_names_that_begin_with_a_hyphen_are_not_options(folder: Path) -> None:
     for name in ("-x.jpg", "--rotated.PNG", "-m", "--json", "-notes.txt"):
         Path(name).touch()
     Path("-set").mkdir()

@@ -247,7 +247,7 @@ def test_near_duplicates_stay_in_one_split(
     assert without_search != dataset
 
 
-def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., Path]) -> None:
+def test_unreadable_files_are_omitted_with_a_note(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"real": 5, "gan": 5})
     (folder / "real" / "bad.png").write_text("no image")
     dataset = split_folder(folder, SplitOptions())
