@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.evidence.collect import collect
 from whichgen.evidence.exif import decode_user_comment
+from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
 
 from .conftest import SOURCE, encode, findings, xmp
 
@@ -236,3 +237,17 @@ def test_editing_history_names_programs(
     event, other = findings(encode("JPEG", xmp=xmp("", history + credit)), "xmp")
     assert (event.indicates, event.generator) == (indicates, generator)
     assert event.title.startswith(f"History: {action}") and other.title == "Credit"
+
+
+def test_exif_without_tiff_header_does_not_hide_other_metadata() -> None:
+    evidence = collect(
+        encode("JPEG", exif=b"Exif\0\0no TIFF header", comment=b"made with Midjourney")
+    )
+    assert any(f.generator == "Midjourney" for f in evidence.findings)
+    assert any(note.startswith("EXIF can't be read") for note in evidence.notes)
+
+
+def test_too_large_metadata_is_not_reported_as_truncation() -> None:
+    resource = b"\xff\xed" + (65535).to_bytes(2) + b"Photoshop 3.0\0".ljust(65533, b"x")
+    notes = find_jpeg_blocks(b"\xff\xd8" + 40 * resource + b"\xff\xd9").notes
+    assert notes == ("IPTC and extended XMP are too large; only their beginning was read",)

@@ -47,6 +47,11 @@ def load_exif(block: bytes) -> Image.Exif:
     """Parse an EXIF block (without the prefix ``Exif``).
 
     NULs are appended, so that Pillow reads the beginning of a truncated text.
+
+    Raises
+    ------
+    SyntaxError
+        The block has no TIFF header.
     """
     exif = Image.Exif()
     if block:
@@ -58,6 +63,11 @@ def read_exif(exif: Image.Exif) -> Evidence:
     """Extract provenance evidence from the EXIF metadata of an image.
 
     The presence of GPS coordinates is reported, but not their values.
+
+    Parameters
+    ----------
+    exif
+        EXIF metadata from :func:`load_exif` or :meth:`PIL.Image.Image.getexif`.
     """
     if not exif:
         return Evidence()

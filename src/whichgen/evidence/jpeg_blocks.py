@@ -37,6 +37,7 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
     exif: list[bytes] = []
     xmp: list[bytes] = []
     resources, extension = b"", b""
+    notes: list[str] = []
     has_end = False
     for marker, content in _iterate_segments(data):
         has_end = marker == _END
@@ -52,12 +53,14 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
             # Skip the digest (32 bytes), the total length and the offset (four bytes each).
             extension += content[len(_EXTENSION) + 40 :]
         if len(resources) + len(extension) > MAX_BLOCK:
+            notes.append("IPTC and extended XMP are too large; only their beginning was read")
             break
-    notes = []
-    if not has_end:
-        notes.append(
-            "the JPEG is truncated or has no end marker; only the metadata before the end was read"
-        )
+    else:
+        if not has_end:
+            notes.append(
+                "the JPEG is truncated or has no end marker; "
+                "only the metadata before the end was read"
+            )
     if len(comments) > MAX_FIELDS:
         notes.append(f"only the first {MAX_FIELDS} comments were read")
     iptc = find_iptc(resources)

@@ -41,11 +41,12 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     """
     blocks = find_blocks(data, image)
     notes = list(blocks.notes)
-    exif_tables = [load_exif(block) for block in blocks.exif[:MAX_BLOCKS] if block]
-    notes += ["EXIF can't be read"] * any(not table for table in exif_tables)
-    if not exif_tables and image is not None and image.format in ("TIFF", "JPEG2000"):
-        exif_tables = [image.getexif()]
-    exif = run_readers(("EXIF", partial(read_exif, table)) for table in exif_tables)
+    exif_readers: list[Reader] = [
+        partial(_read_exif_block, block) for block in blocks.exif[:MAX_BLOCKS] if block
+    ]
+    if not exif_readers and image is not None and image.format in ("TIFF", "JPEG2000"):
+        exif_readers = [lambda: read_exif(image.getexif())]
+    exif = run_readers(("EXIF", reader) for reader in exif_readers)
     has_camera = any(finding.indicates == "camera" for finding in exif.findings)
     readers: list[tuple[str, Reader]] = [
         ("text fields", lambda: Evidence(tuple(interpret_fields("text", blocks.texts)))),
@@ -64,8 +65,20 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     return Evidence(evidence.findings, (*notes, *evidence.notes))
 
 
+def _read_exif_block(block: bytes) -> Evidence:
+    """Extract provenance evidence from an EXIF block; a note reports a block without fields."""
+    exif = load_exif(block)
+    return read_exif(exif) if exif else Evidence(notes=("EXIF can't be read",))
+
+
 def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
-    """Find the metadata blocks of an image file, even if its pixels can't be decoded."""
+    """Find the metadata blocks of an image file.
+
+    Parameters
+    ----------
+    data, image
+        As for :func:`read_metadata`.
+    """
     if data.startswith(SIGNATURE):
         return find_png_blocks(data)
     if data.startswith(b"\xff\xd8"):
