@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from whichgen.evidence.collect import Finding, collect
+from whichgen.evidence.comfyui import read_graph
 
 from .conftest import SOURCE, encode, png, xmp
 
@@ -582,3 +583,15 @@ def test_binary_comment_is_not_printed() -> None:
     comment = bytes(range(128, 256)) * 3
     (finding,) = collect(encode("WEBP", exif=exif({}, comment))).findings
     assert (finding.title, finding.detail) == ("UserComment: binary data", "")
+
+
+def test_prompt_of_a_graph_has_at_most_five_texts() -> None:
+    texts = {f"text_{letter}": f"word {letter}" for letter in "abcdefg"}
+    graph = {
+        "1": {"class_type": "Text Concatenate", "inputs": texts},
+        "2": {"class_type": "KSampler", "inputs": {"positive": ["1", 0], "model": ["3", 0]}},
+        "3": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "toy.ckpt"}},
+    }
+    parameters = read_graph(graph)
+    assert parameters is not None
+    assert parameters.values["prompt"].count(" | ") == 4

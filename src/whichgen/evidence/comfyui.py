@@ -63,11 +63,20 @@ _MAX_TEXTS = 5
 
 
 def read_graph(value: Mapping[str, Any]) -> Parameters | None:
-    """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is not a graph.
+    """Read the settings of a ComfyUI graph.
 
-    Missing settings are omitted. A graph that saves several images is stored in all of them; the
-    settings of the first saved image are returned. Additional models are returned as ``other
-    models``.
+    Parameters
+    ----------
+    value
+        JSON object: the executed graph or the workflow (see
+        :func:`~whichgen.evidence.comfyui_graph.parse_nodes`).
+
+    Returns
+    -------
+    Parameters or None
+        The settings of the first saved image, because a graph that saves several images is stored
+        in all of them. Missing settings are omitted; additional models are listed in ``other
+        models``. ``None`` if ``value`` is not a graph.
     """
     nodes = parse_nodes(value)
     if not nodes:
@@ -94,7 +103,15 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
 def search_graph(text: str) -> Parameters | None:
     """Recognize a graph that is not valid JSON, for example because it is truncated.
 
-    Only the name of the model is returned. If the text is not a graph, the result is ``None``.
+    Parameters
+    ----------
+    text
+        Text, of which the first 200,000 characters are searched.
+
+    Returns
+    -------
+    Parameters or None
+        The name of the model, if the text contains one; ``None`` if the text is not a graph.
     """
     head = text[:_MAX_SEARCH]
     is_executed = len(_CLASS.findall(head)) >= 2
@@ -106,24 +123,24 @@ def search_graph(text: str) -> Parameters | None:
 
 
 def _find_sampler(nodes: Mapping[str, Node]) -> str | None:
-    """Return the number of the sampler that is nearest to the first saved image.
+    """Return the ID of the sampler that is nearest to the first saved image.
 
     If the first saved image has no sampler, all saved images and then all outputs are searched. If
     no output has a sampler, the result is ``None``.
     """
     sources = {link.node for node in nodes.values() for link in node.links.values()}
-    outputs = sorted((number for number in nodes if number not in sources), key=_make_sort_key)
-    saving_links = [Link(number) for number in outputs if "save" in nodes[number].kind.lower()]
-    for starts in (saving_links[:1], saving_links, [Link(number) for number in outputs]):
-        samplers = (number for node, number in _walk(nodes, starts) if _is_sampler(node))
+    outputs = sorted((node_id for node_id in nodes if node_id not in sources), key=_make_sort_key)
+    saving_links = [Link(node_id) for node_id in outputs if "save" in nodes[node_id].kind.lower()]
+    for starts in (saving_links[:1], saving_links, [Link(node_id) for node_id in outputs]):
+        samplers = (node_id for node, node_id in _walk(nodes, starts) if _is_sampler(node))
         if (sampler := next(samplers, None)) is not None:
             return sampler
     return None
 
 
-def _make_sort_key(number: str) -> tuple[int, str]:
-    """Return a sort key of node numbers: decimal numbers by value, then all other texts."""
-    return (int(number), "") if number.isdecimal() and len(number) < 10 else (1 << 31, number)
+def _make_sort_key(node_id: str) -> tuple[int, str]:
+    """Return a sort key of node IDs: decimal numbers by value, then all other texts."""
+    return (int(node_id), "") if node_id.isdecimal() and len(node_id) < 10 else (1 << 31, node_id)
 
 
 def _is_sampler(node: Node) -> bool:
@@ -135,21 +152,22 @@ def _is_sampler(node: Node) -> bool:
 
 
 def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node, str]]:
-    """Follow links backward from ``starts``, breadth first; yield each node and its number."""
+    """Follow links backward from ``starts``, breadth first; yield each node and its ID."""
     queue, visited = deque(link.node for link in starts), set[str]()
     while queue:
-        number = queue.popleft()
-        if number in visited or number not in nodes:
+        node_id = queue.popleft()
+        if node_id in visited or node_id not in nodes:
             continue
-        visited.add(number)
-        yield nodes[number], number
-        queue.extend(link.node for link in nodes[number].links.values())
+        visited.add(node_id)
+        yield nodes[node_id], node_id
+        queue.extend(link.node for link in nodes[node_id].links.values())
 
 
 def _find_models(nodes: list[Node]) -> list[str]:
-    """Return the generators that are loaded or, without any, the models of online services.
+    """Return the names of the loaded generators.
 
-    Generators are named by their files, without folder and suffix.
+    The name of a generator is the name of its file without folder and suffix. If no generator is
+    loaded, return the names of the models of online services.
     """
     models: dict[str, None] = {}
     for node in nodes:
@@ -164,7 +182,7 @@ def _find_models(nodes: list[Node]) -> list[str]:
 
 
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:
-    """Return the texts, at most five, that are connected to the positive input of a sampler."""
+    """Return at most five texts that are connected to the positive input of a sampler."""
     starts = [sampler.links[name] for name in _POSITIVE if name in sampler.links][:1]
     queue, visited, texts = deque(starts), set[tuple[str, bool]](), dict[str, None]()
     while queue and len(texts) < _MAX_TEXTS:
@@ -181,7 +199,7 @@ def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:
             continue
         texts |= dict.fromkeys(_find_texts(node))
         queue.extend(entry for name, entry in node.links.items() if not _NO_PROMPT.search(name))
-    return list(texts)
+    return list(texts)[:_MAX_TEXTS]  # the last node can contain several texts
 
 
 def _find_texts(node: Node) -> list[str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from whichgen.evidence.text_limits import as_list
 
-#: Maximum number of nodes per graph, values per node and links per graph.
+#: Maximum number of nodes per graph, of values per node and subgraphs per graph, and of links per
+#: graph.
 MAX_NODES = 5000
 _MAX_VALUES = 50
 _MAX_LINKS = 20_000
 
-#: Mode of nodes that are not executed.
+#: Mode of muted nodes, which are not executed.
 _MUTED = 2
 
 
@@ -24,7 +25,7 @@ class Link:
     Parameters
     ----------
     node
-        Number of the node with the output.
+        ID of the node with the output.
     slot
         Index of the output, from 0.
     """
@@ -60,12 +61,12 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
     value
         JSON object: the executed graph (a dictionary of nodes) or the workflow of the editor (a
         list ``nodes`` and a list ``links``). The nodes of subgraphs are included, without the links
-        into and out of the subgraph.
+        into and out of the subgraph. Muted nodes of a workflow are omitted.
 
     Returns
     -------
     dict
-        Maps the number of each node to the node.
+        Maps the ID of each node to the node.
     """
     if isinstance(value.get("nodes"), list) and "links" in value:
         nodes = dict(_parse_workflow(value, ""))
@@ -79,14 +80,14 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
 
 
 def _parse_executed(value: Mapping[str, Any]) -> Iterator[tuple[str, Node]]:
-    for number, node in list(value.items())[:MAX_NODES]:
+    for node_id, node in list(value.items())[:MAX_NODES]:
         kind = node.get("class_type") if isinstance(node, dict) else None
         inputs = node.get("inputs") if isinstance(kind, str) else None
         if not isinstance(inputs, dict):
             continue
         entries = list(inputs.items())[:_MAX_VALUES]
         links = {name: link for name, entry in entries if (link := _parse_link(entry))}
-        yield number, Node(str(kind)[:200], dict(_parse_values(entries)), links)
+        yield node_id, Node(str(kind)[:200], dict(_parse_values(entries)), links)
 
 
 def _parse_link(entry: object) -> Link | None:
@@ -115,13 +116,13 @@ def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str
         entries = list(widgets.items())[:_MAX_VALUES] if isinstance(widgets, dict) else []
         links: dict[str, Link] = {}
         for entry in as_list(node.get("inputs"))[:_MAX_VALUES]:
-            if isinstance(entry, dict) and isinstance(number := entry.get("link"), int):
-                links |= {str(entry.get("name")): sources[number]} if number in sources else {}
+            if isinstance(entry, dict) and isinstance(link_id := entry.get("link"), int):
+                links |= {str(entry.get("name")): sources[link_id]} if link_id in sources else {}
         yield f"{prefix}{node.get('id')}", Node(kind[:200], dict(_parse_values(entries)), links)
 
 
 def _parse_links(links: list[Any], prefix: str) -> Iterator[tuple[int, Link]]:
-    """Yield the number of each link, and the link. In subgraphs, links are objects, not lists."""
+    """Yield the ID of each link, and the link. In subgraphs, links are objects, not lists."""
     for entry in links[:_MAX_LINKS]:
         keys = ("id", "origin_id", "origin_slot")
         link = [entry.get(key) for key in keys] if isinstance(entry, dict) else entry
