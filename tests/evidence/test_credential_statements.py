@@ -250,5 +250,5 @@ def test_damaged_trust_list_is_refused(content: bytes, message: str, tmp_path: P
 
 
 def test_missing_trust_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="check the path"):
+    with pytest.raises(DataError, match="Pass a readable PEM file"):
         read_trust_list(tmp_path / "none.pem")

@@ -29,7 +29,9 @@ def read_trust_list(path: Path) -> str:
     try:
         content = read_regular_file(path, _MAX_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); check the path") from None
+        raise DataError(
+            f"{path}: can't be read ({error.strerror}). Pass a readable PEM file of at most 4 MiB."
+        ) from None
     bodies = _CERTIFICATE.findall(content.decode("latin-1"))
     if not bodies:
         raise DataError(f"{path}: no certificate found; pass a file of PEM certificates")
