@@ -24,7 +24,8 @@ class Agreement:
     ----------
     agrees
         Whether they agree. ``None`` if they can't be compared: there is no evidence of origin
-        (evidence of an edit does not count), or the prediction is ``unknown``.
+        (evidence of an edit does not count), or the prediction is missing or ``unknown`` without a
+        coarse origin.
     sentence
         Explanation; empty if there is no evidence of origin or no prediction.
     """

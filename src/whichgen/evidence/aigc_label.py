@@ -17,8 +17,8 @@ from whichgen.evidence.text_limits import parse_json
 #: Name of the field that contains the label.
 FIELD = "AIGC"
 
-#: Keys of the label besides ``Label``, in lower case. At least one of them is required, because
-#: many programs write a key ``Label``.
+#: Keys of the label besides ``Label``, in lower case. A JSON object must contain at least one of
+#: them, because many programs write a key ``Label``.
 _KEYS = frozenset(
     {"contentproducer", "produceid", "reservedcode1", "contentpropagator", "propagateid"}
 )
@@ -28,16 +28,16 @@ _MEANINGS: dict[str, tuple[Strength, str]] = {
     "2": ("weak", "possibly AI-generated content"),
     "3": ("weak", "suspected AI-generated content"),
 }
-#: Label and producer in a text that is not valid JSON.
+#: Label and producer in a text that is not a JSON object with a label.
 _LABEL = re.compile(r"\bLabel\W{1,6}([123])\b", re.IGNORECASE)
 _PRODUCER = re.compile(r"\bContentProducer\W{1,6}([\w.\- ]{2,80})", re.IGNORECASE)
 
-#: Maximum number of characters of this text that are searched.
+#: Maximum number of characters that are searched for them.
 _MAX_SEARCH = 5000
 
 
 def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
-    """Create a finding from the JSON of a label; return ``None`` if it contains no label.
+    """Create a finding from the JSON of a label.
 
     Parameters
     ----------
@@ -46,6 +46,11 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
     value
         The JSON object of the label, or a JSON object with the label under the key ``AIGC``. Values
         of other types contain no label.
+
+    Returns
+    -------
+    Finding or None
+        ``None`` if the value contains no label or a label other than 1, 2 and 3.
     """
     if not isinstance(value, dict):
         return None
@@ -61,9 +66,20 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
 
 
 def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:
-    """Create a finding from the text of an ``AIGC`` field; return ``None`` without a label.
+    """Create a finding from the text of an ``AIGC`` field.
 
-    If the text is not valid JSON, it is searched for ``Label`` and a value.
+    Parameters
+    ----------
+    kind, field
+        Type of metadata and name of the field.
+    text
+        Text of the field. If it is not a JSON object with a label, its first 5000 characters are
+        searched for ``Label`` and a value.
+
+    Returns
+    -------
+    Finding or None
+        ``None`` if the text contains no label.
     """
     value = parse_json(text)
     if isinstance(value, dict) and (finding := read_aigc_label(kind, field, value)):

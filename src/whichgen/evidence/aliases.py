@@ -32,12 +32,13 @@ def read_aliases(file: Path) -> dict[str, str]:
     Returns
     -------
     dict
-        Maps the key of each name to its origin.
+        Maps the key of each name (:func:`whichgen.data.origins.generator_names.make_key`) to its
+        origin.
 
     Raises
     ------
     DataError
-        The file is unreadable or empty, a line is invalid, or a name has two origins.
+        The file is unreadable or empty, a line is invalid, or a name has two different origins.
     """
     return read_generator_table(file, "aliases", _COLUMNS)
 

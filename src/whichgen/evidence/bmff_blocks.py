@@ -22,13 +22,17 @@ _BRANDS = {
 #: First bytes of a JPEG XL file that consists of boxes.
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"
 
-#: Maximum number of boxes or listed items, and maximum number of items whose content is read.
+#: Maximum number of boxes per level, of listed items and of extents per item, and maximum number of
+#: items whose content is read.
 _MAX_BOXES = 1000
 _MAX_ITEMS = 10
 
 
 def find_bmff_mime(data: bytes) -> str:
-    """Return the MIME type of a HEIC, AVIF or JPEG XL file, or an empty string for other files."""
+    """Return the MIME type of a HEIC, AVIF or JPEG XL file, or an empty string for other files.
+
+    A JPEG XL codestream without boxes counts as another file, because it contains no metadata.
+    """
     if data.startswith(_JPEG_XL):
         return "image/jxl"
     return _BRANDS.get(data[8:12], "") if data[4:8] == b"ftyp" else ""
@@ -92,8 +96,8 @@ def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, b
     if b"iinf" not in boxes or b"iloc" not in boxes:
         return
     kinds = dict(islice(_iterate_item_types(data, *boxes[b"iinf"]), _MAX_ITEMS))
-    for number, is_in_idat, extents in _list_extents(data[slice(*boxes[b"iloc"])]):
-        if number not in kinds:
+    for item_id, is_in_idat, extents in _list_extents(data[slice(*boxes[b"iloc"])]):
+        if item_id not in kinds:
             continue
         base = boxes.get(b"idat", (len(data), 0))[0] if is_in_idat else 0
         content = b""
@@ -102,21 +106,21 @@ def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, b
             n_bytes = min(length, MAX_BLOCK - len(content))
             content += data[base + offset : base + offset + n_bytes]
         if content:
-            yield kinds.pop(number), content
+            yield kinds.pop(item_id), content
 
 
 def _iterate_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the type of each EXIF or XMP item in a box ``iinf``."""
+    """Yield the ID and the type of each EXIF or XMP item in a box ``iinf``."""
     start += 6 if data[start : start + 1] == b"\0" else 8
     for kind, first, last in _iterate_boxes(data, start, end):
         width = {2: 2, 3: 4}.get(data[first], 0) if first < len(data) else 0
         if kind != b"infe" or not width:
             continue
-        number = int.from_bytes(data[first + 4 : first + 4 + width])
+        item_id = int.from_bytes(data[first + 4 : first + 4 + width])
         item = data[first + 6 + width : first + 10 + width]
         is_xmp = item == b"mime" and b"application/rdf+xml" in data[first : min(last, first + 200)]
         if item == b"Exif" or is_xmp:
-            yield number, item
+            yield item_id, item
 
 
 def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
@@ -125,9 +129,9 @@ def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
     Returns
     -------
     list of (int, bool, list)
-        The number of each item, whether its content is in the box ``idat``, and its extents. An
-        extent is an offset and a length in bytes. If the box is damaged, only the items before the
-        damage are listed.
+        The ID of each item, whether its content is in the box ``idat``, and its extents. An extent
+        is an offset and a length in bytes. Items that are composed of other items are omitted. If
+        the box is damaged, only the items before the damage are listed.
     """
     items: list[tuple[int, bool, list[tuple[int, int]]]] = []
     position = 0
@@ -147,7 +151,7 @@ def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
             widths >> shift & 15 for shift in (12, 8, 4, 0)
         )
         for _ in range(min(read(4 if version == 2 else 2), _MAX_BOXES)):
-            number = read(4 if version == 2 else 2)
+            item_id = read(4 if version == 2 else 2)
             method = read(2) & 15 if version else 0
             read(2)
             base = read(base_width)
@@ -158,7 +162,7 @@ def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
                 offset = base + read(offset_width)
                 extents.append((offset, read(length_width)))
             if method in (0, 1):
-                items.append((number, method == 1, extents))
+                items.append((item_id, method == 1, extents))
     except struct.error:
         pass
     return items

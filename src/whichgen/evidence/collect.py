@@ -58,13 +58,13 @@ def collect(
     -------
     Evidence
         At most :data:`MAX_FINDINGS` distinct findings; neutral findings are omitted first. The
-        notes report metadata that can't be read, and the number of omitted findings.
+        notes report what was not read or not verified, and the number of omitted findings.
 
     Raises
     ------
     ImageError
-        The file is not a valid image (see :func:`whichgen.data.images.decoding.open_image`), and no
-        metadata can be read from it.
+        The file can't be opened as an image or exceeds a limit (see
+        :func:`whichgen.data.images.decoding.open_image`), and there are no findings.
     """
     prepare_parser(data)
     damage: ImageError | None = None
@@ -118,10 +118,17 @@ def collect_if_readable(
 ) -> Evidence | None:
     """Collect provenance evidence (see :func:`collect`) without raising :class:`ImageError`.
 
+    Parameters
+    ----------
+    data, name, decoded
+        As for :func:`collect`.
+    options
+        Options of :func:`collect`; ``None`` to collect no evidence.
+
     Returns
     -------
     Evidence or None
-        ``None`` if nothing can be read from the file, or if ``options`` is ``None``.
+        ``None`` if :func:`collect` raises :class:`ImageError`, or if ``options`` is ``None``.
     """
     if options is None:
         return None

@@ -71,9 +71,15 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     Returns
     -------
     Evidence
-        The status of the active manifest, then the statements of all manifests; empty without a
-        manifest store. If the extra ``evidence`` is not installed or the manifest store can't be
-        read, the only finding is the presence of Content Credentials.
+        The status of the active manifest, then the statements of all manifests. Manifests of parts
+        of the image contribute only statements about generated content. Empty without a manifest
+        store. If the extra ``evidence`` is not installed or the manifest store can't be read, the
+        only finding says that Content Credentials are present but not verified.
+
+    Raises
+    ------
+    OSError
+        The child process that parses manifests can't be started.
     """
     if not has_manifest(data):
         return Evidence()

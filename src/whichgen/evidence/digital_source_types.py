@@ -35,15 +35,18 @@ _TYPES: dict[str, tuple[Indication, str]] = {
 
 
 def parse_source_type(uri: str) -> tuple[str, Indication, str]:
-    """Return the code, the indication and the meaning of a digital source type.
-
-    The indication of an unknown code is ``neutral``.
+    """Parse a digital source type. The indication of an unknown code is ``neutral``.
 
     Parameters
     ----------
     uri
         The digital source type in the form
         ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or ``CODE``.
+
+    Returns
+    -------
+    (str, Indication, str)
+        Code, indication and meaning.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
     indication, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))

@@ -13,10 +13,11 @@ class EvidenceOptions:
     Parameters
     ----------
     trust_anchors
-        Certificates of trusted signers of Content Credentials in PEM (see
+        Certificates of trusted authorities in PEM (see
         :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
     aliases
-        Additional names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
+        Additional names of generators (see :func:`whichgen.evidence.aliases.read_aliases`);
+        ``None`` to use only the built-in table.
     """
 
     trust_anchors: str = ""

@@ -12,7 +12,10 @@ MAX_PIXELS = 1 << 22
 
 
 def has_examined_pixels(image: Image.Image) -> bool:
-    """Return whether the colors of an image are searched for hidden data."""
+    """Return whether the colors of an image are searched for hidden data.
+
+    This is the case for images of mode RGB or RGBA with at most :data:`MAX_PIXELS` pixels.
+    """
     return image.mode in ("RGB", "RGBA") and image.width * image.height <= MAX_PIXELS
 
 

@@ -32,7 +32,7 @@ class Finding:
     indicates
         ``synthetic``, ``camera``, ``edited`` (an existing image was changed) or ``neutral``.
     generator
-        Generator as named in the metadata; empty if there is none.
+        Name of the generator that the evidence indicates; empty if there is none.
     strength
         ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, for a
         camera in unsigned metadata, and for a sign with other explanations; otherwise ``strong``.
@@ -43,7 +43,8 @@ class Finding:
         Phrase for the summary (:mod:`whichgen.evidence.summary`), without the kind of metadata. If
         the phrase is empty, the summary uses the title.
     trusted
-        Whether the statement is signed by a signer on the trust list.
+        Whether the statement is in a manifest with a trusted signer (see
+        :class:`~whichgen.evidence.manifest_status.ManifestStatus`).
     """
 
     kind: str

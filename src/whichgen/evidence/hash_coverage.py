@@ -7,7 +7,7 @@ This mismatch is harmless if all parts that define the picture are hashed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from whichgen.data.images.png import SIGNATURE
@@ -28,7 +28,7 @@ _PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", 
 _Part = tuple[int, int, PartKind]
 
 
-def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> PartKind:
+def classify_exclusions(data: bytes, exclusions: Collection[tuple[int, int]]) -> PartKind:
     """Return the most important kind of the parts that are excluded from a content hash.
 
     The order of importance is ``picture``, ``metadata``, ``manifest``.
@@ -38,7 +38,8 @@ def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> P
     data
         Content of a JPEG, PNG or WebP file; for other formats, the result is ``unknown``.
     exclusions
-        Start and length in bytes of each excluded part.
+        Start and length in bytes of each excluded part. Without excluded parts, the result is
+        ``manifest``.
     """
     parts = _list_parts(data)
     if parts is None:

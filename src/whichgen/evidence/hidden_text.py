@@ -1,7 +1,7 @@
 """Read generation parameters that are hidden in the lowest bits of the pixels.
 
 NovelAI and the extension ``stealth_pnginfo`` of Stable Diffusion web UIs write such parameters. The
-data consist of a signature of 15 letters, the length of the text in bits (as 32 bits), and the
+data consist of a signature of 15 characters, the length of the text in bits (as 32 bits), and the
 text. The bits are stored column by column, in the alpha channel or in red, green and blue in turn.
 The signature specifies the channels and whether the text is compressed with gzip.
 """
@@ -35,9 +35,11 @@ _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 
 
 def read_hidden_text(image: Image.Image) -> Evidence:
-    """Extract provenance evidence from the lowest bits of a lossless image.
+    """Extract provenance evidence from the lowest bits of the pixels of a PNG or WebP image.
 
-    Images without an alpha channel are skipped if they have more than 4 million pixels.
+    Other formats contain no hidden text. The colors are read only if
+    :func:`~whichgen.evidence.examined_pixels.has_examined_pixels` is true; the alpha channel is
+    always read.
 
     Raises
     ------

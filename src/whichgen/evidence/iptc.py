@@ -32,8 +32,8 @@ def read_iptc(records: bytes) -> Evidence:
     Parameters
     ----------
     records
-        Concatenated entries. An entry consists of the bytes 28, record and field, a size of two
-        bytes, and the content.
+        Concatenated entries. An entry consists of the byte 0x1C, the record number and the field
+        number (one byte each), the size (two bytes, big-endian), and the content.
     """
     findings = [
         f for name, text in _iterate_fields(records) for f in interpret_text("iptc", name, text)

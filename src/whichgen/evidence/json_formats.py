@@ -46,10 +46,18 @@ _MAX_NODES = 5000
 
 
 def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
-    """Read generation parameters from a JSON object; return ``None`` if there are none.
+    """Read generation parameters from a JSON object.
 
-    ``value`` may also be a dictionary of text fields, because some programs write one text field
-    per setting.
+    Parameters
+    ----------
+    value
+        JSON object, or the names and texts of text fields, because some programs write one text
+        field per setting.
+
+    Returns
+    -------
+    Parameters or None
+        ``None`` if the value contains no generation parameters.
     """
     if (graph := read_graph(value)) is not None:
         return graph

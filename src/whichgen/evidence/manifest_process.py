@@ -102,7 +102,7 @@ def read_manifest_store(
     mime
         MIME type of the file, such as ``image/jpeg``.
     trust_anchors
-        Trusted certificates in PEM; empty if there is no trust list.
+        Certificates of trusted authorities in PEM; empty if there is no trust list.
     timeout
         Maximum time in seconds.
 
@@ -119,6 +119,8 @@ def read_manifest_store(
         The manifest store is not in the place that the file format specifies.
     ManifestError
         The parser crashed or exceeded its limit of time or memory.
+    OSError
+        The child process can't be started.
     """
     settings: dict[str, Any] = {**_SETTINGS, "trust": {"trust_config": "\n".join(_PURPOSES)}}
     if trust_anchors:
@@ -132,7 +134,13 @@ def read_manifest_store(
 
 
 def start_process() -> None:
-    """Start a child process in advance for the next file."""
+    """Start a child process in advance for the next file.
+
+    Raises
+    ------
+    OSError
+        The process can't be started.
+    """
     _release(_acquire())
 
 

@@ -22,7 +22,8 @@ _MAX_ASSERTIONS = 100
 #: Actions that create or open the whole picture.
 _ORIGINS = frozenset({"c2pa.created", "c2pa.opened"})
 
-# Actions that do not change the picture. All other actions without a source type are edits.
+# Actions that do not change the content of the picture. All other actions without a source type are
+# edits.
 _NO_EDITS = _ORIGINS | frozenset(
     f"c2pa.{name}"
     for name in (
@@ -67,10 +68,16 @@ class ManifestStatement:
 
 
 def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
-    """List the statements of a manifest in the JSON of the C2PA library.
+    """List the statements of a manifest about the origin of the image.
 
-    Each source type of an action is one statement, and all edits together are one statement. The
-    name and version of a generator are copied from the manifest.
+    Each source type of an action is one statement, and all edits together are one statement.
+    Metadata assertions with a source type or a camera are statements, too. The name and version of
+    a generator are copied from the manifest.
+
+    Parameters
+    ----------
+    manifest
+        Manifest in the JSON of the C2PA library.
     """
     actions = list(_iterate_actions(manifest))
     is_derived = _has_parent(manifest) or any(_starts_from_picture(action) for action, _ in actions)
@@ -112,7 +119,7 @@ def creates_content(manifest: dict[str, Any]) -> bool:
 
 
 def format_signer(manifest: dict[str, Any]) -> str:
-    """Return the signer of a manifest: common name and organization of the certificate."""
+    """Return the common name and the organization of the signer; empty without both."""
     info = as_dict(manifest.get("signature_info"))
     names = [clean(str(info[key]), 80) for key in ("common_name", "issuer") if info.get(key)]
     return " / ".join(dict.fromkeys(names))
@@ -128,7 +135,7 @@ def name_signer(manifest: dict[str, Any]) -> str:
 
 
 def format_claim_generator(manifest: dict[str, Any]) -> str:
-    """Return the program that wrote a manifest, with its version."""
+    """Return the program that wrote a manifest, with its version; empty if it is not stated."""
     names = format_programs(manifest.get("claim_generator_info"))
     return names or clean(str(manifest.get("claim_generator") or ""), 80)
 

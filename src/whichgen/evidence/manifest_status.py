@@ -1,7 +1,7 @@
 """Status of a C2PA manifest: whether it is intact, and whether its signer is trusted.
 
-Integrity and trust are independent. An intact manifest has not changed since it was signed. A
-signer is trusted if its certificate is on the trust list. A problem with the certificate, such as
+An intact manifest has not changed since it was signed. The signer of an intact manifest is trusted
+if an authority on the trust list issued its certificate. A problem with the certificate, such as
 its expiration, does not mean that the image was changed.
 """
 
@@ -40,9 +40,10 @@ class ManifestStatus:
     Parameters
     ----------
     intact
-        Whether the signature and all hashes match.
+        Whether the signature and all checked hashes match.
     trusted
-        Whether the signer is on the trust list. Always false if the manifest is not intact.
+        Whether an authority on the trust list issued the certificate of the signer, and the
+        certificate was neither expired nor revoked. Always false if the manifest is not intact.
     summary
         Description for reports.
     cautions
@@ -127,6 +128,13 @@ def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatu
 
     The outer manifest refers to the ingredient. The result is intact only if both manifests are
     intact, and trusted only if both signers are trusted.
+
+    Parameters
+    ----------
+    status
+        Status of the ingredient's manifest.
+    outer
+        Limited status of the outer manifest.
     """
     cautions = status.cautions
     if status.trusted and not outer.trusted:

@@ -1,4 +1,4 @@
-"""Recognize generation parameters in plain text: Midjourney, InvokeAI 1, Mochi Diffusion."""
+"""Recognize generation parameters in text: Midjourney, web UIs, InvokeAI 1, Mochi Diffusion."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_text(text: str) -> Parameters | None:
 
 
 def has_midjourney_options(text: str) -> bool:
-    """Return whether a text has two or more Midjourney options, such as ``--ar 3:2 --v 6``."""
+    """Return whether a text has two different Midjourney options, such as ``--ar 3:2 --v 6``."""
     return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_SEARCH])}) >= 2
 
 

@@ -56,7 +56,7 @@ def find_png_blocks(data: bytes) -> Blocks:
         n_fields, n_characters = n_fields + 1, n_characters + len(text)
         if not is_complete:
             notes.append(
-                f"text field {field!r} is damaged or too long; only its beginning was read"
+                f"text field {field!r} is damaged or too long; at most its beginning was read"
             )
         if field == _XMP:
             blocks["xmp"].append(text.encode("utf-8", errors="surrogatepass"))

@@ -19,6 +19,11 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
     readers
         Name of each part of the file, and its reader. If a reader raises an exception, a note says
         which part can't be read, and why.
+
+    Returns
+    -------
+    Evidence
+        The distinct findings and notes of all readers, in order.
     """
     findings: dict[Finding, None] = {}  # ordered set
     notes: list[str] = []

@@ -67,7 +67,7 @@ def parse_web_ui(text: str) -> Parameters | None:
 
 
 def _find_settings(text: str) -> int | None:
-    """Return the position of the first setting; ``None`` if there are fewer than two keys."""
+    """Return the position of the first setting; ``None`` without two different keys."""
     matches = []
     for match in _KEY.finditer(text):
         matches.append(match)
@@ -76,8 +76,6 @@ def _find_settings(text: str) -> int | None:
     if len({match.lastindex for match in matches}) < 2:
         return None
     settings = [match for match in matches if not _NEGATIVE.match(match[0])]
-    if not settings:
-        return None
     # The prompt may contain keys, too. The settings are on the last line that has several keys.
     lines: dict[int, list[int]] = {}
     line, position = -1, 0

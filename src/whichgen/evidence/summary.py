@@ -2,12 +2,12 @@
 
 From strongest to weakest, the evidence is:
 
-1. a statement by a signer on the trust list;
+1. a generator or a camera that a trusted signer states;
 2. a generator in other Content Credentials, then in a watermark, then in metadata;
 3. a camera in signed metadata;
 4. a camera in unsigned metadata;
 5. weak evidence of a generator;
-6. a photo editor.
+6. edits that do not name a generator.
 
 A camera is weaker than a generator because anyone can write its name, and because editing with a
 generator may preserve it.
@@ -57,7 +57,8 @@ class EvidenceSummary:
         As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence.
     origin
         For a synthetic image, the origin from the table of names, otherwise the name of the
-        generator, or ``synthetic`` if there is no name. For a camera, ``real``. Otherwise empty.
+        generator, or ``synthetic`` if there is no name or only that of a program that runs various
+        generators. For a camera, ``real``. Otherwise empty.
     strength
         ``strong`` or ``weak``; empty without evidence. Strong evidence counts as ``weak`` if other
         strong evidence contradicts it, unless only the strongest finding is trusted.

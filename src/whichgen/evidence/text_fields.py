@@ -109,8 +109,9 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
     Returns
     -------
     list of Finding
-        The findings of all fields. If all fields together are generation parameters, neutral
-        findings are omitted.
+        The findings of all fields. If no field alone is strong evidence of a generator, but all
+        fields together are generation parameters, these come first, and neutral findings are
+        omitted.
     """
     fields = {field: text for field, text in texts if len(text) <= MAX_TEXT}
     findings = [finding for field, text in texts for finding in interpret_text(kind, field, text)]

@@ -122,7 +122,10 @@ def _allows_short_name(creation: re.Match[str]) -> bool:
 
 
 def classify_program(text: str) -> TextStatement:
-    """Classify a field that contains a program name, such as Software or CreatorTool."""
+    """Classify a field that contains a program name, such as Software or CreatorTool.
+
+    Unlike in free text, a generator name anywhere in the text counts as a statement.
+    """
     text = text.strip()[:_MAX_SEARCH]
     generator = find_generator(text)
     if generator or _PROGRAM.search(text) or _FULL_STATEMENT.fullmatch(text):
@@ -136,7 +139,8 @@ def classify_program(text: str) -> TextStatement:
 def classify_credit(text: str) -> TextStatement:
     """Classify a credit line, which names the provider of an image.
 
-    Unlike in free text, a generator name alone ("Midjourney") counts as a statement.
+    Unlike in free text, a text that consists of a generator name ("Midjourney") and at most eight
+    other characters counts as a statement.
     """
     statement = classify_free_text(text)
     matches = match_generators(text)

@@ -2,9 +2,9 @@
 
 The library writes one bit into each block of 8 × 8 pixels. It computes one level of the Haar
 wavelet transform of the U channel. In each block of 4 × 4 approximation coefficients, it selects
-the largest coefficient except the first, and changes its remainder modulo the step to 1/4 (bit 0)
-or 3/4 (bit 1) of the step. The sequence of bits repeats row by row. Each bit is decoded by a
-majority vote of its blocks.
+the coefficient with the largest absolute value except the first coefficient, and changes the
+remainder of this absolute value modulo the step to 1/4 (bit 0) or 3/4 (bit 1) of the step. The
+sequence of bits repeats row by row. Each bit is decoded by a majority vote of its blocks.
 
 Source: https://github.com/ShieldMnt/invisible-watermark, ``maxDct.py`` (MIT license). The decoded
 bits equal those of the library, which needs OpenCV and torch.
@@ -54,9 +54,8 @@ def compute_u_channel(planes: Planes) -> NDArray[np.float64]:
 def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the Haar approximation coefficients of a U channel.
 
-    The result has half the height and half the width of the channel, rounded down.
-    The order of the operations is the same as in the library, because rounding errors decide the
-    bits of flat areas.
+    The result has half the height and half the width of the channel, rounded down. The order of the
+    operations is the same as in the library, because rounding errors decide the bits of flat areas.
     """
     height, width = u.shape[0] // 2 * 2, u.shape[1] // 2 * 2
     halves = 0.5**0.5 * u[:height]
@@ -82,7 +81,7 @@ def transform_float(planes: Planes) -> NDArray[np.float32]:
 
 
 def read_blocks(haar: Coefficients) -> Coefficients:
-    """Return the watermarked coefficient of each block, modulo :data:`STEP`.
+    """Return the absolute value of the watermarked coefficient of each block, modulo :data:`STEP`.
 
     Parameters
     ----------
@@ -91,9 +90,9 @@ def read_blocks(haar: Coefficients) -> Coefficients:
 
     Returns
     -------
-    array of shape (rows, columns)
-        One value per block, in [0, :data:`STEP`); the bit is 1 if the value is more than half of
-        :data:`STEP`.
+    array of shape (height // 4, width // 4)
+        One value per block, in [0, :data:`STEP`), of the floating-point dtype of ``haar``; the bit
+        is 1 if the value is more than half of :data:`STEP`.
     """
     rows, columns = haar.shape[0] // 4, haar.shape[1] // 4
     blocks = haar[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4)

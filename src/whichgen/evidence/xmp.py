@@ -20,7 +20,7 @@ from whichgen.evidence.plain_text_formats import UUID
 from whichgen.evidence.text_fields import interpret_text
 from whichgen.evidence.text_limits import clean
 
-#: Maximum number of properties, and maximum number of characters per property.
+#: Maximum number of properties, and maximum number of characters of the text of an element.
 _MAX_PROPERTIES = 30
 _MAX_CHARACTERS = 100_000
 
@@ -80,8 +80,10 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
 
     Raises
     ------
-    Exception
-        The XMP packet is invalid (see :func:`parse_xmp`).
+    SyntaxError
+        The packet is not valid XML and contains no known property.
+    ValueError, LookupError
+        See :func:`parse_xmp`.
     """
     if len(xmp) > MAX_BLOCK:
         return Evidence(notes=(f"XMP of {len(xmp)} bytes is too large to read",))
@@ -111,7 +113,7 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
-        Name and text of each distinct property, in document order, at most 30. An event of the
+        Names and texts of at most 30 distinct properties, in document order. An event of the
         editing history has the name ``History: ACTION`` and the program as its text.
 
     Raises
@@ -120,9 +122,11 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
         The extra ``evidence`` is not installed.
     ValueError
         The XML has a document type declaration (DTD), which could define entities that exhaust
-        memory.
-    Exception
-        The XML is invalid.
+        memory, or an unsupported encoding.
+    LookupError
+        The encoding of the XML is unknown.
+    SyntaxError
+        The packet is not valid XML.
     """
     from defusedxml import DTDForbidden
     from defusedxml.ElementTree import fromstring
