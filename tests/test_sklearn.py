@@ -91,7 +91,9 @@ def test_values_that_do_not_converge_are_named_and_not_selected(
     with pytest.warns(WhichgenWarning, match=f"C = {best:g} did not converge"):
         assert OriginClassifier(values=values).fit(x, y).value_ == classifier.value_
     fail_to_converge(*values)
-    with pytest.raises(ConvergenceError, match=r"no value of C converged\. Use smaller values"):
+    with pytest.raises(
+        ConvergenceError, match=r"any value of C that was tried\. Use smaller values"
+    ):
         OriginClassifier(values=values).fit(x, y)
 
 
@@ -191,6 +193,9 @@ def test_images_are_encoded_and_the_best_block_is_chosen(
         classifier.predict_proba(arrays), classifier.predict_proba(paths[:3])
     )
     one = clone(classifier).set_params(blocks=[1]).fit(paths, origins)
+    for blocks in ([], [-1], [99]):
+        with pytest.raises(FitError, match=r"has no such blocks\. Choose from 0 to"):
+            clone(classifier).set_params(blocks=blocks).fit(paths, origins)
     assert one.block_ == 1
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 #: relative to the working folder (``Path.home()`` would raise an error).
 CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
 
-#: True-positive rate: fraction of known validation images that the open-set threshold accepts.
+#: True-positive rate: minimum fraction of known validation images that the open-set threshold
+#: accepts.
 TPR = 0.95
 
 #: For models trained with sources: minimum fraction of correct answers among the held-out images

@@ -25,9 +25,10 @@ _state = {"on": False}
 
 
 def enable_deterministic_mode() -> None:
-    """Enable deterministic mode until this process ends, also in worker processes started later.
+    """Enable deterministic mode until this process ends.
 
-    Call this function before loading an encoder, because loaded encoders are not moved to the CPU.
+    The libraries of worker processes started later also use one thread. Call this
+    function before loading an encoder, because loaded encoders are not moved to the CPU.
     """
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     import torch

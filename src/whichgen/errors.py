@@ -53,6 +53,6 @@ class WhichgenWarning(UserWarning):
     """Warning category of whichgen; the command line prints each warning on one line."""
 
 
-def first_line(error: Exception) -> str:
+def get_first_line(error: Exception) -> str:
     """Return the first line of an exception's message, or the class name if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

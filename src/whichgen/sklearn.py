@@ -62,16 +62,18 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Name or folder of an encoder for images (paths, bytes, Pillow images or uint8 arrays). If
         ``None``, X must be a float array of features.
     blocks : iterable of int or None, default=None
-        Candidate blocks of the encoder, counted from 0; all blocks if ``None``.
+        Candidate blocks of the encoder, counted from 0; all blocks if ``None``. Ignored if
+        ``backbone`` is ``None``.
     values : iterable of float or None, default=None
         Candidate values of C or k. If ``None``, the paper's values are used (for k, only those up
         to half the number of images).
     unknown : object, default=None
         Label that :meth:`predict` returns for images whose score is below the threshold. If
-        ``None``, :meth:`predict` always returns the most probable origin.
-    tpr : float, default=TPR
-        Fraction of the validation images (with sources: of the held-out images) that the threshold
-        accepts, in (0, 1]; :data:`whichgen.defaults.TPR` by default.
+        ``None``, :meth:`predict` always returns the most probable origin. The label must have the
+        same type as the classes and must not be one of them.
+    tpr : float, default=0.95
+        Minimum fraction of the validation images (with sources: of the held-out images) that the
+        threshold accepts, in (0, 1].
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
         the threshold, in (0, 1). There is no validation set if a class has only one image, or if
@@ -82,12 +84,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Device of the encoder: auto, openvino, cpu (torch), cuda or cuda:N.
     dtype : {"float32", "bfloat16"}, default="float32"
         Floating-point type of the encoder.
-    batch_size : int, default=BATCH_SIZE
-        Number of images per forward pass of the encoder;
-        :data:`whichgen.defaults.BATCH_SIZE` by default.
+    batch_size : int, default=32
+        Number of images per forward pass of the encoder.
     random_state : int or None, default=0
-        Seed of the split into training and validation images, or of the folds of sources (0 if
-        ``None``).
+        Seed of the split into training and validation images, or of the folds of sources. If
+        ``None``, the split is different in each call, and the seed of the folds is 0.
 
     Attributes
     ----------
@@ -162,16 +163,22 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            X, y or sources has an invalid shape, X contains NaN, y has fewer than two classes, a
-            class is a string that is not a valid origin name
+            X, y or sources has an invalid shape, X contains NaN or infinity, y is continuous or has
+            fewer than two classes, a class is a string that is not a valid origin name
             (:mod:`whichgen.data.origins.origin_names`) or is the value of ``unknown``, or all
             images of a class are in the same fold of sources.
         FitError
             An option is invalid, or the head did not converge.
         EncoderError
-            The encoder can't be loaded, or returned invalid features.
+            The encoder can't be loaded or run, or returned invalid features.
         ImageError
             An image can't be read.
+
+        Warns
+        -----
+        WhichgenWarning
+            The head did not converge for some values on some blocks or folds. These values are not
+            selected on these blocks.
         """
         if self.backbone is None:
             X, y = validate_data(self, X, y)
@@ -217,12 +224,14 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             failed_values.add(self.value_)
         else:
             raise ConvergenceError(
-                f"no value of {method.parameter} converged. {advise_on_convergence()}"
+                f"the head did not converge for any value of {method.parameter} that was tried. "
+                f"{advise_on_convergence()}"
             )
         if failed_values:
             text = ", ".join(f"{value:g}" for value in sorted(failed_values))
             warnings.warn(
-                f"{method.parameter} = {text} did not converge on some blocks or folds",
+                f"{method.parameter} = {text} did not converge on some blocks or folds, and "
+                "can't be selected there",
                 WhichgenWarning,
                 stacklevel=2,
             )
@@ -241,6 +250,17 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_classes), float64
             Probabilities in the order of ``classes_``; each row sums to 1.
+
+        Raises
+        ------
+        NotFittedError
+            :meth:`fit` has not been called.
+        ValueError
+            X has an invalid shape, or contains NaN or infinity.
+        EncoderError
+            The encoder can't be loaded or run, or returned invalid features.
+        ImageError
+            An image can't be read.
         """
         return self._forward(X).probabilities
 
@@ -256,6 +276,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_classes) or (n_samples,), float64
             Logits; for two classes, the logit of the second class minus that of the first.
+
+        Raises
+        ------
+        NotFittedError, ValueError, EncoderError, ImageError
+            See :meth:`predict_proba`.
         """
         logits = self._forward(X).logits
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
@@ -272,6 +297,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,), float64 in [0, 1]
             High for images that resemble the training images.
+
+        Raises
+        ------
+        NotFittedError, ValueError, EncoderError, ImageError
+            See :meth:`predict_proba`.
         """
         return np.asarray(self.predict_proba(X).max(axis=1))
 
@@ -286,8 +316,13 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n_samples,)
-            The most probable origin. If ``unknown`` is not ``None``, it is the label of images
-            whose score is below ``threshold_``.
+            The most probable origin of each image or, if the score of the image is below
+            ``threshold_``, the value of ``unknown`` (unless it is ``None``).
+
+        Raises
+        ------
+        NotFittedError, ValueError, EncoderError, ImageError
+            See :meth:`predict_proba`.
         """
         probabilities = self.predict_proba(X)
         origins = self.classes_[probabilities.argmax(axis=1)]
@@ -376,6 +411,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)
         selected_blocks = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
+        if not selected_blocks or not 0 <= selected_blocks[0] <= selected_blocks[-1] < len(blocks):
+            raise FitError(
+                f"`blocks={list(selected_blocks)}`: {encoder.name} has no such blocks. Choose from "
+                f"0 to {len(blocks) - 1}."
+            )
         return {block: blocks[block] for block in selected_blocks}
 
 

@@ -38,5 +38,5 @@ def test_a_folder_without_a_run_is_an_error(site: Site, arguments: tuple[str, ..
     run = site.run if arguments[0] == "." else arguments[0]
     result = whichgen("report", run, *arguments[1:])
     assert result.code == 1
-    assert "not found. Specify the output folder of `whichgen linear`" in result.message
+    assert "not found. Specify the run folder of `whichgen linear`" in result.message
     assert not (site.run / "report.html").exists()

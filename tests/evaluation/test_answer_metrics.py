@@ -79,3 +79,4 @@ def test_a_metric_without_images_is_undefined() -> None:
     assert np.isnan(values["photographs_called_synthetic"])
     assert np.isnan(values["named_precision"])
     assert values["named_coverage"] == 0
+    assert np.isnan(values["tpr_at_fpr1"])  # without real images, there is no false-positive rate

@@ -116,7 +116,7 @@ def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "predictions.csv not found. Specify the output folder of"),
+        (None, "predictions.csv not found. Specify the run folder of"),
         ("path,origin,score,p(gan)\na,gan,x,1\n", "is damaged"),
         ("path,score\na,1\n", "is damaged"),
         ("", "has no image of a known origin"),

@@ -325,7 +325,7 @@ def run_folder(make_fit: MakeFit, no_plots: None, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("results.json", None, "results.json not found. Specify the output folder of"),
+        ("results.json", None, "results.json not found. Specify the run folder of"),
         ("results.json", '{"test": ', "results.json is damaged"),
         ("results.json", "[]", "does not have the format of whichgen .*top level"),
         ("results.json", '{"run_metadata": {"whichgen": 1}}', r"run_metadata\.config"),

@@ -49,15 +49,15 @@ def test_cache_file_depends_on_data_and_settings(sweep: Sweep) -> None:
         replace(sweep, tables=FoldTables(origins, relabeled, val, unknown)),
     ]
     cache = Path("cache")
-    files = [variant.cache_file(cache, "encoder") for variant in variants]
-    assert len({*files, sweep.cache_file(cache, "other encoder")}) == len(variants) + 1
-    assert replace(sweep).cache_file(cache, "encoder") == files[0]
+    files = [variant.get_cache_file(cache, "encoder") for variant in variants]
+    assert len({*files, sweep.get_cache_file(cache, "other encoder")}) == len(variants) + 1
+    assert replace(sweep).get_cache_file(cache, "encoder") == files[0]
 
 
 @pytest.mark.parametrize("content", ["", "[", "{}x", "null", '[{"block": 0}]', "\udcff", "[1]"])
 def test_damaged_cache_file_is_replaced(sweep: Sweep, tmp_path: Path, content: str) -> None:
     (expected,) = run_sweeps([sweep], "e", cache=tmp_path, jobs=1)
-    file = sweep.cache_file(tmp_path, "e")
+    file = sweep.get_cache_file(tmp_path, "e")
     file.write_bytes(content.encode(errors="surrogateescape"))
     for _ in range(2):
         assert list(run_sweeps([sweep], "e", cache=tmp_path, jobs=1)) == [expected]

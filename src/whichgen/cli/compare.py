@@ -43,9 +43,9 @@ def compare(
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
         for other in progress(other_runs, description="Comparing", total=len(other_runs))
     }
-    unit = first.answers[0].unit
+    unit = first.predictions[0].unit
     if unit == "sources":
-        units = Predictions.concatenate(first.answers).units
+        units = Predictions.concatenate(first.predictions).units
         unit = format_count(len(set(units.tolist())), "source")  # type: ignore[union-attr]
     for name, comparison in comparisons.items():
         show_table(

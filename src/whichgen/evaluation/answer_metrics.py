@@ -143,11 +143,10 @@ class AnswerMetrics:
             np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
         )
         false_alarms = self._synthetic.sum_negative(weights[:, self._known_real])
+        n_real = false_alarms[:, -1:]
         with np.errstate(invalid="ignore"):
-            tpr = (
-                np.where(false_alarms <= 0.01 * false_alarms[:, -1:], hits, 0).max(axis=1)
-                / hits[:, -1]
-            )
+            tpr = np.where(false_alarms <= 0.01 * n_real, hits, 0).max(axis=1) / hits[:, -1]
+            tpr = np.where(n_real[:, 0] > 0, tpr, np.nan)
             top_tenth = (top_weights @ self._predicted_correctly) / top_weights.sum(axis=1)
         return {
             "photographs_called_synthetic": fraction(self._called_synthetic, self._real),

@@ -41,7 +41,8 @@ class Interval:
     value
         Value of the metric on all test images, without resampling.
     low, high
-        Bounds of the interval; NaN if the metric is undefined for every resample.
+        Bounds of the interval; NaN if the metric is undefined for every resample, or if every
+        resample is the test set itself (:func:`bootstrap_intervals`).
     """
 
     value: float

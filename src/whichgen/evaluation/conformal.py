@@ -27,8 +27,8 @@ average is over images *and* over draws of the validation images. The guarantee 
 
 - for images that differ from the validation images in subject, size, format or compression;
 - for images of unknown generators, whose true origin is in no set;
-- if the block, hyperparameter, temperature or number of epochs was selected on the same validation
-  images: sets are then too small, but only slightly if few candidates were compared;
+- if the block, members, hyperparameters or temperature were selected on the same validation images:
+  sets are then too small, but only slightly if few candidates were compared;
 - if validation images are grouped (by prompt or video) without sources: the effective n is then
   smaller.
 """

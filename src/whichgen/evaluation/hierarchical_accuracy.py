@@ -77,8 +77,8 @@ def _grade_answer(
 ) -> tuple[str, bool]:
     """Return the level of an answer, and whether it is correct for the true ``origin``.
 
-    ``is_accepted`` is whether the answer is a known origin. The answer ``unknown`` is never
-    correct.
+    ``is_accepted`` states whether the image is accepted as a known origin. The answer ``unknown``
+    is never correct.
     """
     if is_accepted:
         return "origin", answer == origin

@@ -3,9 +3,9 @@
 ``clean``
     No unknown generator is used for both selection and testing. Selection uses the unknown
     generators that are in the validation set but not in the test set. If there are none (as in the
-    published splits of GenImage), known generators are held out as unknown in turn. If there are
-    fewer than two known generators or fewer than three known origins, no generator can be held out,
-    and selection is by closed-set accuracy.
+    published splits of GenImage), known generators are held out as unknown in turn. No generator
+    can be held out if there are fewer than two known generators or fewer than three known origins;
+    selection is then by closed-set accuracy.
 ``paper``
     The protocol of the reference implementation (UniversalAttribution), for comparison. Selection
     uses all unknown validation images, including those of generators that are also in the test set.
@@ -28,6 +28,7 @@ from whichgen.option_names import name_option
 #: Protocol of the reference implementation.
 PAPER = "paper"
 
+#: Names of the protocols.
 PROTOCOLS = ("clean", PAPER)
 
 #: Maximum number of leave-out folds. With more known generators, a fold holds out more than one.
@@ -105,6 +106,11 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
     seed
         Seed of :func:`make_leave_out_folds`.
 
+    Returns
+    -------
+    Protocol
+        The folds, the test split and notes on the selection.
+
     Raises
     ------
     DataError
@@ -137,7 +143,7 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
         folds = (Fold(dataset.known, (), "val"),)
         note = (
             "selected by closed-set accuracy, because no unknown generator is only in the "
-            "validation set and there are too few known generators to hold one out"
+            "validation set and there are too few known origins to hold out a generator"
         )
     return Protocol("clean", folds, "test", (note,))
 

@@ -39,7 +39,8 @@ class SyntheticResult:
     images
         Number of synthetic images.
     auroc, average_precision
-        In [0, 1]. Unlike AUROC, average precision depends on the ratio of synthetic to real images.
+        Area under the ROC curve and average precision, in [0, 1], with synthetic images as the
+        positive class. Only average precision depends on the ratio of synthetic to real images.
     """
 
     name: str
@@ -72,15 +73,22 @@ def compute_synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) 
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the :func:`compute_synthetic_scores` of all synthetic and of all real images.
+    """Compute the log-odds that an image is synthetic, for all synthetic and for all real images.
+
+    Parameters
+    ----------
+    known, unknown
+        Predictions for test images of known origins and of unknown generators.
+    origins
+        The known origins, in the order of the probabilities' columns.
 
     Returns
     -------
     synthetic
-        Scores of images of known generators, followed by those of unknown generators: float64 array
-        (synthetic images,).
+        Log-odds (:func:`compute_synthetic_scores`) of images of known generators, followed by those
+        of unknown generators: float64 array (synthetic images,).
     real
-        Scores of real images: float64 array (real images,).
+        Log-odds of real images: float64 array (real images,).
     """
     is_real = known.origins == REAL
     scores, unknown_scores = (
@@ -95,7 +103,8 @@ def compute_real_vs_synthetic_metrics(
     """Compute the metrics of each set of synthetic images against the real images.
 
     The sets are the images of known generators, of unknown generators and of all generators. Sets
-    without images are omitted; the result is empty without real images.
+    without images are omitted; the result is empty without real images. The parameters are those of
+    :func:`separate_real`.
     """
     scores, real = separate_real(known, unknown, origins)
     n_known = len(known) - len(real)

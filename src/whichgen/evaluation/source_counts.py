@@ -1,4 +1,4 @@
-"""Number of correct answers for each source of a test set."""
+"""Counts of answers for each source of a test set."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def count_by_source(
     Parameters
     ----------
     images
-        Predictions for n test images, with their sources.
+        Predictions for n test images, which must have sources.
     answers
-        The answer for each image.
+        The answer for each image: n strings.
     origins
         The known origins, in the order of the probabilities' columns.
 

@@ -1,1 +1,1 @@
-"""Experiments: robustness, low-data training, few-shot enrollment and paired comparison."""
+"""Experiments: robustness, low data, few-shot enrollment, held-out sources, comparison of runs."""

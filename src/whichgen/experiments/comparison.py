@@ -26,12 +26,12 @@ class RunPredictions:
     Parameters
     ----------
     folder
-        Output folder of the run.
+        Folder of the run.
     origins
         Known origins, in the order of the probabilities' columns.
-    paths, answers
-        Pairs (known, unknown): the paths of the test images, str arrays (n,) and (m,), and their
-        predictions.
+    paths, predictions
+        Pairs (known, unknown): the paths of the test images, str arrays (n,) and (m,), and the
+        predictions for them.
     coarse_origins
         The answer for each known and then each unknown test image: a known origin, a family,
         ``synthetic``, ``real`` or ``unknown``; empty if the run does not record the answers.
@@ -42,7 +42,7 @@ class RunPredictions:
     folder: Path
     origins: tuple[str, ...]
     paths: tuple[np.ndarray, np.ndarray]
-    answers: tuple[Predictions, Predictions]
+    predictions: tuple[Predictions, Predictions]
     coarse_origins: tuple[str, ...]
     results: Any
 
@@ -60,7 +60,7 @@ def convert_file_errors(file: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{file} not found. Specify the output folder of `whichgen linear`, `knn` or `fuse` "
+            f"{file} not found. Specify the run folder of `whichgen linear`, `knn` or `fuse` "
             "(for low-data curves, of `whichgen low-data`)."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -94,7 +94,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
 
 
 def read_run_predictions(folder: Path) -> RunPredictions:
-    """Read ``predictions.csv`` and ``results.json`` in the output folder of a run.
+    """Read ``predictions.csv`` and ``results.json`` from a run folder.
 
     Raises
     ------
@@ -185,18 +185,20 @@ def compare_runs(
             "on the same known origins."
         )
     for kind in ("sources", "groups"):
-        names = [[np.array(getattr(a, kind)) for a in run.answers] for run in (first, second)]
+        names = [[np.array(getattr(p, kind)) for p in run.predictions] for run in (first, second)]
         if not all(map(np.array_equal, *names)):
             raise DataError(
                 f"{first.folder} and {second.folder} assign the same images to different {kind}. "
                 f"Fit both runs with the same {kind}."
             )
     order = [second.origins.index(origin) for origin in first.origins]
-    known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)
-    by_source = first.answers[0].sources is not None
+    known, unknown = (
+        replace(p, probabilities=p.probabilities[:, order]) for p in second.predictions
+    )
+    by_source = first.predictions[0].sources is not None
     answers = (first.coarse_origins, second.coarse_origins)
     return compare_predictions(
-        first.answers,
+        first.predictions,
         (known, unknown),
         first.origins,
         answers=answers if by_source and all(answers) else None,

@@ -59,8 +59,8 @@ class SourceSplit:
     by_source
         Whether all images of a source are in the same fold.
     share
-        Fraction of the sources of each known origin that is used for training and validation, in
-        (0, 1]. Several fractions give a learning curve over sources.
+        Fraction of the sources of each origin that is used for training and validation, in (0, 1];
+        at least two sources are used. Several fractions give a learning curve over sources.
     seed
         Seed for dividing and for drawing the sources.
     """
@@ -95,7 +95,7 @@ class CrossSourceResult:
     paths
         Path of each known and then each unknown image.
     metrics
-        Metrics by name, with intervals resampled over sources.
+        Value and confidence interval of each metric, by name. The resampling unit is the source.
     calibration_error
         Expected calibration error of the probabilities of the known images.
     models
@@ -273,6 +273,14 @@ def evaluate_cross_source(
         How the images were divided.
     reader
         Reads facts about the images; by default, nothing is cached.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Raises
+    ------
+    DataError, FitError
+        See :func:`~whichgen.training.fit_fusion.fuse` and
+        :func:`~whichgen.training.fit_block.fit`.
     """
     reader = reader or ImageReader()
     options = replace(options, thumbnails=False)

@@ -36,8 +36,8 @@ class FewShotPoint:
     seed
         Seed for drawing the images.
     test_images
-        Number of test images of the generator: all its images except those for enrollment or, with
-        sources, those from sources that are not used for enrollment.
+        Number of test images of the generator: all its images that are not enrolled or, with
+        sources, all images from the half of its sources that is not used for enrollment.
     accuracy_before, accuracy_after
         Closed-set accuracy on test images of the other known origins, before and after enrollment.
     recall
@@ -139,6 +139,11 @@ def list_draws(
     seeds
         Seeds for drawing the images.
 
+    Returns
+    -------
+    list of EnrollmentDraw
+        The draws, sorted by generator, then by number of images.
+
     Raises
     ------
     DataError
@@ -191,6 +196,8 @@ def measure_few_shot(
         Numbers of images used to enroll a generator.
     seeds
         Seeds for drawing the images.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Yields
     ------

@@ -52,6 +52,9 @@ class LowDataPoint:
 def check_low_data_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
     """Check that the method is fitted only on the training images.
 
+    ``options`` are the options of the method, and ``has_sources`` states whether the images have
+    sources.
+
     Raises
     ------
     DataError
@@ -84,6 +87,8 @@ def select_feasible_sizes(
 
     Parameters
     ----------
+    features
+        Features of all splits, of which only the training images are used.
     samples_per_class
         Sizes to choose from: numbers of training images per known origin.
 
@@ -164,6 +169,8 @@ def measure_low_data(
         Seeds for drawing the training images.
     cache
         Folder that caches the metrics of finished sweeps; not used for a fusion.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Yields
     ------
@@ -175,6 +182,9 @@ def measure_low_data(
     DataError
         No number in ``samples_per_class`` is feasible (:func:`select_feasible_sizes`), or the
         method does not support sources (:func:`check_low_data_method`).
+    DataError, FitError, OSError
+        See :func:`~whichgen.training.fit_block.fit` and
+        :func:`~whichgen.training.fit_fusion.fuse`.
     """
     check_low_data_method(options, has_sources=has_sources(features))
     options = replace(options, thumbnails=False)

@@ -47,7 +47,8 @@ class RobustnessPoint:
     data_hash
         Digest of the content, perturbation, origin and split of every readable test image.
     intervals
-        Confidence interval of each headline metric, by name; empty if not computed.
+        Confidence interval of each headline metric and answer metric that is defined, by name;
+        empty if the intervals were not computed.
     unit
         Resampling unit of the intervals: ``sources``, ``groups of images`` or ``images``.
     """
@@ -88,12 +89,18 @@ def evaluate_perturbation(
         Perturbation to apply to every test image; ``None`` for unchanged images.
     intervals
         Whether to compute confidence intervals, which takes much longer than the metrics.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Raises
     ------
     DataError
         The known origins of the dataset and of the model differ, or a known origin has no readable
         test image.
+    EncoderError
+        A feature is not finite, or memory is insufficient for a single image.
+    StoreError
+        The feature store can't be read or written.
     """
     if set(dataset.known) != set(model.origins):
         raise DataError(
@@ -169,7 +176,7 @@ def average_over_intensities(
     kind
         Kind of perturbation whose intensities are averaged over.
     metric
-        Key of :data:`~whichgen.evaluation.headline_metrics.METRIC_TITLES`.
+        Key of :data:`~whichgen.evaluation.all_metrics.TITLES`.
 
     Returns
     -------
@@ -178,7 +185,7 @@ def average_over_intensities(
         none of them.
     """
     kind_values = [
-        p.test.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind
+        p.test.metrics.get(metric) for p in points if p.perturbation and p.perturbation.kind == kind
     ]
     values = [value for value in kind_values if value is not None]
     return fmean(values) if values else None

@@ -23,7 +23,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
-from whichgen.errors import GalleryError, first_line
+from whichgen.errors import GalleryError, get_first_line
 from whichgen.gallery.build import check_output_folder
 from whichgen.gallery.entries import GalleryImages, divide_rows
 from whichgen.gallery.storage import GalleryDescription, write_description
@@ -50,14 +50,14 @@ def _translate_errors() -> Iterator[None]:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"the request to Qdrant failed ({first_line(error)}). Check "
+            f"the request to Qdrant failed ({get_first_line(error)}). Check "
             f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}, then run the "
             "command again to resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
-            f"the response from Qdrant does not match this gallery ({first_line(error)}). Check "
-            f"{name_option('--qdrant-url', 'url')} and {name_option('--collection')}."
+            f"the response from Qdrant does not match this gallery ({get_first_line(error)}). "
+            f"Check {name_option('--qdrant-url', 'url')} and {name_option('--collection')}."
         ) from None
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from whichgen.errors import ModelFileError, first_line
+from whichgen.errors import ModelFileError, get_first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.models.model_card import CARD_FILE
 from whichgen.models.origin_model import OriginModel
@@ -45,7 +45,7 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
                 str(name), revision=revision, allow_patterns=_FILES
             )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            reason = offline or first_line(error)
+            reason = offline or get_first_line(error)
             raise ModelFileError(
                 f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). "
                 "Check the name and the network, or use the output folder of a run."

@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from whichgen.errors import ModelFileError, first_line
+from whichgen.errors import ModelFileError, get_first_line
 from whichgen.io.atomic import is_temporary, write_text
 
 #: Names of the files of checksums and of the signature in a model folder.
@@ -113,7 +113,7 @@ def verify_signature(folder: Path, key: Path) -> None:
     try:
         config.verify(folder, folder / SIGNATURE_FILE)
     except Exception as error:  # an untrusted signature can cause any exception
-        reason = f"its signature is not valid ({first_line(error)})"
+        reason = f"its signature is not valid ({get_first_line(error)})"
         raise _signature_error(folder, key, reason) from error
 
 

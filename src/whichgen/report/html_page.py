@@ -159,7 +159,7 @@ def _list_confident_errors(run: Run, index: int, is_wrong: np.ndarray) -> list[d
         One dictionary per wrong prediction, highest score first; ``rejected`` is true if the score
         is below the threshold.
     """
-    predictions, paths = run.answers[index], run.paths[index].tolist()
+    predictions, paths = run.predictions[index], run.paths[index].tolist()
     rows = np.flatnonzero(is_wrong)
     rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
     return [
@@ -185,8 +185,10 @@ def _build_map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[
     names = np.array([*run.origins, UNKNOWN])  # the decision -1 selects the last name
     prediction_texts = {
         path: f"predicted: {name}\nscore: {score:.9g}"
-        for answers, paths in zip(run.answers, run.paths, strict=True)
-        for path, name, score in zip(paths, names[run.decide(answers)], answers.scores, strict=True)
+        for predictions, paths in zip(run.predictions, run.paths, strict=True)
+        for path, name, score in zip(
+            paths, names[run.decide(predictions)], predictions.scores, strict=True
+        )
     }
     numbers = {path: number for number, path in enumerate(thumbnails.uris)}
     positions = compute_map_positions(figure, run).round(4).tolist()

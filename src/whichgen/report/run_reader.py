@@ -172,17 +172,17 @@ class Run(RunPredictions):
     @property
     def known(self) -> Predictions:
         """Predictions for test images of known origins."""
-        return self.answers[0]
+        return self.predictions[0]
 
     @property
     def unknown(self) -> Predictions:
         """Predictions for test images of unknown generators."""
-        return self.answers[1]
+        return self.predictions[1]
 
     @cached_property
     def source_results(self) -> list[SourceResult]:
         """Results per source of the test images; empty without sources."""
-        images = Predictions.concatenate(self.answers)
+        images = Predictions.concatenate(self.predictions)
         if images.sources is None or not self.coarse_origins:
             return []
         return count_by_source(images, self.coarse_origins, self.origins)
@@ -216,7 +216,7 @@ def read_run(folder: Path) -> Run:
     results = _validate(folder / "results.json", predictions.results, Results)
     test = results.test
     recorded_test_set = (test.origins, test.known_images, test.unknown_images)
-    if recorded_test_set != (predictions.origins, *map(len, predictions.answers)):
+    if recorded_test_set != (predictions.origins, *map(len, predictions.predictions)):
         raise DataError(
             f"results.json and predictions.csv in {folder} belong to different runs. Rerun the "
             "command that wrote them."

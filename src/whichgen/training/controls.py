@@ -102,6 +102,13 @@ def run_label_shuffle(
         Seeds of the permutations.
     jobs
         Number of processes; -1 for one per core.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Raises
+    ------
+    ConvergenceError
+        The solver did not converge for a permutation.
     """
     model, features = model_results.model, model_results.features
     train = features.tables["train"]

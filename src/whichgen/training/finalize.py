@@ -94,7 +94,7 @@ class EvaluatedModel:
     evaluation
         Metrics of the test images.
     intervals
-        Confidence interval of each headline metric, by name.
+        Confidence interval of each headline metric and answer metric that is defined, by name.
     tpr_interval
         Bounds of the 95 % confidence interval for the fraction of new known images that are
         accepted at the threshold, in [0, 1]
@@ -131,6 +131,13 @@ def predict_table(
     model: OriginModel, table: FeatureTable
 ) -> tuple[Predictions, tuple[list[str], list[bool], list[str]]]:
     """Predict the origins of the images in a feature table.
+
+    Parameters
+    ----------
+    model
+        The model.
+    table
+        Features of n images from the model's encoder.
 
     Returns
     -------
@@ -182,6 +189,11 @@ def finalize_model(
     -------
     OriginModel
         The model, without test metrics.
+
+    Raises
+    ------
+    FitError
+        There are no held-out images of known origins.
     """
     origins, dataset = features.dataset.known, features.dataset
     if held_out is None:
@@ -254,6 +266,11 @@ def evaluate_model(
         Protocol that defines the test images.
     options
         Options of the selection, of which only ``metric`` is used; it is copied to the result.
+
+    Raises
+    ------
+    DataError
+        There are no known test images.
     """
     dataset, origins = features.dataset, model.origins
     known_table, unknown_table = features.select_test_tables(protocol)

@@ -48,8 +48,11 @@ class FitOptions(SelectionOptions):
 
     Raises
     ------
+    DataError
+        The protocol does not exist.
     FitError
-        The protocol is ``paper``, and the method can't balance classes.
+        The protocol is ``paper`` and the method can't balance classes, or another option is invalid
+        (:class:`~whichgen.training.selection.SelectionOptions`).
     """
 
     head_method: SweepMethod
@@ -61,7 +64,7 @@ class FitOptions(SelectionOptions):
             object.__setattr__(self, "head_method", balance_classes(self.head_method))
 
     def list_blocks(self, encoder: Encoder) -> tuple[int, ...]:
-        """Return the indices of the blocks to try, in ascending order and without duplicates.
+        """Return the indices of the encoder's blocks to try, ascending and without duplicates.
 
         Raises
         ------
@@ -152,6 +155,13 @@ def fit(
     cache
         Folder that caches the metrics of finished sweeps, so that an interrupted run can resume;
         ``None`` disables the cache.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    FitResult
+        The model with its validation and test metrics.
 
     Raises
     ------
@@ -160,11 +170,17 @@ def fit(
     FitError
         A block in ``options.blocks`` does not exist in the encoder, or no hyperparameter value can
         be fitted on every fold.
+    ConvergenceError
+        The solver did not converge for any combination of block and hyperparameter value.
+    OSError
+        The cache can't be written, for example because the disk is full. A read-only cache is not
+        an error.
 
     Warns
     -----
     WhichgenWarning
-        The solver did not converge for some hyperparameter values. They can't be selected.
+        The solver did not converge for some combinations of block and hyperparameter value, which
+        can't be selected.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)

@@ -99,6 +99,8 @@ class FusionOptions(SelectionOptions):
 
     Raises
     ------
+    DataError
+        The protocol does not exist.
     FitError
         A score does not exist, a value of C is not positive, there is no value of C, shrinkage or
         score, or another option is invalid (:class:`SelectionOptions`).
@@ -118,7 +120,10 @@ class FusionOptions(SelectionOptions):
                 f"C is {min(self.values):g}, but it must be positive. Choose other values."
             )
         if not self.values or not self.shrinkages or not self.scores:
-            raise FitError("a fusion needs at least one C, one shrinkage and one open-set score.")
+            raise FitError(
+                "a fusion needs at least one C, one shrinkage and one open-set score. Specify the "
+                "missing values."
+            )
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,13 @@ def fuse(
         Values to try, and options of the selection.
     config
         Configuration to store in the model's run metadata.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    FusionResult
+        The model with its validation and test metrics.
 
     Raises
     ------
@@ -338,11 +350,18 @@ def select_votes(
         also its votes unless other votes have a better validation metric.
     options
         Options of the fusion, of which the metric and the number of processes are used.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Returns
     -------
     FusionCandidate
         The candidate with the selected votes and its metrics on these images.
+
+    Raises
+    ------
+    ConvergenceError
+        A probe does not converge.
     """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}

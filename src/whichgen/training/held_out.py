@@ -153,6 +153,11 @@ def predict_held_out(
         Indices of the blocks whose features are the head's input.
     score_method
         Name of the open-set score.
+
+    Returns
+    -------
+    HeldOutImages
+        The images of all folds, one fold after the other.
     """
     parts = []
     keys: set[bytes] = set()

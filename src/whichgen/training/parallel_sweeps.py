@@ -54,8 +54,12 @@ class Sweep:
     tables: FoldTables
     head_method: SweepMethod
 
-    def cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the path of the cache file, whose name is a hash of all inputs of the sweep."""
+    def get_cache_file(self, cache: Path, encoder_key: str) -> Path:
+        """Return the path of the cache file; its name is a hash of all inputs of the sweep.
+
+        ``cache`` is the folder of the cache files, and ``encoder_key`` is the key of the encoder
+        (:attr:`whichgen.encoders.encoder.Encoder.key`).
+        """
         rows = (
             f"{number}\0{sample.origin}\0".encode() + key
             for number, table in enumerate(self.tables[1:])
@@ -95,8 +99,15 @@ def run_sweeps(
     ------
     list of (float, SelectionMetrics)
         Each hyperparameter value with its metrics; one list per sweep, in the order of ``sweeps``.
+
+    Raises
+    ------
+    FitError
+        The features are not finite, or a known origin has no training image.
+    OSError
+        A cache file can't be written, for example because the disk is full.
     """
-    files = [sweep.cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
+    files = [sweep.get_cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
     cached_metrics = [_read_metrics(file) for file in files]
     # A generator reads the features of a sweep only when a worker is free.
     calls = (

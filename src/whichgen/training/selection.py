@@ -59,7 +59,7 @@ class SelectionOptions:
     protocol
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
-        Fraction of known validation images to accept at the threshold, in (0, 1].
+        Minimum fraction of known validation images to accept at the threshold, in (0, 1].
     precision
         Minimum fraction of correct answers among the held-out answers that name a generator, in
         (0, 1]. The threshold is then chosen by precision, not by ``tpr``. ``None`` means
@@ -68,7 +68,7 @@ class SelectionOptions:
         Maximum fraction of the held-out real images that are called synthetic, in [0, 1); used if
         the threshold is chosen by precision.
     seed
-        Seed of the leave-out folds.
+        Seed of the leave-out folds and, with sources, of the folds of sources.
     jobs
         Number of processes for fitting heads; -1 for one per core.
     thumbnails
@@ -195,7 +195,8 @@ def compute_selection_metrics(
 def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
     """Average metrics over folds; ``auroc`` and ``oscr`` only over folds with unknown images.
 
-    ``auroc`` and ``oscr`` are ``None`` if no fold has unknown images.
+    ``folds`` are the metrics of each fold, at least one. ``auroc`` and ``oscr`` are ``None`` if no
+    fold has unknown images.
     """
     accuracies, *areas = zip(*folds, strict=True)
     available = ([value for value in column if value is not None] for column in areas)
@@ -276,7 +277,8 @@ def fit_first(
 ) -> tuple[int, Head | None]:
     """Fit a head with the first of ``values`` for which the solver converges.
 
-    See :meth:`whichgen.heads.base.HeadMethod.fit` for the other parameters.
+    See :meth:`whichgen.heads.base.HeadMethod.fit`, which is called for each value, for the other
+    parameters.
 
     Returns
     -------

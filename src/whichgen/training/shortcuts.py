@@ -160,6 +160,8 @@ def check_shortcuts(
         Reads the files; by default, nothing is cached.
     seed
         Seed of the forests and of the choice of files.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Raises
     ------

@@ -156,12 +156,23 @@ def extract_splits(
         Seed for drawing the intensities.
     batch_size
         Number of images per forward pass.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    SplitFeatures
+        The features of the readable images.
 
     Raises
     ------
     DataError
         A known origin has no readable image in ``train``, ``val`` or ``test``. Only the splits in
         ``splits`` are checked.
+    EncoderError
+        A feature is not finite, or memory is insufficient for a single image.
+    StoreError
+        The store can't be read or written.
     """
     rng = np.random.default_rng(seed)
     images: dict[str, list[PerturbedSample]] = {}

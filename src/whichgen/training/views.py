@@ -104,6 +104,8 @@ def fit_views(
         Pairs (C, shrinkage), grouped by shrinkage and ascending in C.
     jobs
         Number of processes; -1 for one per core.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Returns
     -------
