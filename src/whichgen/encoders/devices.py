@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from whichgen.deterministic import is_deterministic
-from whichgen.errors import EncoderError, first_line
+from whichgen.errors import EncoderError, get_first_line
 from whichgen.option_names import name_option
 
 #: Device name that selects the OpenVINO runtime on the CPU.
@@ -65,7 +65,7 @@ def resolve_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise EncoderError(
-            f"device {device!r} is not available ({first_line(error)}). {advice}"
+            f"device {device!r} is not available ({get_first_line(error)}). {advice}"
         ) from None
     return device
 

