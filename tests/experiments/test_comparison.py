@@ -43,13 +43,13 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
     second = read_run_predictions(write(tmp_path / "b", 1, origins=ORIGINS[::-1]))
     assert second.origins == ("real", "gan")
     for predictions in (first, second):
-        assert [len(a) for a in predictions.answers] == [40, 20]
+        assert [len(a) for a in predictions.predictions] == [40, 20]
         assert predictions.paths[0].tolist() == sorted(predictions.paths[0].tolist())
     reordered = tuple(
-        Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers
+        Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.predictions
     )
     expected = compare_predictions(
-        first.answers, (reordered[0], reordered[1]), ORIGINS, resamples=50, seed=3
+        first.predictions, (reordered[0], reordered[1]), ORIGINS, resamples=50, seed=3
     )
     assert compare_runs(first, second, resamples=50, seed=3) == expected
     same = compare_runs(first, first, resamples=50)
@@ -59,7 +59,7 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
 def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0, source="one"))
     second = read_run_predictions(write(tmp_path / "b", 1, source="one"))
-    assert [a.unit for a in first.answers] == ["sources", "sources"]
+    assert [a.unit for a in first.predictions] == ["sources", "sources"]
     # With a single source, every resample equals the test set.
     comparison = compare_runs(first, second, resamples=20)["accuracy"]
     assert comparison.difference != 0
@@ -86,7 +86,7 @@ def test_answers_are_compared_if_there_are_sources(tmp_path: Path) -> None:
 
 
 def test_images_without_a_group_have_no_groups(tmp_path: Path) -> None:
-    known, unknown = read_run_predictions(write(tmp_path / "a", 0, group="")).answers
+    known, unknown = read_run_predictions(write(tmp_path / "a", 0, group="")).predictions
     assert known.groups is None and unknown.groups is None
 
 
