@@ -27,7 +27,7 @@ class Link:
     node
         ID of the node with the output.
     slot
-        Index of the output, from 0.
+        Index of the output, starting at 0.
     """
 
     node: str

@@ -114,7 +114,8 @@ def read_manifest_store(
     Raises
     ------
     MalformedError
-        The C2PA library can't parse the manifest store.
+        The C2PA library can't be loaded or can't parse the manifest store, or its output is too
+        large.
     MisplacedError
         The manifest store is not in the place that the file format specifies.
     ManifestError
