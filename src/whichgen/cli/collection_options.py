@@ -78,6 +78,11 @@ class EngineOptions:
             Computation to run on each shard, in this process or on the Ray cluster.
         run_locally
             Function to call instead of ``job`` if the engine is ``local``; ``None`` to use ``job``.
+
+        Raises
+        ------
+        ClusterError
+            The Ray cluster can't be reached or started, or its address starts with ``ray://``.
         """
         if self.engine == "local":
             run = run_locally or job.start()

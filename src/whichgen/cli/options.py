@@ -277,7 +277,13 @@ class SplitFlags:
     seed: Seed = 0
 
     def build_dataset_options(self, **settings: Any) -> DatasetOptions:
-        """Build :class:`DatasetOptions` from these flags; ``settings`` add or replace fields."""
+        """Build :class:`DatasetOptions` from these flags; ``settings`` add or replace fields.
+
+        Raises
+        ------
+        DataError
+            ``--fractions`` is not a list of three numbers.
+        """
         from whichgen.data.dataset_options import DatasetOptions
 
         parsed_values = {

@@ -22,7 +22,7 @@ NO_UNKNOWN_WARNING = (
 
 
 def list_warnings(run: Run) -> list[str]:
-    """Return the warnings that a report shows before its tables.
+    """Return the warnings about a run that a report shows before its tables.
 
     The warnings concern the protocol ``paper``, test sources that are also training sources,
     shortcuts, leaked labels, models that are not better than chance, missing unknown test images
