@@ -119,7 +119,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
         (["--kinds", "jpeg,fog"], "unknown perturbation fog. Choose from jpeg, blur"),
         (["-d", "nowhere/x"], "nowhere/x does not exist"),
         (["-d", "images", "--unknown", "dalle"], "has no origin dalle"),
-        (["--backbone", "someone/no-such-model"], "nor in the hub's cache"),
+        (["--backbone", "someone/no-such-model"], "is not a local folder, and can't be loaded"),
     ],
 )
 def test_invalid_option_is_reported(mine: Site, options: list[str], message: str) -> None:
