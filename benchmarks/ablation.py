@@ -36,7 +36,7 @@ from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, write_csv
+from whichgen.io.result_files import Row, format_markdown_table, write_csv
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.split_features import SplitFeatures, extract_splits, select_fold_tables
@@ -333,8 +333,10 @@ def main() -> None:
             }
         )
     write_csv(arguments.out / f"{title}.csv", rows)
-    write_text(arguments.out / f"{title}.md", f"# {title.capitalize()}\n\n{markdown_table(rows)}")
-    print(markdown_table(rows))
+    write_text(
+        arguments.out / f"{title}.md", f"# {title.capitalize()}\n\n{format_markdown_table(rows)}"
+    )
+    print(format_markdown_table(rows))
 
 
 if __name__ == "__main__":

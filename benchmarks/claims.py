@@ -27,7 +27,7 @@ from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, write_csv
+from whichgen.io.result_files import Row, format_markdown_table, write_csv
 
 #: The base encoder of all methods.
 ENCODER = "efficientnet_lite0"
@@ -195,8 +195,8 @@ def main() -> None:
         print(f"{number}/{len(cells)} {cell.name} {record['figures']}", flush=True)
     rows = [make_row(claim, arguments.out) for claim in claims]
     write_csv(arguments.out / "claims.csv", rows)
-    write_text(arguments.out / "claims.md", f"# Claims\n\n{markdown_table(rows)}")
-    print(markdown_table(rows))
+    write_text(arguments.out / "claims.md", f"# Claims\n\n{format_markdown_table(rows)}")
+    print(format_markdown_table(rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import write_features
 from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
 from whichgen.features.store import FeatureStore
-from whichgen.io.result_files import markdown_table
+from whichgen.io.result_files import format_markdown_table
 
 sys.path.insert(0, str(Path(__file__).parent / "speed"))
 from extraction import write_jpegs
@@ -123,7 +123,7 @@ def main() -> None:
         rows = measure(
             options.images, options.dtype, options.workers, options.repeats, Path(folder)
         )
-        print(markdown_table(list(rows)))
+        print(format_markdown_table(list(rows)))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from whichgen.gallery.index import (
 )
 from whichgen.heads.knn import normalize_rows
 from whichgen.inference.similar_images import SimilaritySpace
-from whichgen.io.result_files import Row, markdown_table
+from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.models.saved_model import load_model
 
 #: Number of queries for the recall.
@@ -193,7 +193,7 @@ def main() -> None:
                 by_effort = pool.submit(measure_index, points, queries, nearest, kind).result()
             exact_seconds = exact_seconds or by_effort[0]["search"]
             table += [format_times(row, exact_seconds) for row in by_effort]
-            print(markdown_table(table), flush=True)
+            print(format_markdown_table(table), flush=True)
     header = HEADER.format(
         dimension=space.dimension,
         queries=QUERIES,
@@ -203,7 +203,7 @@ def main() -> None:
         faiss=faiss.__version__,
         day=datetime.now(UTC).date(),
     )
-    arguments.out.write_text(header + markdown_table(table), encoding="utf-8")
+    arguments.out.write_text(header + format_markdown_table(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whichgen.io.atomic import replace_file, write_text
-from whichgen.io.result_files import Row, markdown_table
+from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.report.figures.style import COLORS, style_axes
 
 #: Results of each setting by name.
@@ -156,4 +156,4 @@ def draw(clean: Records, perturbed: Records, out: Path, pictures: Path) -> None:
             with replace_file(pictures / f"paper-{name}.svg") as temporary:
                 figure.savefig(temporary, format="svg", metadata={"Date": None})
     tables = [tabulate(clean), tabulate(perturbed), tabulate_differences(clean)]
-    write_text(out / "tables.md", "\n".join(markdown_table(rows) for rows in tables))
+    write_text(out / "tables.md", "\n".join(format_markdown_table(rows) for rows in tables))

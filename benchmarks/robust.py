@@ -26,7 +26,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, write_csv
+from whichgen.io.result_files import Row, format_markdown_table, write_csv
 from whichgen.models.saved_model import load_model
 
 #: Intensities that do not occur in augmented training; their rows are named ``KIND, unseen``.
@@ -127,8 +127,10 @@ def main() -> None:
             print(method, choice, points["none"], flush=True)
     rows = make_rows(points_by_method)
     write_csv(arguments.out / f"robust-{data}.csv", rows)
-    write_text(arguments.out / f"robust-{data}.md", f"# Robustness\n\n{markdown_table(rows)}")
-    print(markdown_table(rows))
+    write_text(
+        arguments.out / f"robust-{data}.md", f"# Robustness\n\n{format_markdown_table(rows)}"
+    )
+    print(format_markdown_table(rows))
 
 
 if __name__ == "__main__":

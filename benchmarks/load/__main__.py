@@ -36,7 +36,7 @@ from PIL import Image
 
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import markdown_table
+from whichgen.io.result_files import format_markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,7 +272,9 @@ def format_report(
         f"(whichgen {machine['whichgen']}, {machine['time']}, {os.cpu_count()} cores, --device "
         f"{options.device}, EfficientNet-Lite0, one JPEG file of 640 × 480 pixels per request). "
         "wrk, the service and all other processes shared the cores.\n\n"
-        + markdown_table([{"quantity": quantity, "value": value} for quantity, value in rows])
+        + format_markdown_table(
+            [{"quantity": quantity, "value": value} for quantity, value in rows]
+        )
         + "\n"
     )
 

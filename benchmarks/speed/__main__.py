@@ -25,7 +25,7 @@ from remaining_time import stage_rows
 from startup import startup_rows
 
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import markdown_table
+from whichgen.io.result_files import format_markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,24 +43,24 @@ def protocol_section(limit: int) -> Iterator[str]:
             "whichgen's commands run in full, with report, plots and controls. Peak memory is that "
             "of the largest process."
         )
-        yield markdown_table(list(protocol.time_rows(comparisons)))
+        yield format_markdown_table(list(protocol.time_rows(comparisons)))
         yield "Measured times of the reference implementation:"
-        yield markdown_table(list(protocol.reference_rows(comparisons)))
+        yield format_markdown_table(list(protocol.reference_rows(comparisons)))
         yield from agreement.describe_agreement(comparisons)
-        yield markdown_table(list(agreement.repeat_rows(comparisons)))
+        yield format_markdown_table(list(agreement.repeat_rows(comparisons)))
         yield (
             "On each of the other blocks, the reference implementation is fitted with the value "
             'that whichgen selects. "Equal blocks" is the number of blocks with the same '
             "validation AUROC: on early blocks, the reference implementation stops after 1,000 "
             "steps, before it converges. Test metrics in percent:"
         )
-        yield markdown_table(list(protocol.metric_rows(comparisons)))
+        yield format_markdown_table(list(protocol.metric_rows(comparisons)))
         for method, origin in (("linear", "image files"), ("knn", "cached features")):
             yield f"Stages of `whichgen {method}` from {origin}; CPU time without worker processes:"
             cache = folder / (method if origin == "cached features" else "profile")
             shutil.rmtree(cache / "sweeps", ignore_errors=True)
             command = protocol.whichgen_arguments(method, folder, cache)
-            yield markdown_table(list(stage_rows(command, folder / "stages.json")))
+            yield format_markdown_table(list(stage_rows(command, folder / "stages.json")))
         yield (
             "The remaining time has these causes: each image passes through the network once, at "
             "the rate of the runtime in the next section. Worker processes import scikit-learn, "
@@ -89,7 +89,7 @@ def write_section(name: str, limit: int) -> Iterator[str]:
             "metrics": metrics.measure,
             "startup": startup_rows,
         }
-        yield markdown_table(measure[name]())
+        yield format_markdown_table(measure[name]())
 
 
 def main() -> None:

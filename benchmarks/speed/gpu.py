@@ -24,7 +24,7 @@ from whichgen.encoders.cuda_graphs import GpuEncode
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table
+from whichgen.io.result_files import Row, format_markdown_table
 
 #: Libraries whose versions are reported.
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")
@@ -155,7 +155,7 @@ def main() -> None:
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     machine = f"{torch.cuda.get_device_name()}, {CORES} CPU cores"
     conditions = f"{machine}; {libraries}; {datetime.now(UTC):%Y-%m-%d}"
-    write_text(arguments.out, f"# Speed on a GPU\n\n{conditions}.\n\n{markdown_table(rows)}")
+    write_text(arguments.out, f"# Speed on a GPU\n\n{conditions}.\n\n{format_markdown_table(rows)}")
     if arguments.json:
         write_text(arguments.json, json.dumps({"made": conditions, "rows": rows}, indent=1))
 

@@ -33,7 +33,7 @@ from whichgen.evaluation.bootstrap import bootstrap_intervals
 from whichgen.evaluation.predictions import Predictions
 from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table
+from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import sweep_block
 
@@ -195,8 +195,8 @@ def main() -> None:
         for name, rows in results.items()
     ]
     plot(results, arguments.out / "growth.png")
-    tables = "\n".join(map(markdown_table, results.values()))
-    text = TEXT.format(date.today(), os.cpu_count(), markdown_table(exponents), tables)
+    tables = "\n".join(map(format_markdown_table, results.values()))
+    text = TEXT.format(date.today(), os.cpu_count(), format_markdown_table(exponents), tables)
     write_text(arguments.out / "growth.md", text)
 
 

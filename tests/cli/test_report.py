@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from whichgen.io.result_files import percent
+from whichgen.io.result_files import format_rate
 
 from .conftest import Site, whichgen
 
@@ -18,7 +18,7 @@ def test_page_of_one_run_has_metrics_and_images(site: Site) -> None:
     assert str(file) in result.message
     text = file.read_text()
     accuracy = json.loads((site.run / "results.json").read_text())["test"]["closed"]["accuracy"]
-    assert f'<span class="value">{percent(accuracy)}<small> %</small></span>' in text
+    assert f'<span class="value">{format_rate(accuracy)}<small> %</small></span>' in text
     assert "data:image/webp;base64," in text
     result = whichgen("report", site.run, "--no-images", "-o", "pages")
     assert result.code == 0, result.err

@@ -62,7 +62,7 @@ def test_answers_equal_those_of_attribute(
     assert answers["3.png"].origin is None
     # A job on a cluster worker skips known images.
     known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])
-    job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
+    job = AttributeJob(models["linear"], encoder.name, "cpu", 4, keys_to_skip=known)
     again = {answer.image for batch in job.start()(shard) for answer in batch.answers}
     assert again == {a.image for n, a in answers.items() if n not in ("0.png", "5.png")}
 
@@ -81,7 +81,7 @@ def test_evidence_is_that_of_each_file(
     (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", contents))])
     known = KeySet([hash_name(f"{tmp_path}/a.tar/2.png")])
     job = AttributeJob(models["linear"], encoder.name, "cpu", 3, evidence=EvidenceOptions())
-    job = replace(job, known=known)
+    job = replace(job, keys_to_skip=known)
     answers = {a.image[-5]: a for batch in job.start()(shard) for a in batch.answers}
     assert sorted(answers) == ["0", "1", "3", "4", "5", "6"]
     attributor = Attributor(models["linear"], encoder)

@@ -11,7 +11,7 @@ import pytest
 
 from whichgen.io.atomic import write_text
 from whichgen.io.file_names import escape_name, escape_names, unescape_name
-from whichgen.io.result_files import csv_text, write_json, write_parquet
+from whichgen.io.result_files import format_csv, write_json, write_parquet
 
 NAME = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
 
@@ -39,7 +39,7 @@ def test_names_in_nested_values_are_shown() -> None:
 
 def test_every_kind_of_table_can_hold_any_name(tmp_path: Path) -> None:
     row = {"image": NAME, "n": 1}
-    assert csv_text([row]) == "image,n\ncaf\\xe9 é.png,1\n"
+    assert format_csv([row]) == "image,n\ncaf\\xe9 é.png,1\n"
     write_json(tmp_path / "a.json", [row])
     assert json.loads((tmp_path / "a.json").read_text())[0]["image"] == r"caf\xe9 é.png"
     write_parquet(tmp_path / "a.parquet", [row])

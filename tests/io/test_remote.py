@@ -107,7 +107,7 @@ def test_parse_url() -> None:
     assert parse_url("my images/x.png") == (local, "my images/x.png")
     storage, path = parse_url("hf://datasets/owner/name/data/")
     assert (storage, path) == (Storage("hf"), "datasets/owner/name/data")
-    assert storage.url(path) == "hf://datasets/owner/name/data"
+    assert storage.get_url(path) == "hf://datasets/owner/name/data"
 
 
 def test_hub_is_read_through_its_fsspec_file_system(

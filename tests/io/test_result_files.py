@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.io.result_files import csv_text, markdown_table, percent, write_csv, write_parquet
+from whichgen.io.result_files import (
+    format_csv,
+    format_markdown_table,
+    format_rate,
+    write_csv,
+    write_parquet,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,13 +25,13 @@ from whichgen.io.result_files import csv_text, markdown_table, percent, write_cs
     [(0.5, "50.0"), (1, "100.0"), (0.123456, "12.3"), (None, "–"), (float("nan"), "–")],
 )
 def test_rate_is_shown_in_percent(value: float | None, text: str) -> None:
-    assert percent(value) == text
+    assert format_rate(value) == text
 
 
 def test_a_markdown_table_has_the_first_row_s_columns_and_bars_stay_in_their_cell() -> None:
     rows = [{"a": 1, "b|c": "x|y"}, {"a": 2}]
-    assert markdown_table(rows) == "| a | b\\|c |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |  |\n"
-    assert markdown_table([]) == ""
+    assert format_markdown_table(rows) == "| a | b\\|c |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |  |\n"
+    assert format_markdown_table([]) == ""
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8)
@@ -33,7 +39,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_siz
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), texts, min_size=1), min_size=1))
 def test_csv_gives_back_what_went_in(rows: list[dict[str, str]]) -> None:
-    read = list(csv.DictReader(io.StringIO(csv_text(rows), newline="")))
+    read = list(csv.DictReader(io.StringIO(format_csv(rows), newline="")))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     expected = [{c: row.get(c, "") for c in columns} for row in rows]
     # A row whose only cell is empty is quoted, so that it is a row.

@@ -29,7 +29,7 @@ from whichgen.errors import DataError
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.answers import Attribution
 from whichgen.io.folder_listing import is_system_path
-from whichgen.io.result_files import csv_text, write_parquet
+from whichgen.io.result_files import format_csv, write_parquet
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.sklearn import OriginClassifier
@@ -137,7 +137,7 @@ def test_accepted_names_are_saved_and_read_again(
     row = answer.as_row(schema)
     write_parquet(tmp_path / "a.parquet", [row], schema)
     (stored,) = pq.read_table(tmp_path / "a.parquet").to_pylist()
-    (printed,) = csv.DictReader(io.StringIO(csv_text([row]), newline=""))
+    (printed,) = csv.DictReader(io.StringIO(format_csv([row]), newline=""))
     for table in (stored, printed):
         assert table["origin"] == known[0]
         assert tuple(table["prediction_set"].split(", ")) == known

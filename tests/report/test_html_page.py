@@ -21,7 +21,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from whichgen.data.images.perturbations import Perturbation
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.io.result_files import percent
+from whichgen.io.result_files import format_rate
 from whichgen.report.experiment_reports import write_experiment, write_robustness
 from whichgen.report.figures.experiment_curves import plot_low_data
 from whichgen.report.html_page import write_html_page
@@ -146,10 +146,10 @@ def test_key_metrics_and_intervals_are_those_of_the_results(run: Path) -> None:
         ),
     ):
         interval = results["intervals"][key]
-        bounds = f"{percent(interval['low'])} – {percent(interval['high'])}"
-        assert f"{title} {percent(value)} % {bounds}" in page.text
+        bounds = f"{format_rate(interval['low'])} – {format_rate(interval['high'])}"
+        assert f"{title} {format_rate(value)} % {bounds}" in page.text
         (row,) = (row for row in page.tables["All metrics"] if row["metric"] == title)
-        assert (row["%"], row["95 % interval"]) == (percent(value), bounds)
+        assert (row["%"], row["95 % interval"]) == (format_rate(value), bounds)
     assert "one of 3 known origins (real, gan and vae) or to “unknown”" in page.text
     assert results["run_metadata"]["encoder"]["weights_hash"] in page.text
     assert results["run_metadata"]["data_hash"] in page.text
@@ -166,16 +166,16 @@ def test_tables_of_origins_and_generators_agree_with_the_predictions(run: Path) 
     for i, row in enumerate(page.tables["Known origins, in percent"]):
         assert (row["origin"], row["images"]) == (origins[i], "9")
         for name, values in zip(("precision", "recall", "F1"), expected, strict=False):
-            assert row[name] == percent(values[i]), (origins[i], name)
+            assert row[name] == format_rate(values[i]), (origins[i], name)
         accepted = [r["answer"] != "unknown" for r in known if r["origin"] == origins[i]]
-        assert row["accepted"] == percent(float(np.mean(accepted)))
+        assert row["accepted"] == format_rate(float(np.mean(accepted)))
     results = json.loads((run / "results.json").read_text())
     for row, result in zip(
         page.tables["Unknown generators, in percent"], results["test"]["unknown"], strict=True
     ):
         assert row["unknown"] == result["name"]
-        assert row["AUROC"] == percent(result["detection"]["auroc"])
-        assert row["OSCR"] == percent(result["oscr"])
+        assert row["AUROC"] == format_rate(result["detection"]["auroc"])
+        assert row["OSCR"] == format_rate(result["oscr"])
         assert row["nearest known origin"] == result["top_prediction"]
         assert float(row["mean score"]) == pytest.approx(result["mean_score"], rel=1e-3)
     splits = {row["origin"]: row for row in page.tables["Images per origin and split"]}
@@ -204,7 +204,7 @@ def test_sources_have_a_section_if_they_are_known(make_fit: MakeFit, tmp_path: P
     synthetic = [p for p in predictions if p["origin"] != "real"]
     wrong = [p for p in synthetic if p["coarse_origin"] in ("real", "unknown")]
     row = answers["Synthetic images called synthetic"]
-    assert row["%"] == percent(1 - len(wrong) / len(synthetic))
+    assert row["%"] == format_rate(1 - len(wrong) / len(synthetic))
     assert row["images"] == str(len(synthetic))
 
     page = read_page(write_run(make_fit(), tmp_path / "without"))
@@ -317,7 +317,7 @@ def test_several_runs_are_compared(
     table = {row["metric, %"]: row for row in page.tables["Comparison of runs, in percent"]}
     for label, folder in zip(labels, (run, fusion), strict=True):
         results = json.loads((folder / "results.json").read_text())
-        assert table["OSCR"][label].split(" ")[0] == percent(results["test"]["oscr"])
+        assert table["OSCR"][label].split(" ")[0] == format_rate(results["test"]["oscr"])
     curves = page.tables["Open-set classification rate (OSCR)"]
     assert [row["unknown images"] for row in curves] == labels
     assert "tested on different images" not in page.text
@@ -334,7 +334,9 @@ def test_fusion_has_members_and_scores_instead_of_blocks(
     page = read_page(write_run(result, tmp_path))
     members = page.tables["Fusion members, in percent"]
     assert [row["members"] for row in members] == [c.members for c in result.members]
-    assert [row["test OSCR"] for row in members] == [percent(c.test_oscr) for c in result.members]
+    assert [row["test OSCR"] for row in members] == [
+        format_rate(c.test_oscr) for c in result.members
+    ]
     scores = {row["score"] for row in page.tables["Open-set scores, in percent"]}
     assert scores == {"max_logit", "energy"}
     assert not any(a.get("id") == "run1-blocks" for _, a in page.tags)

@@ -40,7 +40,7 @@ from whichgen.experiments.cross_source import (
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table
+from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.model_card import CARD_FILE
 from whichgen.models.origin_model import Exemplars
@@ -181,8 +181,8 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
         date=date.today().isoformat(),
         images=len(samples),
         sources=len({sample.source for sample in samples}),
-        table=markdown_table(count_images(samples, result.origins)),
-        metrics=markdown_table(tabulate_cross_source_results([published_result])),
+        table=format_markdown_table(count_images(samples, result.origins)),
+        metrics=format_markdown_table(tabulate_cross_source_results([published_result])),
         copies=count_synthetic([answers[str(copy.path)] for copy in copies]),
         small_photographs=count_synthetic(np.array(small_answers)[is_photograph]),
         small_synthetic=count_synthetic(np.array(small_answers)[~is_photograph]),

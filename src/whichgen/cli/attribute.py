@@ -54,7 +54,7 @@ def attribute(
     """Attribute images to a known origin or `unknown`."""
     from whichgen.inference.answer_table import make_answer_schema
     from whichgen.inference.stability import COPIES
-    from whichgen.io.result_files import csv_text, write_parquet
+    from whichgen.io.result_files import format_csv, write_parquet
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
@@ -111,7 +111,7 @@ def attribute(
     if as_json:
         show_json([answer.as_dict() for answer in answers])
     elif as_csv:
-        sys.stdout.write(csv_text(rows))
+        sys.stdout.write(format_csv(rows))
     elif not parquet and not report:
         show_evidence_summaries(answers, wide=wide)
         readable = [answer for answer in answers if not answer.error]

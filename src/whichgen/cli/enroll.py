@@ -32,7 +32,7 @@ def enroll(
     from whichgen.data.images.decoding import read_bytes
     from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
-    from whichgen.io.result_files import percent
+    from whichgen.io.result_files import format_rate
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
     validate_origin_names([name])
@@ -56,8 +56,8 @@ def enroll(
     if result.n_images < len(files):
         warn(f"Duplicate images ignored: {len(files) - result.n_images}")
     save_model(result.model, folder / "model", name=str(folder))
-    before, after = map(percent, result.accuracy_before_after)
-    new_row = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
+    before, after = map(format_rate, result.accuracy_before_after)
+    new_row = {"correct (%)": name, "before": "–", "after": format_rate(result.recognition_rate)}
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new_row],
         title=f"{name} enrolled from {format_count(result.n_images, 'image')}",

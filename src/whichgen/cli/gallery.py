@@ -77,7 +77,7 @@ def build(
     from whichgen.gallery.entries import collect_images
     from whichgen.gallery.index import TARGET_RECALL
     from whichgen.inference.similar_images import SimilaritySpace
-    from whichgen.io.result_files import percent
+    from whichgen.io.result_files import format_rate
 
     check_output_folder(output_dir, force=force)
     samples = list_samples(data, split_names(real))
@@ -106,7 +106,9 @@ def build(
             "sorted order determines the origin; remove wrong copies and rebuild."
         )
     config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
-    record = model.describe_run(attributor.model, {"seed": seed}, images.data_hash(), **config)
+    record = model.describe_run(
+        attributor.model, {"seed": seed}, images.compute_data_hash(), **config
+    )
     options: dict[str, Any] = {"force": force, "progress": progress}
     if kind == "qdrant":
         gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
@@ -117,8 +119,8 @@ def build(
     say(f"{format_count(len(images), 'image')}, {gallery.kind} index{effort_text}")
     if recall := gallery.recall:
         say(
-            f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} % relative to "
-            f"exact search ({recall.queries:,} queries)"
+            f"recall@1 {format_rate(recall.at_1)} %, recall@10 {format_rate(recall.at_10)} % "
+            f"relative to exact search ({recall.queries:,} queries)"
         )
         if recall.at_10 < TARGET_RECALL:
             warn(

@@ -93,7 +93,7 @@ class GalleryImages:
             vectors.append(self.space.project(self.space.model.head.forward(np.hstack(blocks))))
         return np.concatenate(vectors)
 
-    def data_hash(self) -> str:
+    def compute_data_hash(self) -> str:
         """Return a digest of the content and the origins of all images: 32 hexadecimal digits.
 
         It depends on the order of the images.

@@ -74,7 +74,7 @@ class Attributor:
         self._n_features = sum(encoder.block_dims[block] for block in model.blocks)
         self.model = model
         self.encoder = encoder
-        self.encode_batch = BatchEncoder(encoder, pad_to=pad_to)
+        self.batch_encoder = BatchEncoder(encoder, pad_to=pad_to)
 
     @classmethod
     def load(
@@ -225,7 +225,7 @@ class Attributor:
 
         def read_errors() -> Iterator[str]:
             for batch in self.encode_batches(make_image_loaders(sequence), batch_size):
-                features.append(self._features(batch))
+                features.append(self._concatenate_blocks(batch))
                 yield from (str(batch.errors.get(i, "")) for i in range(len(batch)))
 
         errors = list(progress(read_errors(), description="Encoding", total=len(sequence)))
@@ -239,7 +239,7 @@ class Attributor:
         See :func:`~whichgen.features.image_encoding.encode_batches`.
         """
         copies = COPIES.values() if stability else ()
-        return encode_batches(images, self.encode_batch, batch_size=batch_size, copies=copies)
+        return encode_batches(images, self.batch_encoder, batch_size=batch_size, copies=copies)
 
     def compute_quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
@@ -290,12 +290,12 @@ class Attributor:
             for i, error in batch.errors.items()
         }
         if n:
-            features = self._features(batch).reshape(n, -1, self._n_features)
+            features = self._concatenate_blocks(batch).reshape(n, -1, self._n_features)
             output, probabilities, scores = predict_and_validate(model, features[:, 0])
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.select_coarse_origins(output, decisions)
             percentiles = model.calibration.compute_percentiles(scores).tolist()
-            sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
+            sets = self._make_prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n
             copy_answers = self._attribute_copies(features[:, 1:])
@@ -350,7 +350,7 @@ class Attributor:
         answers = self.model.select_coarse_origins(output, decisions)
         return [answers[i : i + k] for i in range(0, n * k, k)]
 
-    def _prediction_sets(
+    def _make_prediction_sets(
         self, probabilities: np.ndarray, quantile: ConformalQuantile
     ) -> list[tuple[str, ...]]:
         """Return the prediction set of each image: a tuple of origins, most probable first."""
@@ -361,6 +361,6 @@ class Attributor:
             for ranked, member in zip(order, members, strict=True)
         ]
 
-    def _features(self, batch: EncodedBatch) -> np.ndarray:
+    def _concatenate_blocks(self, batch: EncodedBatch) -> np.ndarray:
         """Return the head's input for the images of a batch and their copies, one per row."""
         return np.hstack([batch.blocks[b] for b in self.model.blocks])

@@ -56,7 +56,7 @@ class AttributeJob:
         Check the stability of the answers (:mod:`whichgen.inference.stability`).
     evidence
         Options of the provenance evidence to collect; ``None`` for none.
-    known
+    keys_to_skip
         Keys (:func:`~whichgen.data.shards.find_shards.hash_name`) of images to skip because they
         already have an answer.
     """
@@ -68,7 +68,7 @@ class AttributeJob:
     coverage: float | None = None
     stability: bool = False
     evidence: EvidenceOptions | None = None
-    known: KeySet = field(default_factory=lambda: KeySet(()))
+    keys_to_skip: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[ShardAnswers]]:
         """Load the encoder, and return the function that attributes a shard.
@@ -100,7 +100,7 @@ class AttributeJob:
             yield ShardAnswers(len(batch), available_answers, tuple(read_errors.values()))
 
     def _load(self, item: Item) -> LoadedImage:
-        if hash_name(item.name) in self.known:
+        if hash_name(item.name) in self.keys_to_skip:
             return LoadedImage(None)
         try:
             data = item.load()

@@ -75,7 +75,7 @@ def _describe_prediction(answer: Attribution) -> Verdict:
                 "The image resembles the photographs the model was trained on. Images of a "
                 "generator that resembles them would get the same answer.",
             )
-        name = display_name(answer.origin)
+        name = format_origin(answer.origin)
         return Verdict(
             "generator",
             f"{name}, {percentage}",
@@ -84,9 +84,11 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         )
     reason = "The image is less similar to the known origins than the threshold requires"
     if answer.unstable:
+        original_answer = format_origin(str(answer.original_answer))
+        copies = ", ".join(answer.differing_copies or ())
         reason = (
-            f"The answer for the file itself, {display_name(str(answer.original_answer))}, changes "
-            f"when the image is slightly altered ({', '.join(answer.differing_copies or ())})"
+            f"The answer for the file itself, {original_answer}, changes when the image is "
+            f"slightly altered ({copies})"
         )
     if answer.coarse_origin == REAL:
         return Verdict(
@@ -100,13 +102,13 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         )
     words, resemblance = "synthetic, unknown generator", "generated images rather than photographs"
     if answer.coarse_origin != SYNTHETIC:
-        family = display_name(answer.coarse_origin)
+        family = format_origin(answer.coarse_origin)
         words = f"synthetic ({family}), unknown generator"
         resemblance = f"images by generators of the family {family}"
     return Verdict("synthetic", words, f"{reason}, but it resembles {resemblance}.")
 
 
-def display_name(origin: str) -> str:
+def format_origin(origin: str) -> str:
     """Replace underscores with spaces: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
     return origin.replace("_", " ")
 

@@ -37,7 +37,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     that the new file survives a power failure.
     """
     _make_folder(path.parent)
-    temporary = _temporary_path(path)
+    temporary = _make_temporary_path(path)
     try:
         yield temporary
         _sync(temporary)
@@ -69,7 +69,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     killed between these steps, the ``.old`` folder remains.
     """
     _make_folder(folder.parent)
-    temporary = _temporary_path(folder)
+    temporary = _make_temporary_path(folder)
     temporary.mkdir()
     try:
         yield temporary
@@ -101,7 +101,7 @@ def is_permission_error(error: OSError) -> bool:
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def _temporary_path(path: Path) -> Path:
+def _make_temporary_path(path: Path) -> Path:
     _remove_abandoned(path.parent)
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 

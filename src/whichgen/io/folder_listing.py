@@ -116,7 +116,7 @@ def list_files(
     Warns
     -----
     WhichgenWarning
-        Files, folders or links are skipped (:func:`warn_skipped`).
+        Files, folders or links are skipped (:func:`warn_skipped_paths`).
     """
     listing = list_folder(folder)
     # Report a pipe or device only if it has one of the suffixes.
@@ -124,7 +124,7 @@ def list_files(
         s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
     ]
     others = [folder / path for path in listing.files if path.suffix.lower() not in suffixes]
-    warn_skipped(str(folder), skipped, describe_others(others) if others else "")
+    warn_skipped_paths(str(folder), skipped, describe_others(others) if others else "")
     return [folder / path for path in select_paths(listing.files, suffixes)]
 
 
@@ -174,7 +174,7 @@ def _contains_itself(link: Path) -> bool:
     return Path(os.path.realpath(link.parent)).is_relative_to(target)
 
 
-def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") -> None:
+def warn_skipped_paths(folder: str, skipped: Iterable[SkippedPath], others: str = "") -> None:
     """Warn about the skipped paths of a folder, with their number and examples for each reason.
 
     Parameters

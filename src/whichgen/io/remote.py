@@ -25,7 +25,7 @@ from whichgen.io.folder_listing import (
     is_system_path,
     list_files,
     select_paths,
-    warn_skipped,
+    warn_skipped_paths,
 )
 from whichgen.io.untrusted_files import read_regular_file
 
@@ -56,7 +56,7 @@ class Storage:
     region: str = ""
     root: str = ""
 
-    def url(self, path: str) -> str:
+    def get_url(self, path: str) -> str:
         """Return the URL of a file, or its path if the file is on the local disk."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
@@ -103,7 +103,7 @@ class Storage:
         except OSError as error:
             location = f" at {self.endpoint}" if self.endpoint else ""
             raise DataError(
-                f"{self.url(path)}{location} can't be listed ({error}). {_ADVICE[self.scheme]}"
+                f"{self.get_url(path)}{location} can't be listed ({error}). {_ADVICE[self.scheme]}"
             ) from None
         names = {
             PurePosixPath(entry.path).relative_to(path): entry.path
@@ -111,7 +111,7 @@ class Storage:
             if entry.type == pafs.FileType.File
         }
         others = [p for p in names if p.suffix.lower() not in suffixes and not is_system_path(p)]
-        warn_skipped(self.url(path), (), describe_others(others) if others else "")
+        warn_skipped_paths(self.get_url(path), (), describe_others(others) if others else "")
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:

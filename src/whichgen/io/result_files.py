@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-def percent(value: float | None) -> str:
+def format_rate(value: float | None) -> str:
     """Format a rate in [0, 1] as a percentage with one decimal and no percent sign.
 
     ``None`` and NaN are formatted as an en dash.
@@ -27,7 +27,7 @@ def percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
+def format_markdown_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table; the keys of the first row are the columns.
 
     Cells of missing keys are empty. Return an empty string if there are no rows.
@@ -41,7 +41,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def format_csv(rows: Sequence[Row]) -> str:
     """Format rows as CSV; the columns are the keys of all rows, in order of first appearance.
 
     Cells of missing keys are empty.
@@ -54,8 +54,8 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to a CSV file, formatted by :func:`csv_text`."""
-    write_text(path, csv_text(rows))
+    """Write rows to a CSV file, formatted by :func:`format_csv`."""
+    write_text(path, format_csv(rows))
 
 
 def write_json(path: Path, value: Any) -> None:

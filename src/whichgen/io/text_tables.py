@@ -57,7 +57,7 @@ class Row:
     cells: tuple[str, ...]
     delimiter: str
 
-    def cell(self, index: int) -> str:
+    def get_cell(self, index: int) -> str:
         """Return a cell, or an empty string if the row has fewer cells."""
         return self.cells[index] if index < len(self.cells) else ""
 
@@ -138,7 +138,7 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
         index = names.index(second)
         indices = (names.index(first) if first in names else int(index == 0), index)
     for row in rows[has_header:]:
-        first_value, second_value = (row.cell(i).strip() for i in indices)
+        first_value, second_value = (row.get_cell(i).strip() for i in indices)
         n_values = sum(bool(cell.strip()) for cell in row.cells)
         if not first_value or not second_value or (n_values > 2 and not has_header):
             raise DataError(

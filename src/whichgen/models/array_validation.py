@@ -122,20 +122,20 @@ def predict_and_validate(
         probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # NumPy, SciPy and faiss raise errors of several types for arrays of wrong shapes.
-        raise inconsistent_arrays_error(
+        raise make_inconsistency_error(
             f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         ) from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
-        raise inconsistent_arrays_error(
+        raise make_inconsistency_error(
             f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise inconsistent_arrays_error("the output contains NaN or infinity")
+        raise make_inconsistency_error("the output contains NaN or infinity")
     return output, probabilities, scores
 
 
-def inconsistent_arrays_error(reason: str) -> ModelFileError:
+def make_inconsistency_error(reason: str) -> ModelFileError:
     return ModelFileError(
         f"the model's arrays are inconsistent ({reason}). Copy the model folder again, or fit the "
         "model again."

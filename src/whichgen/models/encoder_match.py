@@ -6,7 +6,7 @@ import numpy as np
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
-from whichgen.models.array_validation import inconsistent_arrays_error, predict_and_validate
+from whichgen.models.array_validation import make_inconsistency_error, predict_and_validate
 from whichgen.models.origin_model import OriginModel
 
 
@@ -41,7 +41,7 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
-        raise inconsistent_arrays_error(
+        raise make_inconsistency_error(
             f"exemplars have {n_features} features, but the encoder has {width}"
         )
     for n in (1, 2):  # a model that accepts both batch sizes accepts any batch size

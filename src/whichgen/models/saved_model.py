@@ -225,21 +225,21 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
         description = _Description.model_validate_json(text)
         data = _read_file(folder, HEAD_FILE, _MAX_ARRAY_BYTES)
         if hashlib.sha256(data).hexdigest() != description.head_digest:
-            raise _damaged_model_error(
+            raise _make_damage_error(
                 folder, f"{HEAD_FILE} does not match its digest in {DESCRIPTION_FILE}"
             )
         return _restore(description, load(data))
     except ValidationError as error:
         details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         reason = "; ".join(detail.removeprefix(": ") for detail in details)
-        raise _damaged_model_error(folder, f"{DESCRIPTION_FILE}: {reason}") from None
+        raise _make_damage_error(folder, f"{DESCRIPTION_FILE}: {reason}") from None
     except KeyError as error:
-        raise _damaged_model_error(folder, f"{HEAD_FILE} has no {error}") from None
+        raise _make_damage_error(folder, f"{HEAD_FILE} has no {error}") from None
     except (SafetensorError, FitError) as error:
-        raise _damaged_model_error(folder, str(error)) from None
+        raise _make_damage_error(folder, str(error)) from None
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         # Heads and scores raise these errors for arrays of wrong dtypes or shapes.
-        raise _damaged_model_error(
+        raise _make_damage_error(
             folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}"
         ) from None
 
@@ -248,7 +248,7 @@ def _read_file(folder: Path, name: str, max_bytes: int) -> bytes:
     try:
         return read_regular_file(folder / name, max_bytes)
     except OSError as error:
-        raise _damaged_model_error(folder, f"{name} can't be read ({error.strerror})") from None
+        raise _make_damage_error(folder, f"{name} can't be read ({error.strerror})") from None
 
 
 def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> OriginModel:
@@ -301,7 +301,7 @@ def _check_description(description: _Description) -> None:
         raise FitError(f"blocks must be from 0 to {n_blocks - 1}, not {list(description.blocks)}")
 
 
-def _damaged_model_error(folder: Path, reason: str) -> ModelFileError:
+def _make_damage_error(folder: Path, reason: str) -> ModelFileError:
     return ModelFileError(
         f"{folder} is damaged: {reason.rstrip('.')}. Copy the folder again, or fit the model again."
     )

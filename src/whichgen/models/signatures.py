@@ -109,12 +109,12 @@ def verify_signature(folder: Path, key: Path) -> None:
             "curve P-256, P-384 or P-521."
         ) from error
     if not (folder / SIGNATURE_FILE).is_file():
-        raise _signature_error(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
+        raise _make_signature_error(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
     try:
         config.verify(folder, folder / SIGNATURE_FILE)
     except Exception as error:  # an untrusted signature can cause any exception
         reason = f"its signature is not valid ({get_first_line(error)})"
-        raise _signature_error(folder, key, reason) from error
+        raise _make_signature_error(folder, key, reason) from error
 
 
 def hash_file(file: Path) -> str:
@@ -138,7 +138,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
     }
 
 
-def _signature_error(folder: Path, key: Path, reason: str) -> ModelFileError:
+def _make_signature_error(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
         f"{folder} is rejected: {reason}. It must be signed with the private key that belongs to "
         f"{key}. Get the model from a trusted source or, if it is your model, sign it with `python "

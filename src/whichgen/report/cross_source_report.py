@@ -13,7 +13,7 @@ from whichgen.evaluation.answer_metrics import ANSWER_TITLES
 from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.experiments.cross_source import CROSS_SOURCE_METRICS, CrossSourceResult
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, percent, write_csv, write_json
+from whichgen.io.result_files import Row, format_markdown_table, format_rate, write_csv, write_json
 from whichgen.report.figures.style import Plot, create_axes, get_color, save_png
 from whichgen.report.result_tables import tabulate_sources
 
@@ -30,9 +30,9 @@ def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, s
     rows = []
     for name, title in _TITLES.items():
         if interval := result.metrics.get(name):
-            value, low, high = map(percent, (interval.value, interval.low, interval.high))
+            value, low, high = map(format_rate, (interval.value, interval.low, interval.high))
             rows.append({"metric": title, "value": f"{value} ({low}–{high})"})
-    error = percent(result.calibration_error)
+    error = format_rate(result.calibration_error)
     return [*rows, {"metric": _CALIBRATION_TITLE, "value": error}]
 
 
@@ -107,10 +107,10 @@ def write_cross_source(
         f"unknown generators from {n_sources} sources, {main_result.split.n_folds} folds. Each "
         "image is tested once, by a model that was selected, fitted and calibrated on other "
         "sources. In percent, with 95 % bootstrap intervals over sources.\n\n"
-        f"{markdown_table(tabulate_cross_source_results(results))}\n"
+        f"{format_markdown_table(tabulate_cross_source_results(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
         f"## Sources\n\nNumbers of images and of answers for each source, when it was held out.\n\n"
-        f"{markdown_table(tabulate_sources(main_result.count_by_source()))}"
+        f"{format_markdown_table(tabulate_sources(main_result.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)
     save_png(plot.figure, folder / "plots" / f"{_NAME}.png")

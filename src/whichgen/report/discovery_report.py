@@ -15,7 +15,7 @@ from whichgen.data.images.decoding import read_image
 from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, percent, write_csv, write_json
+from whichgen.io.result_files import Row, format_markdown_table, format_rate, write_csv, write_json
 from whichgen.io.text_tables import format_rows
 from whichgen.plurals import format_count
 from whichgen.report.figures.style import save_png, shorten
@@ -56,7 +56,7 @@ def tabulate_discovery(discovery: Discovery) -> list[Row]:
             "group": group.name,
             "images": len(group.members),
             "nearest known": group.nearest_origin,
-            "share": percent(group.share),
+            "share": format_rate(group.share),
             "cohesion": f"{group.cohesion:.2f}",
         }
         if discovery.agreement:
@@ -96,14 +96,14 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     if metrics:
         agreement = (
             f"Agreement with the subfolders: {metrics}; "
-            f"{percent(metrics.clustered_fraction)} % of the images belong to a group.\n\n"
+            f"{format_rate(metrics.clustered_fraction)} % of the images belong to a group.\n\n"
         )
     write_text(
         folder / "report.md",
         f"# {format_count(len(groups), 'group')} of similar images among "
         f"{format_count(len(paths), 'image')}\n\n{agreement}"
-        f"{markdown_table(tabulate_discovery(discovery))}\nThe images in a group have similar "
-        "embeddings. A group can contain several generators, or only some images of one "
+        f"{format_markdown_table(tabulate_discovery(discovery))}\nThe images in a group have "
+        "similar embeddings. A group can contain several generators, or only some images of one "
         "generator. Inspect a group before you enroll it. Nearest known is the most frequently "
         "predicted known origin, and share is the percentage of images with this prediction. "
         "Cohesion is the mean cosine similarity to the center of the group.\n\n"

@@ -11,7 +11,7 @@ from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.atomic import write_text
-from whichgen.io.result_files import Row, markdown_table, write_csv, write_json
+from whichgen.io.result_files import Row, format_markdown_table, write_csv, write_json
 from whichgen.report.figures import experiment_curves
 from whichgen.report.figures.style import Plot, save_png
 
@@ -53,7 +53,7 @@ def write_experiment(
     ]
     write_json(folder / f"{name}.json", {"run_metadata": run_metadata, "points": records})
     write_csv(folder / f"{name}.csv", csv_rows or records)
-    table, image = markdown_table(plot.rows), f"![{plot.title}](plots/{name}.png)"
+    table, image = format_markdown_table(plot.rows), f"![{plot.title}](plots/{name}.png)"
     text = text or f"{plot.caption} {note}".strip() + "\n"
     write_text(folder / f"{name}.md", f"# {plot.title}\n\n{text}\n{table}\n{image}\n")
     save_png(plot.figure, folder / "plots" / f"{name}.png")
@@ -68,7 +68,10 @@ def write_robustness(
     See :func:`write_experiment` for the files. The Markdown file also contains a table with the
     mean of each metric over the intensities of each kind of perturbation.
     """
-    test, means = points[0].test, markdown_table(experiment_curves.tabulate_mean_robustness(points))
+    test, means = (
+        points[0].test,
+        format_markdown_table(experiment_curves.tabulate_mean_robustness(points)),
+    )
     note = f" {test.source_overlap.note}" if test.source_overlap else ""
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "

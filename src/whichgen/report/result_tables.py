@@ -15,7 +15,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.source_counts import SourceResult
-from whichgen.io.result_files import Row, percent
+from whichgen.io.result_files import Row, format_rate
 from whichgen.plurals import format_count
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
@@ -93,7 +93,7 @@ def _tabulate_metrics(metrics: Sequence[Metric], with_intervals: bool) -> list[R
     return [
         {
             "metric": metric.title,
-            "%": percent(metric.value),
+            "%": format_rate(metric.value),
             **({"95 % interval": format_interval(metric.interval)} if with_intervals else {}),
             "images": metric.images,
         }
@@ -103,14 +103,14 @@ def _tabulate_metrics(metrics: Sequence[Metric], with_intervals: bool) -> list[R
 
 def format_percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     """Format rates in [0, 1] as percentages; ``columns`` maps the rates' keys to column titles."""
-    return {title: percent(values[key]) for key, title in columns.items()}
+    return {title: format_rate(values[key]) for key, title in columns.items()}
 
 
 def format_interval(interval: Interval | None) -> str:
     """Format an interval in percent; return an empty string if it is ``None`` or a bound is NaN."""
     if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
-    return f"{percent(interval.low)} – {percent(interval.high)}"
+    return f"{format_rate(interval.low)} – {format_rate(interval.high)}"
 
 
 def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
@@ -137,13 +137,13 @@ def tabulate_unknown_generators(evaluation: Evaluation) -> list[Row]:
         {
             "unknown": result.name,
             "images": result.images,
-            "AUROC": percent(result.detection.auroc),
-            "OSCR": percent(result.oscr),
-            "rejected, 95 % known accepted": percent(result.detection.tnr_at_tpr95),
-            "rejected": percent(result.rejection_rate),
+            "AUROC": format_rate(result.detection.auroc),
+            "OSCR": format_rate(result.oscr),
+            "rejected, 95 % known accepted": format_rate(result.detection.tnr_at_tpr95),
+            "rejected": format_rate(result.rejection_rate),
             "mean score": f"{result.mean_score:.6g}",
             "nearest known origin": result.top_prediction,
-            "share": percent(result.top_prediction_share),
+            "share": format_rate(result.top_prediction_share),
         }
         for result in (*evaluation.unknown, *evaluation.groups)
     ]
@@ -175,7 +175,7 @@ def tabulate_origins(run: Run) -> list[Row]:
         {
             "origin": origin,
             "images": int(n_true[i]),
-            **{title: percent(rate[i]) for title, rate in rates.items()},
+            **{title: format_rate(rate[i]) for title, rate in rates.items()},
             "most frequent error": run.origins[errors[i].argmax()] if errors[i].any() else "–",
         }
         for i, origin in enumerate(run.origins)
@@ -256,7 +256,9 @@ def tabulate_hierarchy(run: Run) -> list[Row]:
             "test images": result.images,
             "most specific answer": result.level,
             "images": result.count,
-            "correct": percent(None if result.correct is None else result.correct / result.count),
+            "correct": format_rate(
+                None if result.correct is None else result.correct / result.count
+            ),
         }
         for result in run.results.hierarchy
         if result.count

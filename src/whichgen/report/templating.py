@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from whichgen.io.result_files import markdown_table, percent
+from whichgen.io.result_files import format_markdown_table, format_rate
 from whichgen.report import result_tables, run_warnings
 from whichgen.report.figures.style import make_svg_uri
 
@@ -18,7 +18,7 @@ def make_environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, markdown_table=markdown_table)
+    environment.filters.update(percent=format_rate, markdown_table=format_markdown_table)
     environment.globals.update(
         tables=result_tables, warnings=run_warnings, make_svg_uri=make_svg_uri
     )

@@ -18,7 +18,7 @@ from whichgen.data.images.decoding import decode_image, make_thumbnail, read_byt
 from whichgen.data.images.formats import MAX_PIXELS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.inference.answers import Attribution
-from whichgen.inference.verdict import display_name, format_percentage
+from whichgen.inference.verdict import format_origin, format_percentage
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import OriginModel
@@ -65,7 +65,7 @@ class ReportedImage:
     def top_origins(self) -> list[tuple[str, str]]:
         """Display names and formatted probabilities of the eight most probable origins."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
-        return [(display_name(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
+        return [(format_origin(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
 
 def render_report(
@@ -177,7 +177,7 @@ def _list_facts(model: ModelDescription) -> Facts:
         ("Time", f"{datetime.fromisoformat(get_timestamp()):%Y-%m-%d %H:%M} UTC"),
         ("Software", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
-        ("Known origins", ", ".join(display_name(origin) for origin in model.origins)),
+        ("Known origins", ", ".join(format_origin(origin) for origin in model.origins)),
         ("Encoder and head", f"{model.encoder}, {model.head}, score {model.score}"),
         ("Test metrics", ", ".join(metrics) or "not available (not tested after the last change)"),
     ]

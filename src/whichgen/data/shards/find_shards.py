@@ -80,7 +80,7 @@ class Files:
     def read(self) -> Iterator[Item]:
         """Yield one item per file; a file is read only when :attr:`Item.load` is called."""
         for path in self.paths:
-            name = self.storage.url(path)
+            name = self.storage.get_url(path)
             load = partial(self.storage.read, path, MAX_IMAGE_BYTES)
             yield Item(name, partial(load_bytes, load, name))
 
@@ -116,7 +116,7 @@ class Archive:
         If the archive is damaged, the last item has the name of the archive, and its ``load``
         raises :class:`ImageError`.
         """
-        archive = self.storage.url(self.path)
+        archive = self.storage.get_url(self.path)
         try:
             with self.storage.open(self.path) as stream:
                 members = read_tar(stream)
@@ -228,7 +228,7 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
     DataError
         The file is not a valid Parquet file, or its image column can't be determined.
     """
-    name = storage.url(path)
+    name = storage.get_url(path)
     try:
         with storage.open(path) as stream:
             file = open_parquet(stream)

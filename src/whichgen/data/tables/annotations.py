@@ -163,7 +163,7 @@ def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
         next(names.index(name) for name in columns if name in names)
         for columns in (PATH_COLUMNS, _LABELS)
     )
-    return row.cell(path), row.cell(label)
+    return row.get_cell(path), row.get_cell(label)
 
 
 def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> tuple[Path, Callable[[str], str]]:

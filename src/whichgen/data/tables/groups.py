@@ -221,7 +221,7 @@ def read_name_table(
     rows = read_rows(file, f"{kind}s file")
     find_image = _find_path if images is None else PathMatcher(images).find
     n_columns = max((len(row.cells) for row in rows), default=0)
-    matches = [[find_image(row.cell(i)) for row in rows] for i in range(n_columns)]
+    matches = [[find_image(row.get_cell(i)) for row in rows] for i in range(n_columns)]
     known = {*PATH_COLUMNS, *_COLUMNS[kind], normalize_header(column)} - {""}
     matched_lines = {row.line for row, *paths in zip(rows, *matches, strict=True) if any(paths)}
     header = _find_header(rows, known, matched_lines)
@@ -233,7 +233,7 @@ def read_name_table(
     names = [normalize_header(cell) for cell in header.cells] if header else []
     path_columns = [names.index(name) for name in PATH_COLUMNS if name in names]
     if images is None and path_columns:
-        matches[path_columns[0]] = [row.cell(path_columns[0]).strip() or None for row in rows]
+        matches[path_columns[0]] = [row.get_cell(path_columns[0]).strip() or None for row in rows]
     n_matches = [sum(map(bool, column_matches)) for column_matches in matches]
     path_index = max([*path_columns, *range(n_columns)], key=lambda i: n_matches[i])
     if not n_matches[path_index]:
@@ -243,7 +243,9 @@ def read_name_table(
             f"as {images[0] if images else 'real/0.png'}."
         )
     candidates = [
-        i for i in range(n_columns) if i != path_index and any(row.cell(i).strip() for row in rows)
+        i
+        for i in range(n_columns)
+        if i != path_index and any(row.get_cell(i).strip() for row in rows)
     ]
     value_index = _find_column(candidates, names, column, _COLUMNS[kind])
     if value_index is None:
@@ -268,7 +270,7 @@ def read_name_table(
             if not row.is_comment:
                 unmatched_rows.append(row)
             continue
-        name = escape_name(row.cell(value_index).strip() or image)
+        name = escape_name(row.get_cell(value_index).strip() or image)
         if result.setdefault(image, name) != name:
             raise DataError(
                 f"{file}, line {row.line}: {image} has the {kind} {name!r}, but on line "
@@ -355,7 +357,7 @@ def _find_path(cell: str) -> str | None:
 
 
 def _describe_column(header: Row | None, index: int) -> str:
-    name = header.cell(index).strip() if header else ""
+    name = header.get_cell(index).strip() if header else ""
     return f"column `{name}`" if name else f"column {index + 1}{'' if header else ' (no header)'}"
 
 

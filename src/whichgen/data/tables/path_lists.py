@@ -103,13 +103,13 @@ def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequen
         if len(names) == 1:
             return lines[1:]
         _report_column(file, f"`{rows[0].cells[column].strip()}`")
-        return [row.cell(column) for row in rows[1:]]
+        return [row.get_cell(column) for row in rows[1:]]
     probed_lines = lines[:_PROBED_PATHS]
     if len(names) > 1 and not any(_resolve(line, file.parent) for line in probed_lines):
         for i in range(len(names)):
-            if any(_resolve(row.cell(i), file.parent) for row in rows[:_PROBED_PATHS]):
+            if any(_resolve(row.get_cell(i), file.parent) for row in rows[:_PROBED_PATHS]):
                 _report_column(file, str(i + 1))
-                return [row.cell(i) for row in rows]
+                return [row.get_cell(i) for row in rows]
     return lines
 
 

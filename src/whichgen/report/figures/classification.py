@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.io.result_files import Row, percent
+from whichgen.io.result_files import Row, format_rate
 from whichgen.report.figures.style import Plot, create_axes, get_color, shorten
 from whichgen.report.result_tables import METRICS, count_confusions, tabulate_blocks
 from whichgen.report.run_reader import Run
@@ -75,7 +75,7 @@ def plot_reliability(run: Run) -> Plot:
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
     has_images = counts > 0
-    title = f"Reliability (calibration error {percent(metrics.ece)} %)"
+    title = f"Reliability (calibration error {format_rate(metrics.ece)} %)"
     figure, ax = create_axes(title, "confidence", "accuracy")
     shares, widths = counts / max(1, counts.sum()), np.diff(edges)
     ax.bar(edges[:-1], shares, widths, align="edge", color="#DDDDDD", label="share of images")
@@ -86,10 +86,10 @@ def plot_reliability(run: Run) -> Plot:
     ax.legend(fontsize=8, loc="upper left")
     rows: list[Row] = [
         {
-            "confidence": f"{percent(edges[i])} – {percent(edges[i + 1])} %",
+            "confidence": f"{format_rate(edges[i])} – {format_rate(edges[i + 1])} %",
             "images": int(counts[i]),
-            "mean confidence": percent(confidence[i]),
-            "accuracy": percent(accuracy[i]),
+            "mean confidence": format_rate(confidence[i]),
+            "accuracy": format_rate(accuracy[i]),
         }
         for i in np.flatnonzero(has_images)
     ]

@@ -13,7 +13,7 @@ from whichgen.data.images.perturbations import INTENSITIES
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, average_over_intensities
-from whichgen.io.result_files import Row, percent
+from whichgen.io.result_files import Row, format_rate
 from whichgen.report.figures.style import Plot, create_axes, get_color, style_axes
 from whichgen.report.result_tables import METRICS, format_percentages
 
@@ -192,7 +192,7 @@ def tabulate_mean_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
         {
             "mean over five intensities": kind,
             **{
-                t: percent(average_over_intensities(points, kind, key))
+                t: format_rate(average_over_intensities(points, kind, key))
                 for key, t in METRICS.items()
             },
         }

@@ -11,7 +11,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.evaluation.unknown_detection import roc_curve
-from whichgen.io.result_files import Row, percent
+from whichgen.io.result_files import Row, format_rate
 from whichgen.plurals import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
@@ -66,10 +66,10 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
         else:
             fpr, y = oscr_curve(run.known.scores, run.known.is_correct(run.origins), scores)
             metric, area = "OSCR", result.oscr
-        ax.plot(fpr, y, label=f"{shorten(label)} ({metric} {percent(area)} %)", **style)
+        ax.plot(fpr, y, label=f"{shorten(label)} ({metric} {format_rate(area)} %)", **style)
         # Curves are step functions: take the highest point that does not exceed the rate.
-        points = {f"{rate} at {100 * x:g} % FPR": percent(y[fpr <= x].max()) for x in _FPRS}
-        rows.append({"unknown images": label, metric: percent(area), **points})
+        points = {f"{rate} at {100 * x:g} % FPR": format_rate(y[fpr <= x].max()) for x in _FPRS}
+        rows.append({"unknown images": label, metric: format_rate(area), **points})
 
     for i, (label, run) in enumerate(runs.items()):
         unknown, test = run.unknown, run.results.test
