@@ -20,7 +20,7 @@ from pathlib import Path
 
 from whichgen.io.file_names import escape_name
 
-#: Name of a temporary file or folder.
+#: Pattern of the names of temporary files and folders.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
 #: Number of seconds since the last modification after which a temporary file is removed. A process
@@ -35,6 +35,22 @@ def replace_file(path: Path) -> Iterator[Path]:
     Missing parent folders are created. On any error (full disk, Ctrl-C), the temporary file is
     removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk, so
     that the new file survives a power failure.
+
+    Parameters
+    ----------
+    path
+        Path of the file to create or replace.
+
+    Yields
+    ------
+    pathlib.Path
+        Path of the temporary file, which does not exist yet; it is in the folder of ``path``.
+
+    Raises
+    ------
+    OSError
+        A folder can't be created, ``path`` can't be replaced, or no file was written to the
+        temporary path.
     """
     _make_folder(path.parent)
     temporary = _make_temporary_path(path)
@@ -48,11 +64,23 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, *, keep_bytes: bool = False) -> None:
-    """Write ``text`` as UTF-8 to ``path`` atomically.
+    """Write a text file in UTF-8 atomically (:func:`replace_file`).
 
-    The text can contain file names that are not UTF-8. Their invalid bytes are escaped
-    (:func:`~whichgen.io.file_names.escape_name`) or, if ``keep_bytes`` is true, written unchanged,
-    so that the names can be used to open the files.
+    Parameters
+    ----------
+    path
+        Path of the file to create or replace.
+    text
+        Content of the file. It can contain file names that are not UTF-8.
+    keep_bytes
+        Whether the invalid bytes of such names are written unchanged, so that the names can be used
+        to open the files. By default, they are escaped
+        (:func:`~whichgen.io.file_names.escape_name`).
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
     """
     data = text.encode(errors="surrogateescape") if keep_bytes else escape_name(text).encode()
     with replace_file(path) as temporary:
@@ -67,6 +95,21 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     stays unchanged. On success, the existing folder is renamed to a name that ends in ``.old``, the
     temporary folder is renamed to ``folder``, and the ``.old`` folder is removed. If the process is
     killed between these steps, the ``.old`` folder remains.
+
+    Parameters
+    ----------
+    folder
+        Path of the folder to create or replace.
+
+    Yields
+    ------
+    pathlib.Path
+        Path of the temporary folder, which is empty; it has the same parent folder as ``folder``.
+
+    Raises
+    ------
+    OSError
+        A folder can't be created, or ``folder`` can't be replaced.
     """
     _make_folder(folder.parent)
     temporary = _make_temporary_path(folder)
@@ -102,13 +145,14 @@ def is_permission_error(error: OSError) -> bool:
 
 
 def _make_temporary_path(path: Path) -> Path:
+    """Return a new temporary path in the folder of ``path``; remove abandoned paths there."""
     _remove_abandoned(path.parent)
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 @functools.cache  # only once per folder and process, because it takes time to list a large folder
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary paths in ``folder`` that were not modified in the last hour."""
+    """Remove the temporary files and folders in ``folder`` not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove the path at the same time
@@ -130,6 +174,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Write the buffered data of a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,7 +14,7 @@ _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 def escape_name(text: str) -> str:
-    r"""Escape lone surrogates in a text, so that it can be displayed or written.
+    r"""Escape lone surrogates in a text, so that the text can be displayed or written.
 
     A surrogate that represents a byte that is not UTF-8 is escaped as ``\xe9``, for example, and
     any other surrogate as ``\ud800``.
@@ -23,12 +23,19 @@ def escape_name(text: str) -> str:
 
 
 def unescape_name(text: str) -> str:
-    r"""Replace escaped bytes such as ``\xe9``, the inverse of :func:`escape_name`."""
+    r"""Convert escaped bytes, such as ``\xe9``, back to the surrogates that represent them.
+
+    This restores a name that :func:`escape_name` changed, unless the name contains other surrogates
+    or already contained such a sequence of characters.
+    """
     return _ESCAPED_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 
 def escape_names(value: Any) -> Any:
-    """Apply :func:`escape_name` to all strings in a JSON-compatible value."""
+    """Apply :func:`escape_name` to all strings, including keys, in a JSON-compatible value.
+
+    Tuples become lists.
+    """
     if isinstance(value, str):
         return escape_name(value)
     if isinstance(value, dict):

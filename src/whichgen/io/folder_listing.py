@@ -4,9 +4,9 @@
   are skipped.
 - Links to files and folders are followed, except links to a folder that contains the link. A folder
   that can be reached by several paths is listed once, by the path with the fewest links to folders.
-- Broken links and unreadable folders are skipped.
+- Broken links, unreadable folders, pipes and devices are skipped.
 
-A single warning lists all skipped paths.
+:func:`list_files` reports the skipped paths in a single warning.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from whichgen.errors import WhichgenWarning
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-#: Function that returns a description of the files that have none of the selected suffixes, or an
-#: empty string if they are not reported.
+#: Function that takes the paths of the files that have none of the selected suffixes, and returns
+#: their description for a warning, or an empty string to omit them from the warning.
 DescribeOthers = Callable[[Sequence[PurePath]], str]
 
 #: Names, in lower case, of files and folders that operating systems and network storage create.
@@ -54,7 +54,15 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class SkippedPath:
-    """Skipped path, relative to the listed folder, and the reason for skipping it."""
+    """A path that is skipped when a folder is listed.
+
+    Parameters
+    ----------
+    path
+        Path relative to the listed folder.
+    reason
+        Reason for skipping the path, such as :data:`BROKEN_LINK`.
+    """
 
     path: PurePath
     reason: str
@@ -62,7 +70,16 @@ class SkippedPath:
 
 @dataclass(frozen=True)
 class FolderListing:
-    """Relative paths of the regular files in a folder and its subfolders, and skipped paths."""
+    """The files in a folder and its subfolders.
+
+    Parameters
+    ----------
+    files
+        Paths of the regular files that are not skipped, relative to the folder, in no defined
+        order.
+    skipped
+        The skipped paths, in natural order.
+    """
 
     files: tuple[PurePath, ...]
     skipped: tuple[SkippedPath, ...]
@@ -84,8 +101,14 @@ def is_system_path(path: PurePath) -> bool:
 def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
     """Return the relative paths that have one of the suffixes, in natural order.
 
-    Hidden and system files (:func:`is_system_path`) are omitted. ``suffixes`` are lowercase and
-    include the dot; the comparison is case-insensitive.
+    Hidden and system files (:func:`is_system_path`) are omitted.
+
+    Parameters
+    ----------
+    paths
+        Paths relative to a folder.
+    suffixes
+        Lowercase suffixes with their dots; the comparison is case-insensitive.
     """
     visible = [p for p in paths if p.suffix.lower() in suffixes and not is_system_path(p)]
     return sorted(visible, key=_path_key)
@@ -105,8 +128,8 @@ def list_files(
     suffixes
         Lowercase suffixes with their dots; the comparison is case-insensitive.
     describe_others
-        Function that describes the files that have none of the suffixes; by default, they are not
-        reported.
+        Function that describes the files that have none of the suffixes for the warning; by
+        default, they are not reported.
 
     Returns
     -------
@@ -116,10 +139,10 @@ def list_files(
     Warns
     -----
     WhichgenWarning
-        Files, folders or links are skipped (:func:`warn_skipped_paths`).
+        Paths are skipped (:func:`warn_skipped_paths`). Pipes and devices are reported only if they
+        have one of the suffixes.
     """
     listing = list_folder(folder)
-    # Report a pipe or device only if it has one of the suffixes.
     skipped = [
         s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
     ]
@@ -129,7 +152,11 @@ def list_files(
 
 
 def list_folder(folder: Path) -> FolderListing:
-    """Return all regular files in a folder and its subfolders, and the skipped paths."""
+    """List the regular files in a folder and its subfolders, and the skipped paths.
+
+    The module docstring states which paths are skipped. If ``folder`` itself can't be read, it is
+    the only skipped path.
+    """
     files, skipped = list[PurePath](), list[SkippedPath]()
     visited = set[tuple[int, int]]()
     folders, links = deque([PurePath()]), deque[PurePath]()
@@ -145,11 +172,11 @@ def list_folder(folder: Path) -> FolderListing:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder / parent) as entries:
-                names = sorted(entries, key=lambda entry: natural_key(entry.name))
+                sorted_entries = sorted(entries, key=lambda entry: natural_key(entry.name))
         except OSError:
             skipped.append(SkippedPath(parent, UNREADABLE))
             continue
-        for entry in names:
+        for entry in sorted_entries:
             path = parent / entry.name
             if is_system_path(PurePath(entry.name)):
                 skipped.append(SkippedPath(path, SYSTEM))
@@ -184,7 +211,12 @@ def warn_skipped_paths(folder: str, skipped: Iterable[SkippedPath], others: str 
     skipped
         The skipped paths and the reasons.
     others
-        Description of the files that have none of the selected suffixes; empty if there are none.
+        Description of the files that have none of the selected suffixes; empty to omit them.
+
+    Warns
+    -----
+    WhichgenWarning
+        ``skipped`` or ``others`` is not empty.
     """
     by_reason: dict[str, list[PurePath]] = {}
     for item in skipped:

@@ -40,7 +40,15 @@ def hub_access() -> Iterator[str]:
 
 
 def can_connect(url: str, seconds: float = CONNECT_SECONDS) -> bool:
-    """Return whether the host of a URL, or its proxy, accepts a connection within a time limit."""
+    """Return whether the host of a URL accepts a connection.
+
+    Parameters
+    ----------
+    url
+        The URL. If the environment defines a proxy for it, the connection to the proxy is tried.
+    seconds
+        Time limit in seconds, including the address lookup.
+    """
     address = urlsplit(url)
     proxy = getproxies().get(address.scheme)
     if proxy and not proxy_bypass(address.netloc):

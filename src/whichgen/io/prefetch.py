@@ -17,8 +17,9 @@ def prefetch(
 ) -> Generator[T]:
     """Call a function on each item in threads, and yield the results in the order of the items.
 
-    Closing the generator cancels the calls that have not started. An exception that ``function``
-    raises for an item is raised in place of the result of this item.
+    Closing the generator cancels the calls that have not started, and does not wait for the others.
+    An exception that ``function`` raises for an item is raised in place of the result of this item
+    and ends the generator.
 
     Parameters
     ----------
@@ -29,7 +30,13 @@ def prefetch(
     threads
         Number of threads.
     depth
-        Maximum number of items whose calls wait, run, or have results that are not yielded yet.
+        Maximum number of items whose calls wait, run, or have results that are not yielded yet; at
+        least 1.
+
+    Yields
+    ------
+    T
+        Result of ``function`` for each item.
     """
     remaining_items = iter(items)
     pending_calls: deque[Future[T]] = deque()

@@ -31,15 +31,17 @@ from whichgen.io.untrusted_files import read_regular_file
 
 #: Advice for each URL scheme if the store can't be listed.
 _ADVICE = {
-    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws. Set AWS_ENDPOINT_URL for "
-    "other S3-compatible stores.",
-    "hf": "Set HF_TOKEN if the dataset is private.",
+    "s3": "Check the URL, the network and your AWS credentials. Set AWS_ENDPOINT_URL for other "
+    "S3-compatible stores.",
+    "hf": "Check the URL and the network. Set HF_TOKEN if the dataset is private.",
 }
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Local disk or remote store; can be pickled to send it to cluster workers.
+    """The local disk or a remote store.
+
+    A storage can be pickled to send it to cluster workers.
 
     Parameters
     ----------
@@ -65,18 +67,17 @@ class Storage:
     ) -> list[str] | None:
         """List the files in a folder and its subfolders that have one of the suffixes.
 
-        Hidden and system files are omitted. A warning reports the other files that have none of the
-        suffixes (:func:`~whichgen.io.folder_listing.list_files`). If ``path`` is a file, only this
-        file is listed, and its suffix does not matter.
+        Hidden and system files are omitted. If ``path`` is a file, only this file is listed, and
+        its suffix does not matter.
 
         Parameters
         ----------
         path
             A folder or a file of this store.
         suffixes
-            Suffixes of file names, in lower case and with dots.
+            Lowercase suffixes with their dots; the comparison is case-insensitive.
         describe_others
-            Returns the description of the other files for the warning.
+            Function that describes the files that have none of the suffixes for the warning.
 
         Returns
         -------
@@ -87,6 +88,12 @@ class Storage:
         ------
         DataError
             The remote store can't be reached or denies access.
+
+        Warns
+        -----
+        WhichgenWarning
+            Paths in a local folder are skipped (:func:`~whichgen.io.folder_listing.list_files`), or
+            ``describe_others`` returns a description.
         """
         if not self.scheme:
             local = Path(self.root) / path
@@ -115,12 +122,19 @@ class Storage:
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """Return the bytes of a file of at most ``max_bytes`` bytes.
+        """Return the content of a file.
+
+        Parameters
+        ----------
+        path
+            Path of the file in this store.
+        max_bytes
+            Maximum file size in bytes.
 
         Raises
         ------
         OSError
-            The file is missing, unreadable or too large.
+            The file is missing, unreadable or too large, or not a regular file.
         """
         if not self.scheme:
             return read_regular_file(Path(self.root) / path, max_bytes)
@@ -131,7 +145,7 @@ class Storage:
         return data
 
     def open(self, path: str) -> Any:
-        """Open a file for reading in binary mode, and return a seekable stream.
+        """Open the file ``path`` of this store in binary mode, and return a seekable stream.
 
         Raises
         ------
@@ -148,6 +162,11 @@ def parse_url(url: str) -> tuple[Storage, str]:
 
     Relative local paths refer to the current working directory. The endpoint and region of an
     S3-compatible store are read from the AWS environment variables.
+
+    Parameters
+    ----------
+    url
+        ``s3://BUCKET/PREFIX``, ``hf://datasets/OWNER/NAME`` or a local path.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def format_rate(value: float | None) -> str:
 def format_markdown_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table; the keys of the first row are the columns.
 
-    Cells of missing keys are empty. Return an empty string if there are no rows.
+    The cell of a key that a row lacks is empty. Return an empty string if there are no rows.
     """
     if not rows:
         return ""
@@ -44,7 +44,8 @@ def format_markdown_table(rows: Sequence[Row]) -> str:
 def format_csv(rows: Sequence[Row]) -> str:
     """Format rows as CSV; the columns are the keys of all rows, in order of first appearance.
 
-    Cells of missing keys are empty.
+    The cell of a key that a row lacks is empty. File names that are not UTF-8 are escaped
+    (:func:`~whichgen.io.file_names.escape_name`).
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, _list_columns(rows), lineterminator="\n")
@@ -54,21 +55,42 @@ def format_csv(rows: Sequence[Row]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to a CSV file, formatted by :func:`format_csv`."""
+    """Write rows to a CSV file, formatted by :func:`format_csv`.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
+    """
     write_text(path, format_csv(rows))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value to a JSON file; dataclasses are written as objects.
 
-    NaN and infinity, which JSON does not support, are written as null.
+    NaN and infinity, which JSON does not support, are written as null. File names that are not
+    UTF-8 are escaped (:func:`~whichgen.io.file_names.escape_name`).
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    value
+        A value made of JSON types, tuples and dataclasses.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
+    TypeError
+        The value contains an object of another type.
     """
     finite_value = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
     write_text(path, json.dumps(escape_names(finite_value), indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
-    """Write rows to a Parquet file; keys missing from a row are written as null.
+    """Write rows to a Parquet file; the cell of a key that a row lacks is null.
 
     Parquet requires UTF-8, so file names that are not UTF-8 are escaped
     (:func:`~whichgen.io.file_names.escape_name`).
@@ -80,8 +102,16 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
     rows
         ``rows[i][column]`` is the value of a cell.
     schema
-        Columns and types; inferred from the values if ``None``. A schema is necessary if several
-        files in one folder must have the same columns and types.
+        Columns and types; inferred from the values if ``None``. Keys that are not columns of the
+        schema are ignored. A schema is necessary if several files in one folder must have the same
+        columns and types.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
+    pyarrow.ArrowException
+        A value does not have the type of its column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

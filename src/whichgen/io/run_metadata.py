@@ -1,4 +1,4 @@
-"""Collect run metadata, which is saved in JSON result files for reproducibility."""
+"""Collect run metadata, which is saved in JSON files for reproducibility, and compute digests."""
 
 from __future__ import annotations
 
@@ -32,11 +32,16 @@ def collect_run_metadata(
     config
         Options of the run.
     seeds
-        ``seeds[name]`` is a random seed.
+        Random seeds by name.
     encoder
-        Description of the encoder.
+        Description of the encoder (:meth:`whichgen.encoders.encoder.Encoder.describe`).
     data_hash
         Digest of the dataset.
+
+    Raises
+    ------
+    DataError
+        See :func:`get_timestamp`.
     """
     return {
         "config": dict(config),

@@ -58,7 +58,7 @@ class Row:
     delimiter: str
 
     def get_cell(self, index: int) -> str:
-        """Return a cell, or an empty string if the row has fewer cells."""
+        """Return the cell at an index (from 0), or an empty string if the row has fewer cells."""
         return self.cells[index] if index < len(self.cells) else ""
 
     @property
@@ -68,7 +68,7 @@ class Row:
 
 
 def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
-    """Read the rows of a table, including comments and a header, if any.
+    """Read the rows of a table, including comments and a header, but no empty rows.
 
     Parameters
     ----------
@@ -81,17 +81,21 @@ def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
     Raises
     ------
     DataError
-        The file is missing or unreadable, or not a text file.
+        The file is missing, unreadable or too large, or not a text file.
     """
     text = read_text_file(file, description, hint, has_file_names=True)
     return parse_rows(text, prefers_comma=file.suffix.lower() == ".csv")
 
 
 def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
-    """Return the rows of a table, including comments and a header, if any.
+    """Return the rows of a table, including comments and a header, but no empty rows.
 
-    If several delimiters are possible, commas are preferred if ``prefers_comma`` is true, and tabs
-    otherwise.
+    Parameters
+    ----------
+    text
+        Content of the file.
+    prefers_comma
+        Whether commas instead of tabs are preferred if several delimiters are possible.
     """
     delimiter_line = _DELIMITER_LINE.match(text)
     if delimiter_line:
@@ -103,26 +107,32 @@ def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
 
 
 def parse_lines(text: str) -> list[str]:
-    """Return the lines that are not empty; quotes around a line are removed."""
+    """Return the lines of a text that are not empty; quotes around a line are removed."""
     return [row.cells[0] for row in _split_rows(text, _NO_DELIMITER) if row.cells]
 
 
 def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number, the first value and the second value of each row of a table.
+    """Parse a table with two columns.
 
-    Surrounding blanks and comments (``#``) are removed. If the first row contains the name of the
-    second column, this row is a header. In a table with a header, the columns may be in any order,
-    and additional columns are ignored. If the header does not contain the name of the first column,
-    the first value is in the leftmost column that is not the second column.
+    Comments (rows that begin with ``#``) are skipped. If the first row has several cells and
+    contains the name of the second column, it is a header. In a table with a header, the columns
+    may be in any order, and additional columns are ignored. If the header does not contain the name
+    of the first column, the first value is in the leftmost column that is not the second column.
 
     Parameters
     ----------
     text
         Content of the file.
     file
-        Name of the file in error messages.
+        Name of the file, for error messages. If it ends with ``.csv``, commas are preferred if
+        several delimiters are possible.
     columns
         Names of the two columns.
+
+    Yields
+    ------
+    line, first, second
+        Line number of the row, counted from 1, and its two values without surrounding white space.
 
     Raises
     ------
@@ -143,13 +153,17 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
         if not first_value or not second_value or (n_values > 2 and not has_header):
             raise DataError(
                 f"{file}, line {row.line}: expected `{first}<TAB>{second}`, got "
-                f"{' '.join(row.cells)[:120]!r}. Separate {first} and {second} by one tab."
+                f"{' '.join(row.cells)[:120]!r}. Write one {first} and one {second} per line, "
+                "separated by one tab, semicolon or comma."
             )
         yield row.line, first_value, second_value
 
 
 def normalize_header(cell: str) -> str:
-    """Convert a column name to lower case with underscores: ``Image Path`` → ``image_path``."""
+    """Convert a column name to lower case with underscores: ``Image Path`` → ``image_path``.
+
+    Number signs (``#``) at the beginning are removed.
+    """
     return re.sub(r"[\s_-]+", "_", cell.strip().lstrip("#").strip().casefold())
 
 
@@ -159,7 +173,7 @@ def format_rows(rows: Iterable[Sequence[str]]) -> str:
 
 
 def quote_cell(cell: str) -> str:
-    """Quote a cell that has a tab or line break, or begins with a quote."""
+    """Return a cell, quoted if it contains a tab or line break or begins with a quote."""
     if cell.startswith('"') or any(c in cell for c in "\t\r\n"):
         return '"' + cell.replace('"', '""') + '"'
     return cell

@@ -25,7 +25,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file; symbolic links are followed.
+    """Return the content of a regular file; symbolic links are followed.
 
     Parameters
     ----------
@@ -81,24 +81,26 @@ def read_text_file(
     """
     try:
         content = read_regular_file(path, MAX_TEXT_BYTES)
+        if content.startswith(_ZIP):
+            raise DataError(
+                f"{description} {path} is a workbook or an archive, not UTF-8 text. Save the table "
+                "as CSV UTF-8."
+            )
         any_bytes = has_file_names and b"\0" not in content
         text = content.decode(_find_encoding(content), "surrogateescape" if any_bytes else "strict")
     except FileNotFoundError:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
+        advice = "Check its path and permissions"
+        if error.errno == errno.EFBIG:
+            advice = "Divide it into smaller files"
         raise DataError(
-            f"{description} {path} can't be read ({error.strerror}). Check its path and "
-            "permissions."
+            f"{description} {path} can't be read ({error.strerror}). {advice}."
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{description} {path} is not UTF-8 text ({error}). Save it with UTF-8 encoding."
         ) from None
-    if content.startswith(_ZIP):
-        raise DataError(
-            f"{description} {path} is a workbook or an archive, not UTF-8 text. Save the table as "
-            "CSV UTF-8."
-        )
     return text
 
 
