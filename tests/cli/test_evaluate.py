@@ -58,7 +58,7 @@ def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> 
     other = save_tiny_clip(mine.folder / "other", seed=1)
     result = whichgen(command, "-m", mine.run, "--backbone", other, "--cache-dir", mine.cache)
     assert result.code == 1
-    assert "Use the same weights, or fit the model again" in result.message
+    assert "Use the same encoder, or fit the model again" in result.message
 
 
 def test_evaluate_reports_skipped_files(mine: Site) -> None:

@@ -176,6 +176,11 @@ def test_api_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
             connect_to_qdrant(wrong)
 
 
+def test_invalid_address_is_reported() -> None:
+    with pytest.raises(GalleryError, match="is not the address of a Qdrant service"):
+        connect_to_qdrant("http://localhost:port")
+
+
 class _OtherService(BaseHTTPRequestHandler):
     """A web server that is no Qdrant."""
 

@@ -12,6 +12,7 @@ from whichgen.errors import DataError, FitError
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.methods import HEAD_METHODS, make_head_method
 from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
+from whichgen.models.model_card import create_model_card
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.registry import SCORES, fit_score
@@ -89,6 +90,8 @@ def test_thresholds_chosen_on_held_out_sources_are_kept(models: dict[str, Origin
     assert new.hierarchy == replace(model.hierarchy, families=families)
     assert new.training_sources is None  # the source of the enrolled images is not known
     assert model.training_sources is not None
+    sentence = "held-out known images"
+    assert sentence in create_model_card(model) and sentence not in create_model_card(new)
 
 
 def test_enrolled_version_joins_the_family_of_the_other_versions(

@@ -17,7 +17,9 @@ from safetensors.numpy import load, save
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
+from whichgen.heads.fusion import FusionMethod
 from whichgen.inference.attributor import Attributor
+from whichgen.models.array_validation import predict_and_validate
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
@@ -230,3 +232,13 @@ def test_missing_encoder_blocks_are_reported(folder: Path, encoder: Encoder) -> 
     rewrite(folder, encoder={**description["encoder"], "blocks": 99}, blocks=[98])
     with pytest.raises(ModelFileError, match="with blocks 99, but the given encoder has 3"):
         Attributor(load_model(folder), encoder)
+
+
+def test_view_widths_that_do_not_match_the_features_are_reported(
+    models: dict[str, OriginModel],
+) -> None:
+    exemplars = models["linear"].exemplars
+    head = FusionMethod().fit(exemplars.features, exemplars.labels, 3, 0.1)
+    features = np.zeros((1, exemplars.features.shape[1] + 1), np.float32)
+    with pytest.raises(ModelFileError, match=r"arrays are inconsistent .*widths of the views"):
+        predict_and_validate(replace(models["linear"], head=head), features)

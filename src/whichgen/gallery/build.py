@@ -106,7 +106,7 @@ def build_local_gallery(
         Number of inverted lists per search of an ``ivf`` index; ignored for ``flat``. 0 selects the
         smallest candidate (:func:`whichgen.gallery.index.list_efforts`) whose recall of the ten
         nearest neighbors is at least 95 % on one half of the held-out images; if there is none, all
-        lists are searched. The reported recall is measured on the other half.
+        lists are searched. The recall in the description is measured on the other half.
     seed
         Random seed for the choice of the held-out images and for fitting the centroids.
     force
@@ -124,6 +124,10 @@ def build_local_gallery(
     GalleryError
         ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
         ``force`` is false.
+    FitError, StoreError
+        See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
+    OSError
+        The output folder can't be written.
     """
     check_output_folder(folder, force=force)
     kind = kind or choose_kind(len(images))
@@ -147,6 +151,13 @@ def build_local_gallery(
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose at most :data:`MAX_QUERIES` of n rows at random as queries.
+
+    Parameters
+    ----------
+    n
+        Number of rows.
+    seed
+        Random seed.
 
     Returns
     -------

@@ -27,7 +27,7 @@ ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )
 
-#: Number of rows whose features are in memory at the same time.
+#: Maximum number of rows whose features are in memory at the same time.
 BATCH_ROWS = 4096
 
 
@@ -82,8 +82,17 @@ class GalleryImages:
 
         Returns
         -------
-        ndarray
+        numpy.ndarray
             float32 array (n, dimension).
+
+        Raises
+        ------
+        FitError
+            A vector contains NaN or infinity.
+        KeyError
+            The features of an image are not in the store.
+        StoreError
+            The features can't be read.
         """
         vectors = [np.empty((0, self.space.dimension), np.float32)]
         for batch in divide_rows(rows):
@@ -94,9 +103,9 @@ class GalleryImages:
         return np.concatenate(vectors)
 
     def compute_data_hash(self) -> str:
-        """Return a digest of the content and the origins of all images: 32 hexadecimal digits.
+        """Return a digest of the content and the origins of all images: 32 hex digits.
 
-        It depends on the order of the images.
+        The digest depends on the order of the images.
         """
         batches = self.entries.select(["digest", "origin"]).to_batches(BATCH_ROWS)
         return hash_parts(
@@ -116,8 +125,7 @@ def collect_images(
 ) -> GalleryImages:
     """Extract missing features of images to the store, and return the distinct images.
 
-    Of several identical files, only the first is returned. If a call is interrupted, the next call
-    resumes the extraction.
+    If a call is interrupted, the next call resumes the extraction.
 
     Parameters
     ----------
@@ -133,6 +141,11 @@ def collect_images(
         Number of images per forward pass.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    GalleryImages
+        The readable images; of several identical files, only the first.
 
     Raises
     ------

@@ -106,6 +106,11 @@ def create_index(
         rows, a float32 array (n, dimension). It is not called for ``flat``.
     seed
         Random seed for drawing the sample and for fitting the centroids.
+
+    Returns
+    -------
+    faiss.IndexFlatIP or faiss.IndexIVFFlat
+        The index, without vectors.
     """
     n_images, dimension = shape
     if kind == "flat":
@@ -183,7 +188,22 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`); do not copy the vectors in memory."""
+    """Write the arrays of an index without copying its vectors in memory.
+
+    Parameters
+    ----------
+    index
+        faiss index created by :func:`create_index`.
+    kind
+        Kind of index, which determines the files (:data:`INDEX_FILES`).
+    folder
+        Existing folder for the files.
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
+    """
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
@@ -240,6 +260,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
 
 
 def _create_empty_ivf(dimension: int, n_lists: int) -> Any:
+    """Create an ``ivf`` index without centroids and vectors."""
     quantizer = faiss.IndexFlatIP(dimension)
     return faiss.IndexIVFFlat(quantizer, dimension, n_lists, faiss.METRIC_INNER_PRODUCT)
 
@@ -247,7 +268,7 @@ def _create_empty_ivf(dimension: int, n_lists: int) -> Any:
 def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
     """Memory-map ``<name>.npy``, and check its dtype, its shape and that all values are finite.
 
-    A length of -1 in ``shape`` means any length.
+    In ``shape``, -1 denotes any length.
 
     Raises
     ------
@@ -273,6 +294,6 @@ def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
 
 
 def _view_vectors(flat: Any) -> np.ndarray:
-    """Return the vectors of a flat index, not a copy of them: float32 array (n, dimension)."""
+    """Return a view of the vectors of a flat index: float32 array (n, dimension)."""
     view: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
     return view.reshape(flat.ntotal, flat.d)

@@ -45,14 +45,13 @@ _TIMEOUT = 60
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Convert errors of the Qdrant service or its client to :class:`GalleryError`."""
+    """Convert errors of the Qdrant service and its client to :class:`GalleryError`."""
     try:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
             f"the request to Qdrant failed ({get_first_line(error)}). Check "
-            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}, then run the "
-            "command again to resume."
+            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}, then try again."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
@@ -61,7 +60,6 @@ def _translate_errors() -> Iterator[None]:
         ) from None
 
 
-@_translate_errors()
 def connect_to_qdrant(url: str) -> QdrantClient:
     """Create a client for a Qdrant service; no request is sent.
 
@@ -77,17 +75,20 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     GalleryError
         ``url`` does not start with ``http://`` or ``https://``, or is invalid.
     """
-    if not url.startswith(("http://", "https://")):
-        raise GalleryError(
-            f"{url!r} is not the address of a Qdrant service. Set "
-            f"{name_option('--qdrant-url', 'url')} to the address, e.g. http://localhost:6333."
+    try:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("it does not start with http:// or https://")
+        return QdrantClient(
+            url=url,
+            api_key=os.environ.get(API_KEY) or None,
+            timeout=_TIMEOUT,
+            check_compatibility=False,  # the check would warn if the service can't be reached
         )
-    return QdrantClient(
-        url=url,
-        api_key=os.environ.get(API_KEY) or None,
-        timeout=_TIMEOUT,
-        check_compatibility=False,  # the check would warn if the service can't be reached
-    )
+    except ValueError as error:
+        raise GalleryError(
+            f"{url!r} is not the address of a Qdrant service ({get_first_line(error)}). Set "
+            f"{name_option('--qdrant-url', 'url')} to the address, e.g. http://localhost:6333."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,20 @@ class QdrantGallery:
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
         """Upload the vectors, paths, origins and digests of the images in the given rows.
 
-        The point of an image that is already in the collection is replaced. ``rows`` is an int64
-        array (n,). The id of a point is the first 16 bytes of the image's digest.
+        The point of an image that is already in the collection is replaced. The id of a point is
+        the first 16 bytes of the image's digest.
+
+        Parameters
+        ----------
+        images
+            The images of the gallery.
+        rows
+            Row numbers: int64 array (n,).
+
+        Raises
+        ------
+        FitError, StoreError
+            See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
         """
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
@@ -191,6 +204,11 @@ class QdrantGallery:
             The head's output for the query images.
         k
             Maximum number of neighbors per query image.
+
+        Raises
+        ------
+        FitError
+            See :meth:`whichgen.inference.similar_images.SimilaritySpace.project`.
         """
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
@@ -217,7 +235,7 @@ def build_qdrant_gallery(
     """Upload the vectors of a gallery's images to Qdrant, and write ``gallery.json``.
 
     The collection is created if it does not exist. Points of other images in an existing collection
-    are not deleted.
+    are not deleted. If a call is interrupted, it can be repeated: each image is stored once.
 
     Parameters
     ----------
@@ -245,11 +263,15 @@ def build_qdrant_gallery(
         ``folder`` exists and is neither an empty folder nor a gallery; it is a gallery and
         ``force`` is false; the collection contains vectors from another model or application; or a
         request to Qdrant fails.
+    FitError, StoreError
+        See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
+    OSError
+        The output folder can't be written.
     """
     check_output_folder(folder, force=force)
     gallery.create_collection()
     batches = divide_rows(np.arange(len(images)))
-    for rows in progress(batches, description="Sending", total=len(batches)):
+    for rows in progress(batches, description="Uploading", total=len(batches)):
         gallery.add(images, rows)
     with replace_folder(folder) as work:
         return write_description(
@@ -264,5 +286,6 @@ def build_qdrant_gallery(
 
 
 def _make_neighbor(point: models.ScoredPoint) -> Neighbor:
+    """Convert a point in a response from Qdrant to a neighbor."""
     payload = point.payload or {}
     return Neighbor(None, str(payload["origin"]), clip_cosine(point.score), str(payload["path"]))

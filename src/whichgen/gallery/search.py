@@ -57,6 +57,11 @@ class LocalGallery:
             The head's output for the query images.
         k
             Maximum number of neighbors per query image.
+
+        Raises
+        ------
+        FitError
+            See :meth:`whichgen.inference.similar_images.SimilaritySpace.project`.
         """
         vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
@@ -73,7 +78,7 @@ class LocalGallery:
 
 
 def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> NeighborIndex:
-    """Return a gallery for similarity search: :class:`LocalGallery` or ``QdrantGallery``.
+    """Load a gallery for similarity search.
 
     Parameters
     ----------
@@ -83,6 +88,11 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
         The model that the gallery was built with.
     url
         Address of the Qdrant service; required only if the vectors are stored in Qdrant.
+
+    Returns
+    -------
+    LocalGallery or whichgen.gallery.qdrant.QdrantGallery
+        The gallery; the type depends on where the vectors are stored.
 
     Raises
     ------

@@ -45,7 +45,8 @@ class GalleryDescription(BaseModel):
         Digest of the mapping from the head's output to unit vectors
         (:attr:`whichgen.inference.similar_images.SimilaritySpace.digest`).
     encoder
-        Name of the encoder's folder in the feature store.
+        Key of the encoder (:attr:`whichgen.encoders.encoder.Encoder.key`), which is the name of the
+        feature store's folder.
     kind
         Kind of index (``flat`` or ``ivf``), or ``qdrant`` if the vectors are stored in Qdrant.
     n_images
@@ -82,7 +83,7 @@ class GalleryDescription(BaseModel):
 
 
 def read_description(folder: Path) -> GalleryDescription:
-    """Read and validate ``gallery.json``.
+    """Read and validate ``gallery.json`` in the folder of a gallery.
 
     Raises
     ------
@@ -115,8 +116,25 @@ def read_description(folder: Path) -> GalleryDescription:
 def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
     """Write ``gallery.json`` with the SHA-256 digests of all other files in the folder.
 
-    The other files must exist when this function is called. ``fields`` are the values of the
-    :class:`GalleryDescription` fields that do not depend on ``images`` or the files.
+    Parameters
+    ----------
+    folder
+        Folder of the gallery, with all other files.
+    images
+        The images of the gallery.
+    fields
+        Values of the :class:`GalleryDescription` fields that do not depend on ``images`` or the
+        files.
+
+    Returns
+    -------
+    GalleryDescription
+        Content of the file.
+
+    Raises
+    ------
+    OSError
+        A file can't be read or written.
     """
     description = GalleryDescription(
         model=images.space.digest,

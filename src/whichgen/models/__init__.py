@@ -1,1 +1,1 @@
-"""Saved models: model folder, validation, model card, signatures and Hugging Face hub."""
+"""Saved models: model folders, validation, model cards, signatures and Hugging Face hub."""

@@ -14,9 +14,26 @@ from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.base import HeadOutput
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
+#: Errors that heads, NumPy, SciPy and faiss raise for arrays of wrong shapes.
+_ARRAY_ERRORS = (
+    *(ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError),
+    FitError,
+)
+
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise :class:`FitError` if an array contains NaN or infinity."""
+    """Check that arrays contain neither NaN nor infinity.
+
+    Parameters
+    ----------
+    arrays
+        Maps the name of each array to the array.
+
+    Raises
+    ------
+    FitError
+        An array contains NaN or infinity.
+    """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise FitError(f"{name} contains NaN or infinity")
@@ -31,7 +48,7 @@ def check_calibration(calibration: Calibration, n_origins: int) -> None:
         A shape or dtype is wrong, a label is out of range, the arrays are empty, or a probability
         is not in [0, 1].
     """
-    probabilities, n = calibration.probabilities, len(calibration.labels)
+    probabilities, n = calibration.probabilities, calibration.labels.size
     _check_labels("calibration", calibration.labels, n_origins)
     _check_array("calibration probabilities", probabilities, (n, n_origins), "f")
     _check_array("calibration scores", calibration.scores, (n,), "f")
@@ -52,7 +69,7 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
         A shape or dtype is wrong, a label is out of range, there are no exemplars, or only some of
         the exemplars have a thumbnail.
     """
-    n, features = len(exemplars.labels), exemplars.features
+    n, features = exemplars.labels.size, exemplars.features
     _check_labels("exemplar", exemplars.labels, n_origins)
     _check_array("exemplar features", features, (n, *features.shape[-1:]), "f")
     _check_array("held_out flags", exemplars.held_out, (n,), "b")
@@ -101,6 +118,8 @@ def predict_and_validate(
 
     Parameters
     ----------
+    model
+        The fitted model.
     features
         The head's input: float array (n, d).
 
@@ -114,14 +133,13 @@ def predict_and_validate(
     Raises
     ------
     ModelFileError
-        The model fails on the features, an array that it returns has the wrong shape, a probability
-        is NaN or infinite, or a score is NaN.
+        The model raises an error for the features, an array that it returns has the wrong shape, a
+        probability is NaN or infinite, or a score is NaN.
     """
     try:
         output = model.head.forward(features)
         probabilities, scores = model.predict_from(output)
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # NumPy, SciPy and faiss raise errors of several types for arrays of wrong shapes.
+    except _ARRAY_ERRORS as e:
         raise make_inconsistency_error(
             f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         ) from None
@@ -136,6 +154,7 @@ def predict_and_validate(
 
 
 def make_inconsistency_error(reason: str) -> ModelFileError:
+    """Return an error for arrays that do not fit together; its message contains ``reason``."""
     return ModelFileError(
         f"the model's arrays are inconsistent ({reason}). Copy the model folder again, or fit the "
         "model again."
@@ -143,12 +162,14 @@ def make_inconsistency_error(reason: str) -> ModelFileError:
 
 
 def _check_labels(name: str, labels: np.ndarray, n_origins: int) -> None:
+    """Check that labels are a one-dimensional array of integers from 0 to n_origins - 1."""
     _check_array(f"{name} labels", labels, (labels.size,), "iu")
     if ((labels < 0) | (labels >= n_origins)).any():
         raise FitError(f"{name} labels must be from 0 to {n_origins - 1}")
 
 
 def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], kinds: str) -> None:
+    """Check the shape of an array and the kind of its dtype (``dtype.kind``)."""
     if array.shape != shape or array.dtype.kind not in kinds:
         raise FitError(
             f"{name} have dtype {array.dtype} and shape {array.shape}, expected dtype kind "

@@ -11,7 +11,14 @@ from whichgen.models.origin_model import OriginModel
 
 
 def check_encoder(model: OriginModel, encoder: Encoder) -> None:
-    """Compare an encoder's weights, preprocessing, precision and blocks with those of a model.
+    """Check that an encoder's weights, preprocessing, precision and blocks are those of a model.
+
+    Parameters
+    ----------
+    model
+        The fitted model.
+    encoder
+        The encoder to compare with the encoder that the model was fitted on.
 
     Raises
     ------
@@ -25,13 +32,20 @@ def check_encoder(model: OriginModel, encoder: Encoder) -> None:
             raise ModelFileError(
                 f"the model was fitted on {model.encoder['name']} with {key} "
                 f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
-                "same weights, or fit the model again."
+                "same encoder, or fit the model again."
             )
     check_feature_width(model, sum(encoder.block_dims[block] for block in model.blocks))
 
 
 def check_feature_width(model: OriginModel, width: int) -> None:
     """Check that the model accepts feature arrays with ``width`` columns.
+
+    Parameters
+    ----------
+    model
+        The fitted model.
+    width
+        Number of features of the blocks that the model uses.
 
     Raises
     ------

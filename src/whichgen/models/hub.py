@@ -18,7 +18,7 @@ _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE
 
 
 def download_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """Return the local folder of a model; download the model if ``name`` is not a folder.
+    """Download a model from the hub unless ``name`` is a local folder.
 
     Parameters
     ----------
@@ -26,6 +26,11 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
         Path of a local folder, or the hub repository ``owner/name``.
     revision
         Branch, tag or commit of the repository; default: its main branch. Ignored for a folder.
+
+    Returns
+    -------
+    pathlib.Path
+        Local folder of the model.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
             reason = offline or get_first_line(error)
             raise ModelFileError(
                 f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). "
-                "Check the name and the network, or use the output folder of a run."
+                "Check the name and the network, or use a run folder."
             ) from error
     return Path(folder)
 
@@ -98,7 +103,7 @@ def upload_model(
             )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelFileError(
-            f"uploading the model to {repository} failed ({error}). Log in with `hf auth login`, "
-            "and check the name of the repository."
+            f"uploading the model to {repository} failed ({get_first_line(error)}). Check the name "
+            "of the repository and the network, and log in with `hf auth login`."
         ) from error
     return str(commit.commit_url)

@@ -75,6 +75,11 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         The model to describe.
     name
         Path of the model folder or hub repository ``owner/name``, for the code example of the card.
+
+    Returns
+    -------
+    str
+        Content of the file :data:`CARD_FILE`.
     """
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
@@ -105,18 +110,21 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
 
 
 def _describe_threshold(model: OriginModel) -> str:
-    """Return the end of a sentence that begins with the threshold."""
+    """Return the end of a sentence that begins with the threshold, and the following sentence."""
     n, tpr = len(model.calibration.labels), 100 * model.tpr
-    if model.run_metadata.get("training_sources"):
-        return (
-            "chosen on held-out sources by the precision of named generators. It accepts "
-            f"{tpr:.1f} % of {n} held-out known images."
-        )
-    return f"which accepts {tpr:g} % of the known validation images."
+    if not model.run_metadata.get("training_sources"):
+        return f"which accepts at least {tpr:g} % of the known validation images."
+    text = "chosen on held-out sources by the precision of named generators."
+    if model.run_metadata.get("enrolled"):  # the calibration data are others than in training
+        return text
+    return f"{text} It accepts {tpr:.1f} % of {n} held-out known images."
 
 
 def _describe_metrics(model: OriginModel) -> str:
-    """Return a table of the metrics, after a sentence on the sources of the test images."""
+    """Return a note on the sources of the test images and a table of the metrics.
+
+    If there are no metrics, return the reason.
+    """
     values = {name: model.metrics.get(key) for key, name in TITLES.items()}
     rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]
     if not rows:
@@ -131,10 +139,10 @@ def _describe_metrics(model: OriginModel) -> str:
 
 
 def _format_code(text: str) -> str:
-    """Format text as Markdown inline code, without backticks and with single spaces only."""
+    """Format text as Markdown inline code; remove backticks and merge white space."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 
 
 def _escape(text: str) -> str:
-    """Return untrusted text in one line, with Markdown's special characters escaped."""
+    r"""Return untrusted text on one line, with the characters ``\`*_[]<>#|`` escaped."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

@@ -122,7 +122,8 @@ class OriginModel:
     threshold, tpr
         Images with an open-set score below the threshold are classified as ``unknown``. The
         threshold accepts at least the fraction ``tpr``, in (0, 1], of the validation images of
-        known origins.
+        known origins; for models trained with sources, ``tpr`` is the fraction of the held-out
+        images that it accepts.
     data_hash
         Digest of the content, perturbation, origin and split of every training, validation and test
         image.
@@ -198,7 +199,7 @@ class OriginModel:
         return self.predict_from(self.head.forward(features))
 
     def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the result of :meth:`predict` from the output of the head for n images."""
+        """Compute probabilities and scores as in :meth:`predict`, from the head's output."""
         return predict(output, self.score, self.temperature)
 
     def select_coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
@@ -213,6 +214,6 @@ class OriginModel:
             Output of :attr:`head` for n images.
         decisions
             Index of the predicted origin of each image, or -1 if the image is rejected
-            (:func:`whichgen.openset.threshold.decide`): int array (n,).
+            (:func:`whichgen.openset.threshold.decide`): int64 array (n,).
         """
         return select_answers(output, decisions, self.origins, self.hierarchy)

@@ -40,8 +40,10 @@ from whichgen.openset.hierarchy import Hierarchy
 from whichgen.openset.registry import get_score_class
 from whichgen.version import __version__
 
-#: Number of the format of model folders. Folders in other formats are rejected.
+#: Version of the format of model folders. Folders with another version are rejected.
 FORMAT = 5
+
+#: Names of the files in a model folder.
 DESCRIPTION_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 
@@ -81,7 +83,7 @@ class _RunMetadata(BaseModel):
 class _Description(_Format):
     """Fields of ``model.json``.
 
-    These are the fields of :class:`OriginModel` that contain no arrays, the number of the format,
+    These are the fields of :class:`OriginModel` that contain no arrays, the version of the format,
     the version of whichgen that wrote the file, and the SHA-256 of ``head.safetensors``.
     """
 
@@ -121,6 +123,11 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     -------
     pathlib.Path
         ``folder``.
+
+    Raises
+    ------
+    OSError
+        The folder can't be written.
     """
     exemplars = dict(vars(model.exemplars))
     if thumbnails := exemplars.pop("thumbnails"):
@@ -150,13 +157,13 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
         temporary.write_bytes(data)
     write_text(folder / CARD_FILE, create_model_card(model, name or str(folder)))
     write_checksums(folder, {DESCRIPTION_FILE: text.encode()})
-    # Write the description last, so that a folder that contains it is complete.
+    # Write the description last, so that a new folder that contains it is complete.
     write_text(folder / DESCRIPTION_FILE, text)
     return folder
 
 
 def find_model_folder(path: Path) -> Path:
-    """Return ``path`` if it is a model folder, or ``path/model`` if it is the folder of a run.
+    """Return ``path`` if it is a model folder, or ``path/model`` if it is a run folder.
 
     Raises
     ------
@@ -167,13 +174,16 @@ def find_model_folder(path: Path) -> Path:
         if (folder / DESCRIPTION_FILE).is_file():
             return folder
     raise ModelFileError(
-        f"no model found in {path} ({DESCRIPTION_FILE} is missing). Use the output folder of "
+        f"no model found in {path} ({DESCRIPTION_FILE} is missing). Use the run folder of "
         f"`whichgen linear`, `whichgen knn` or `whichgen fuse`{suggest_runs(path)}."
     )
 
 
 def suggest_runs(folder: Path) -> str:
-    """Return advice for an error message: up to three run folders in ``folder``, if any."""
+    """Return the end of an error message: ``, e.g.`` and up to three run folders in ``folder``.
+
+    If there are none, return an empty string.
+    """
     runs = islice(folder.rglob(f"model/{DESCRIPTION_FILE}"), 3)
     text = " or ".join(sorted(str(file.parents[1]) for file in runs))
     return text and f", e.g. {text}"
@@ -182,7 +192,14 @@ def suggest_runs(folder: Path) -> str:
 def hash_description(path: Path) -> str:
     """Return the SHA-256 of ``model.json`` (64 hex digits), which identifies a saved model.
 
-    ``path`` is a model folder or the output folder of a run.
+    ``path`` is a model folder or a run folder.
+
+    Raises
+    ------
+    ModelFileError
+        ``path`` contains no model.
+    OSError
+        ``model.json`` can't be read.
     """
     return hashlib.sha256((find_model_folder(path) / DESCRIPTION_FILE).read_bytes()).hexdigest()
 
@@ -193,7 +210,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     Parameters
     ----------
     path
-        A model folder, or the output folder of a run.
+        A model folder or a run folder.
     key
         PEM file of the public key that must verify the signature of the model folder; default: the
         file named by the environment variable ``WHICHGEN_VERIFY_KEY``. Without either, the
@@ -245,6 +262,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
 
 
 def _read_file(folder: Path, name: str, max_bytes: int) -> bytes:
+    """Read a file of a model folder; convert errors to :class:`ModelFileError`."""
     try:
         return read_regular_file(folder / name, max_bytes)
     except OSError as error:
@@ -252,6 +270,10 @@ def _read_file(folder: Path, name: str, max_bytes: int) -> bytes:
 
 
 def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> OriginModel:
+    """Build the model from its description and arrays, and validate both.
+
+    If they are invalid, raise :class:`FitError` or an error of Python or NumPy.
+    """
     n_origins = len(description.origins)
     _check_description(description)
     check_finite(arrays)
@@ -289,6 +311,7 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
 
 
 def _check_description(description: _Description) -> None:
+    """Raise :class:`FitError` if the origins, families or blocks are invalid."""
     origins, n_blocks = description.origins, description.encoder.blocks
     if len(origins) < 2 or len(set(origins)) < len(origins) or UNKNOWN in origins:
         raise FitError(

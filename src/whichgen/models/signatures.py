@@ -32,7 +32,17 @@ KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 def write_checksums(folder: Path, later_files: Mapping[str, bytes]) -> None:
     """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature.
 
-    ``pending[name]`` is the content of a file that is written after the checksums.
+    Parameters
+    ----------
+    folder
+        The model folder.
+    later_files
+        Maps the name of each file that is written after the checksums to its content.
+
+    Raises
+    ------
+    OSError
+        A file can't be read or written.
     """
     digests = _hash_files(folder)
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in later_files.items()}
@@ -48,12 +58,15 @@ def verify_checksums(folder: Path) -> None:
     ModelFileError
         ``SHA256SUMS`` is missing or is not valid UTF-8, or a file other than the signature was
         changed, removed or added.
+    OSError
+        A file can't be read.
     """
     try:
         lines = (folder / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         raise ModelFileError(
-            f"{folder} has no readable checksums ({CHECKSUMS_FILE}). Save the model again."
+            f"{folder} has no readable checksums ({CHECKSUMS_FILE}). Copy the folder again, or "
+            "save the model again."
         ) from None
     expected_digests = {
         name: digest for digest, _, name in (line.partition("  ") for line in lines)
@@ -105,8 +118,8 @@ def verify_signature(folder: Path, key: Path) -> None:
         config.use_elliptic_key_verifier(public_key=key)
     except Exception as error:  # an invalid key file can cause any exception
         raise ModelFileError(
-            f"{key} can't be used as a public key ({error}). Use a PEM file with a key on the "
-            "curve P-256, P-384 or P-521."
+            f"{key} can't be used as a public key ({get_first_line(error)}). Use a PEM file with a "
+            "public key on the curve P-256, P-384 or P-521."
         ) from error
     if not (folder / SIGNATURE_FILE).is_file():
         raise _make_signature_error(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
