@@ -196,7 +196,7 @@ def damage(name: str) -> Callable[[Path], None]:
         ),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
-        (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),
+        (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*delete it"),
     ],
 )
 def test_other_folder_is_rejected(

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Columns of provenance evidence (see :meth:`.Attribution.describe_evidence`).
+#: Names and Arrow types of the columns of provenance evidence
+#: (:meth:`whichgen.inference.answers.Attribution.describe_evidence`).
 EVIDENCE_COLUMNS = {
     "evidence": "string",
     "evidence_origin": "string",
     "evidence_strength": "string",
     "evidence_agrees": "bool",
 }
-#: Columns of every answer.
+
+#: Names and Arrow types of the columns that every table has, besides the path of the image, the
+#: probabilities and the error.
 _COLUMNS = {
     "origin": "string",
     "score": "float64",
@@ -51,7 +54,8 @@ def make_answer_schema(
         Add the columns ``stability``, ``differing_copies`` (names separated by spaces) and
         ``original_answer`` of the stability check.
     evidence
-        Add the columns of provenance evidence before those of the model.
+        Add the columns of provenance evidence (:data:`EVIDENCE_COLUMNS`) after the first column,
+        ``image``.
     """
     import pyarrow as pa  # takes time to import
 

@@ -1,4 +1,4 @@
-"""Answer for one image."""
+"""The answer for one image, :class:`Attribution`."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Attribution:
         Percentage of validation images of known origins with an equal or lower score, in [0, 100];
         ``None`` if the image can't be read.
     stability
-        Number of the five mild copies of the image (:mod:`whichgen.inference.stability`) with the
-        same answer as the image. This and the next two fields are ``None`` if the stability check
-        was not requested or the image can't be read.
+        Number of the five altered copies of the image (:mod:`whichgen.inference.stability`) with
+        the same answer as the image. This and the next two fields are ``None`` if the stability
+        check was not requested or the image can't be read.
     differing_copies
         Names of the copies with a different answer.
     original_answer
@@ -111,8 +111,8 @@ class Attribution:
 
         ``evidence`` is a sentence, ``evidence_origin`` and ``evidence_strength`` are the origin and
         the strength of :class:`~whichgen.evidence.summary.EvidenceSummary`, and ``evidence_agrees``
-        is whether the model's answer agrees. The texts are empty if there is no evidence; all
-        values are ``None`` if evidence was not collected.
+        is :attr:`Agreement.agrees <whichgen.evidence.agreement.Agreement.agrees>`. The texts are
+        empty if there is no evidence; all values are ``None`` if :attr:`provenance` is ``None``.
         """
         if self.provenance is None:
             return dict.fromkeys(EVIDENCE_COLUMNS)

@@ -59,7 +59,7 @@ class Attributor:
     Raises
     ------
     ModelFileError
-        The encoder differs from the one the model was fitted on, or the shapes of the model's
+        The encoder differs from the one that the model was fitted on, or the shapes of the model's
         arrays do not match the encoder's features.
 
     Examples
@@ -90,7 +90,7 @@ class Attributor:
         Parameters
         ----------
         path
-            A model folder, or the output folder of a run; default: the built-in model.
+            A model folder or a run folder; default: the built-in model.
         device
             Device of the encoder: ``auto``, ``cpu``, ``cuda``, ….
         backbone
@@ -103,8 +103,8 @@ class Attributor:
         Raises
         ------
         ModelFileError
-            The model is missing or damaged, its signature is not valid, or it was fitted on another
-            encoder.
+            The model is missing or damaged, its signature can't be verified with the key, or it was
+            fitted on another encoder.
         EncoderError
             The encoder can't be loaded.
         """
@@ -121,12 +121,19 @@ class Attributor:
         Parameters
         ----------
         name
-            Path of a model folder or of the output folder of a run, or the hub repository
-            ``owner/name``.
+            Path of a model folder or run folder, or the hub repository ``owner/name``.
         revision
             Branch, tag or commit of the repository; default: its main branch. Ignored for a folder.
         options
             ``device``, ``backbone`` and ``key`` of :meth:`load`.
+
+        Raises
+        ------
+        ModelFileError
+            The model can't be downloaded (:func:`whichgen.models.hub.download_model`) or loaded
+            (:meth:`load`).
+        EncoderError
+            The encoder can't be loaded.
         """
         from whichgen.models.hub import download_model  # urllib takes time to import
 
@@ -136,6 +143,11 @@ class Attributor:
         """Upload the model to the Hugging Face hub, and return the URL of the commit.
 
         See :func:`whichgen.models.hub.upload_model` for the parameters.
+
+        Raises
+        ------
+        ModelFileError
+            The upload fails.
         """
         from whichgen.models.hub import upload_model
 
@@ -153,9 +165,7 @@ class Attributor:
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
-        """Attribute images, and return one answer per image, in the order of the images.
-
-        The answer for an image that can't be read has an ``error`` instead of an origin.
+        """Attribute images to known origins or ``unknown``.
 
         Parameters
         ----------
@@ -176,12 +186,28 @@ class Attributor:
             Options for collecting the provenance evidence in files (paths and bytes); ``None``
             disables it.
         batch_size
-            Number of images per batch, including copies.
+            Maximum number of images per batch, including copies; a batch contains at least one
+            image and its copies.
+        progress
+            Progress bar (:data:`whichgen.progress.Progress`).
+
+        Returns
+        -------
+        list of Attribution
+            One answer per image, in the order of the images. The answer for an image that can't be
+            read has an ``error`` instead of an origin.
 
         Raises
         ------
+        EncoderError
+            A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+            compile the network.
         FitError
-            ``coverage`` is out of range.
+            ``coverage`` is out of range, or the embedding of an image contains NaN or infinity.
+        GalleryError
+            A request to the service of the gallery fails.
+        ModelFileError
+            The model's arrays are inconsistent.
         """
         quantile = None if coverage is None else self.compute_quantile(coverage)
         sequence = [images] if isinstance(images, ImageLike) else list(images)
@@ -210,7 +236,9 @@ class Attributor:
         images
             Images of the types that :meth:`attribute` accepts.
         batch_size
-            Number of images per batch.
+            Maximum number of images per batch.
+        progress
+            Progress bar (:data:`whichgen.progress.Progress`).
 
         Returns
         -------
@@ -219,6 +247,12 @@ class Attributor:
             (m, d).
         errors
             One string per image: the reason why it can't be read, or an empty string.
+
+        Raises
+        ------
+        EncoderError
+            A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+            compile the network.
         """
         sequence = list(images)
         features = [np.empty((0, self._n_features), np.float32)]
@@ -234,9 +268,27 @@ class Attributor:
     def encode_batches(
         self, images: Iterable[ImageLoader], batch_size: int, stability: bool = False
     ) -> Iterator[EncodedBatch]:
-        """Encode images in batches and, if ``stability``, their copies for the stability check.
+        """Encode images in batches.
 
-        See :func:`~whichgen.features.image_encoding.encode_batches`.
+        Parameters
+        ----------
+        images
+            Loaders of the images (:func:`~whichgen.features.image_encoding.make_image_loaders`).
+        batch_size
+            Maximum number of images per batch, including copies.
+        stability
+            Whether the :data:`~whichgen.inference.stability.COPIES` of each image are encoded, too.
+
+        Yields
+        ------
+        EncodedBatch
+            See :func:`~whichgen.features.image_encoding.encode_batches`.
+
+        Raises
+        ------
+        EncoderError
+            A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+            compile the network.
         """
         copies = COPIES.values() if stability else ()
         return encode_batches(images, self.batch_encoder, batch_size=batch_size, copies=copies)
@@ -269,9 +321,7 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
     ) -> list[Attribution]:
-        """Return one answer per image of an encoded batch, in order; skipped images have no answer.
-
-        The answer for an image that can't be read has an ``error`` instead of an origin.
+        """Attribute the images of an encoded batch.
 
         Parameters
         ----------
@@ -283,6 +333,21 @@ class Attributor:
             Result of :meth:`compute_quantile`; ``None`` for no prediction sets.
         nearest, gallery
             See :meth:`attribute`.
+
+        Returns
+        -------
+        list of Attribution
+            One answer per image that is not skipped, in the order of the images. The answer for an
+            image that can't be read has an ``error`` instead of an origin.
+
+        Raises
+        ------
+        FitError
+            The embedding of an image contains NaN or infinity.
+        GalleryError
+            A request to the service of the gallery fails.
+        ModelFileError
+            The model's arrays are inconsistent.
         """
         model, n = self.model, len(batch.positions)
         answers = {
@@ -362,5 +427,8 @@ class Attributor:
         ]
 
     def _concatenate_blocks(self, batch: EncodedBatch) -> np.ndarray:
-        """Return the head's input for the images of a batch and their copies, one per row."""
+        """Return the head's input for the images of a batch and their copies.
+
+        For m images with k copies each, this is a float32 array (m (1 + k), d).
+        """
         return np.hstack([batch.blocks[b] for b in self.model.blocks])

@@ -42,8 +42,8 @@ class AnswerSummary:
     Parameters
     ----------
     n_images
-        Number of images, including images skipped because they already have an answer, and files
-        that could not be read.
+        Number of images, including files that could not be read and images that were skipped
+        because they already have an answer.
     n_written
         Number of answers written.
     n_invalid
@@ -81,6 +81,8 @@ class AnswerFolder:
     DataError
         ``_runs.json`` is damaged; the folder was written with another model, coverage,
         ``stability`` or ``evidence``; or it contains Parquet files but no ``_runs.json``.
+    OSError
+        ``_runs.json`` can't be read.
     """
 
     def __init__(
@@ -125,7 +127,9 @@ class AnswerFolder:
             )
 
     def read_image_keys(self) -> KeySet:
-        """Return the keys (:func:`~whichgen.data.shards.find_shards.hash_name`) of answered images.
+        """Return the keys of the images that already have an answer.
+
+        The key of an image is computed by :func:`~whichgen.data.shards.find_shards.hash_name`.
 
         Raises
         ------
@@ -135,7 +139,19 @@ class AnswerFolder:
         return KeySet(key for part in self._parts for key in self._read_keys(part))
 
     def record_run(self, run_metadata: Mapping[str, Any]) -> None:
-        """Append the metadata of a run to ``_runs.json``; call this method before :meth:`write`."""
+        """Append the metadata of a run to ``_runs.json``; call this method before :meth:`write`.
+
+        Parameters
+        ----------
+        run_metadata
+            Options, seeds and versions
+            (:func:`whichgen.io.run_metadata.collect_run_metadata`).
+
+        Raises
+        ------
+        OSError
+            The file can't be written.
+        """
         self._record["runs"].append(dict(run_metadata))
         write_text(self._record_file, json.dumps(self._record, indent=1) + "\n")
 
@@ -148,19 +164,27 @@ class AnswerFolder:
     ) -> AnswerSummary:
         """Write answers to files; every file but the last has at least :data:`PART_ROWS` rows.
 
-        If this method is interrupted, the answers received so far are written.
+        If an exception or Ctrl-C stops this method, the answers received so far are still written.
+        Exceptions that ``answers`` raises are passed on.
 
         Parameters
         ----------
         answers
             Answers for successive batches of images.
         total
-            Number of images, for the progress bar.
+            Number of images, for the progress bar; ``None`` if unknown.
+        progress
+            Progress bar (:data:`whichgen.progress.Progress`).
 
         Returns
         -------
         AnswerSummary
             Number of images, answers and errors over all batches.
+
+        Raises
+        ------
+        OSError
+            A file can't be written.
         """
         summary = AnswerSummary()
         pending: list[Attribution] = []
@@ -184,6 +208,7 @@ class AnswerFolder:
         return summary
 
     def _write_part(self, answers: Sequence[Attribution]) -> None:
+        """Write answers, if any, to a new file."""
         if answers:
             number = int(self._parts[-1].stem.partition("-")[2]) + 1 if self._parts else 0
             part = self.folder / f"part-{number:05d}.parquet"
@@ -191,10 +216,12 @@ class AnswerFolder:
             self._parts.append(part)
 
     def _read_keys(self, part: Path) -> Iterator[bytes]:
+        """Yield the keys of the images in a file."""
         try:
             column = pq.read_table(part, columns=["image"])["image"]
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{part} can't be read ({error}). Delete the file, and run the command again."
+                f"{part} can't be read ({error}). Check its permissions. If it is damaged, delete "
+                "it to attribute its images again."
             ) from None
         yield from (hash_name(name.as_py()) for name in column)

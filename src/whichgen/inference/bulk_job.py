@@ -24,8 +24,8 @@ class ShardAnswers:
     Parameters
     ----------
     n_images
-        Number of images, including images skipped because they already have an answer, and files
-        that could not be read.
+        Number of images, including files that could not be read and images that were skipped
+        because they already have an answer.
     answers
         Answers for the remaining images; an answer has an ``error`` if the file is not a valid
         image.
@@ -49,11 +49,11 @@ class AttributeJob:
     backbone, device
         Path or name of the encoder, and its device (``auto``, ``cpu``, ``cuda``, …).
     batch_size
-        Number of images per forward pass.
+        Number of images per forward pass, including copies; incomplete batches are padded.
     coverage
         Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
     stability
-        Check the stability of the answers (:mod:`whichgen.inference.stability`).
+        Whether to check the stability of the answers (:mod:`whichgen.inference.stability`).
     evidence
         Options of the provenance evidence to collect; ``None`` for none.
     keys_to_skip
@@ -76,7 +76,10 @@ class AttributeJob:
         Raises
         ------
         ModelFileError
-            The encoder differs from the one the model was fitted on.
+            The encoder differs from the one that the model was fitted on, or the model's arrays are
+            inconsistent.
+        EncoderError
+            The encoder can't be loaded.
         """
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
@@ -84,7 +87,30 @@ class AttributeJob:
         return partial(self.attribute, Attributor(self.model, encoder, pad_to=self.batch_size))
 
     def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
-        """Attribute the images of a shard, and yield the answers for one batch at a time."""
+        """Attribute the images of a shard.
+
+        Parameters
+        ----------
+        attributor
+            The model and its encoder.
+        shard
+            The shard.
+
+        Yields
+        ------
+        ShardAnswers
+            The answers for each batch, in the order of the images.
+
+        Raises
+        ------
+        EncoderError
+            A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+            compile the network.
+        FitError
+            :attr:`coverage` is out of range.
+        ModelFileError
+            The model's arrays are inconsistent.
+        """
         quantile = None if self.coverage is None else attributor.compute_quantile(self.coverage)
         loaders = make_shard_loaders(shard, self._load)
         for batch in attributor.encode_batches(loaders, self.batch_size, self.stability):
@@ -100,6 +126,7 @@ class AttributeJob:
             yield ShardAnswers(len(batch), available_answers, tuple(read_errors.values()))
 
     def _load(self, item: Item) -> LoadedImage:
+        """Load an image and its evidence, unless it is skipped."""
         if hash_name(item.name) in self.keys_to_skip:
             return LoadedImage(None)
         try:

@@ -71,7 +71,7 @@ def discover(
     min_size: int = MIN_GROUP_SIZE,
     seed: int = 0,
 ) -> tuple[list[Group], np.ndarray]:
-    """Cluster images of unknown origin into putative generators.
+    """Cluster images of unknown origin into putative generators (see the module docstring).
 
     Parameters
     ----------
@@ -148,6 +148,10 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
 
     Parameters
     ----------
+    model
+        The fitted model; its training exemplars are used for whitening.
+    encoder
+        The encoder whose features the model was fitted on.
     features
         The head's input for each image: float array (n, d).
 

@@ -110,12 +110,20 @@ def enroll(
     cross_validate
         Estimate the recognition rate by cross-validation with at most five folds.
 
+    Returns
+    -------
+    EnrollmentResult
+        The new model, and its comparison with the old model.
+
     Raises
     ------
     DataError
-        The name is invalid or already an origin of the model (:func:`check_new_name`).
+        The name is invalid or already an origin of the model (:func:`check_new_name`), or
+        SOURCE_DATE_EPOCH is not a valid time.
     FitError
-        There are no images.
+        There are no images, a feature is not finite, the head can't be extended
+        (:func:`whichgen.heads.extension.extend`), or the score, the temperature or a threshold
+        can't be fitted on the exemplars.
     """
     check_new_name(model, name)
     if not len(features):
@@ -171,7 +179,7 @@ def enroll(
 
 
 def check_new_name(model: OriginModel, name: str) -> None:
-    """Check the name of a new origin of a model.
+    """Check that a name can be the name of a new origin of a model.
 
     Raises
     ------
@@ -208,12 +216,22 @@ def enroll_images(
     images
         Maps the name of each image file to its bytes. Duplicate images are used only once.
     batch_size
-        Number of images per batch.
+        Maximum number of images per batch.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    EnrollmentResult
+        See :func:`enroll`.
 
     Raises
     ------
     DataError
-        The name is invalid (:func:`check_new_name`), or an image can't be read.
+        The name is invalid (:func:`check_new_name`), an image can't be read, or SOURCE_DATE_EPOCH
+        is not a valid time.
+    EncoderError
+        See :meth:`whichgen.inference.attributor.Attributor.encode`.
     FitError
         See :func:`enroll`.
 
@@ -236,13 +254,13 @@ def enroll_images(
             f"{file}: {error.split(': ', 1)[-1]}. The model was not changed. "
             "Remove these images and try again."
         )
-    with_thumbnails = attributor.model.exemplars.thumbnails
+    has_thumbnails = attributor.model.exemplars.thumbnails
     return enroll(
         attributor.model,
         name,
         features,
         digests=[digest.hex() for digest in distinct_images],
-        thumbnails=[make_thumbnail(decode_image(c)) for c in contents] if with_thumbnails else (),
+        thumbnails=[make_thumbnail(decode_image(c)) for c in contents] if has_thumbnails else (),
     )
 
 
@@ -284,13 +302,14 @@ def _extend_head(model: OriginModel, new_features: np.ndarray) -> Head:
 
 
 def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
-    """Return for which images the label has the highest logit: bool array (n,)."""
+    """Return whether the label of each image has the highest logit: bool array (n,)."""
     return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
 def _add_exemplars(
     model: OriginModel, features: np.ndarray, thumbnails: Sequence[bytes]
 ) -> Exemplars:
+    """Add the new images to the exemplars; images without a thumbnail get empty bytes."""
     exemplars, n = model.exemplars, len(features)
     return Exemplars(
         np.concatenate([exemplars.features, features.astype(exemplars.features.dtype)]),
@@ -301,7 +320,7 @@ def _add_exemplars(
 
 
 def _estimate_recognition_rate(model: OriginModel, features: np.ndarray) -> float:
-    """Compute the cross-validated fraction of new images predicted as the new origin, in [0, 1]."""
+    """Cross-validate the fraction of new images predicted as the new origin, in [0, 1]."""
     folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):

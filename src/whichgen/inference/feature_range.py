@@ -54,7 +54,7 @@ class TrainingRange:
             self._limit = RANGE_FACTOR * float((rms / self._largest).mean(axis=1).max())
 
     def is_far(self, features: np.ndarray) -> np.ndarray:
-        """Return which images are outside the training range.
+        """Return whether each image is outside the training range.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class TrainingRange:
 
         Returns
         -------
-        ndarray
+        numpy.ndarray
             Bool array (m,); all false if there are fewer than :data:`MIN_EXEMPLARS` exemplars.
         """
         distances = (self._compute_rms(features.astype(np.float32)) / self._largest).mean(axis=1)

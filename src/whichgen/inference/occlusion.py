@@ -25,7 +25,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import ImageError
 from whichgen.inference.attributor import Attributor
 
-#: Patches per side.
+#: Default number of patches per side.
 GRID = 7
 
 # Probabilities are clipped to [_EPSILON, 1 - _EPSILON] so that the log-odds are finite.
@@ -56,17 +56,21 @@ def explain(
 
     Parameters
     ----------
+    attributor
+        The model and its encoder.
     image
         RGB image.
     grid
-        Number of patches per side.
+        Number of patches per side, at least 1.
     batch_size
-        Number of images per forward pass.
+        Maximum number of images per forward pass.
 
     Raises
     ------
     ImageError
         A side of the image has fewer pixels than ``grid``.
+    EncoderError, ModelFileError
+        See :meth:`whichgen.inference.attributor.Attributor.attribute`.
     """
     width, height = image.size
     if min(width, height) < grid:

@@ -54,14 +54,21 @@ class NeighborIndex(Protocol):
     """Collection of images that can be searched by similarity."""
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return the ``k`` most similar images of each query image, most similar first.
+        """Return at most ``k`` neighbors of each query image, most similar first.
 
         Parameters
         ----------
         output
-            Output of the model's head for the query images.
+            The head's output for the query images.
         k
             Maximum number of neighbors per query image.
+
+        Raises
+        ------
+        FitError
+            The vector of a query image contains NaN or infinity.
+        GalleryError
+            A request to the service of a gallery fails.
         """
         ...
 
@@ -71,6 +78,11 @@ class SimilaritySpace:
 
     The similarity of two images is the inner product of their unit vectors. See
     :mod:`whichgen.inference.similar_images` for the definition of z.
+
+    Parameters
+    ----------
+    model
+        The fitted model.
     """
 
     def __init__(self, model: OriginModel) -> None:
@@ -84,7 +96,7 @@ class SimilaritySpace:
 
     @property
     def digest(self) -> str:
-        """Digest of the encoder, the head and the mean m (32 hex digits).
+        """Digest of the encoder, the blocks, the head and the mean m: 32 hex digits.
 
         Only vectors from spaces with equal digests can be compared.
         """
@@ -113,15 +125,21 @@ class SimilaritySpace:
         vectors = normalize_rows(_embed(output) - self._mean)
         if not np.isfinite(vectors).all():
             raise FitError(
-                "some embeddings contain NaN or infinity because the model or the cached features "
-                "are damaged. Fit the model again, or use another "
+                "some embeddings contain NaN or infinity. The model or the cached features may be "
+                "damaged: fit the model again, or use another "
                 f"{name_option('--cache-dir', 'cache folder')}."
             )
         return vectors
 
 
 class ExemplarIndex:
-    """Similarity index of a model's exemplars."""
+    """Similarity index of a model's exemplars; implements :class:`NeighborIndex`.
+
+    Parameters
+    ----------
+    model
+        The fitted model.
+    """
 
     def __init__(self, model: OriginModel) -> None:
         self._origins = [model.origins[label] for label in model.exemplars.labels.tolist()]
@@ -129,7 +147,15 @@ class ExemplarIndex:
         self._index = build_cosine_index(self._space.exemplars)
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return the ``k`` most similar exemplars (:meth:`NeighborIndex.find_neighbors`)."""
+        """Return at most ``k`` exemplars per query image, most similar first.
+
+        See :meth:`NeighborIndex.find_neighbors` for the parameters.
+
+        Raises
+        ------
+        FitError
+            The vector of a query image contains NaN or infinity.
+        """
         vectors = self._space.project(output)
         cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [

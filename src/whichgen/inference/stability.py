@@ -24,16 +24,25 @@ _MAX_SIDE = 16383
 
 
 def compress(image: Image.Image, kind: str, quality: int) -> Image.Image:
-    """Compress an RGB image and decode it again; ``kind`` is the format as named by Pillow.
+    """Compress an RGB image and decode it again.
 
     An image with a side over 16,383 pixels, which WebP does not support, is scaled down.
+
+    Parameters
+    ----------
+    image
+        The RGB image.
+    kind
+        Name of the format in Pillow.
+    quality
+        Compression quality, 0 to 100.
     """
     data = make_thumbnail(image, _MAX_SIDE, kind=kind, quality=quality)
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def rescale(image: Image.Image) -> Image.Image:
-    """Scale an image to 0.75 of its size and back."""
+    """Scale an image to 0.75 of its width and height, and back to its size."""
     size = (max(1, 3 * image.width // 4), max(1, 3 * image.height // 4))
     small_image = image.resize(size, Image.Resampling.BICUBIC)
     return small_image.resize(image.size, Image.Resampling.BICUBIC)

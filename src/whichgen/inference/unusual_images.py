@@ -17,7 +17,9 @@ MAX_SIZE_RATIO = 2.0
 
 
 def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
-    """Return notes if an image has an unusual size or almost no contrast, or was repaired.
+    """Return a note for each property of an image that makes predictions less reliable.
+
+    These properties are an unusual size, almost no contrast, and repaired damage.
 
     Parameters
     ----------

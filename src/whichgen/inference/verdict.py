@@ -64,6 +64,7 @@ def make_verdict(answer: Attribution) -> Verdict:
 
 
 def _describe_prediction(answer: Attribution) -> Verdict:
+    """Summarize the model's prediction, without notes and evidence."""
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
     if answer.origin != UNKNOWN:
