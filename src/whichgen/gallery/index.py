@@ -25,6 +25,9 @@ from whichgen.errors import GalleryError
 from whichgen.heads.knn import build_cosine_index
 
 IndexKind = Literal["flat", "ivf"]
+
+#: Function that maps row numbers, int64 array (n,), to their unit vectors, float32 array
+#: (n, dimension).
 ReadVectors = Callable[[np.ndarray], np.ndarray]
 
 #: Maximum number of images for which the default index is ``flat``.
@@ -102,8 +105,7 @@ def create_index(
     shape
         Number of vectors that will be added, and their dimension.
     read_vectors
-        Function that takes row numbers, an int64 array (n,), and returns the unit vectors of these
-        rows, a float32 array (n, dimension). It is not called for ``flat``.
+        Function that returns the unit vectors of rows; it is not called for ``flat``.
     seed
         Random seed for drawing the sample and for fitting the centroids.
 

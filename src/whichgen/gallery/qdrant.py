@@ -36,7 +36,7 @@ from whichgen.progress import Progress, no_progress
 #: Environment variable with the API key of the Qdrant service.
 API_KEY = "WHICHGEN_QDRANT_API_KEY"
 
-#: Number of points per request.
+#: Maximum number of points per request.
 _POINTS = 512
 
 #: Timeout of a request in seconds.

@@ -102,8 +102,8 @@ def read_description(folder: Path) -> GalleryDescription:
         return GalleryDescription.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"no gallery found in {folder} ({GALLERY_FILE} is missing). Use the output folder of "
-            "`whichgen gallery build`."
+            f"no gallery found in {folder} ({GALLERY_FILE} is missing). Use a folder that "
+            "`whichgen gallery build` wrote."
         ) from None
     except OSError as error:
         raise make_damage_error(

@@ -64,7 +64,7 @@ class Attribution:
         Size of the image in pixels, after EXIF rotation; ``None`` if the image can't be read.
     notes
         Warnings that the image differs from the training images, for example in size, or is
-        damaged; the answer is then not reliable.
+        damaged; the answer is then less reliable.
     provenance
         Provenance evidence in the file, which does not change the other fields; ``None`` if it was
         not collected or nothing can be read from the file.

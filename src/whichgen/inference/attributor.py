@@ -181,7 +181,7 @@ class Attributor:
             default: the exemplars stored in the model.
         stability
             Also attribute five slightly altered copies of each image, and return a less specific
-            answer if a copy has a different answer (:mod:`whichgen.inference.stability`).
+            answer if a copy does not confirm it (:mod:`whichgen.inference.stability`).
         evidence
             Options for collecting the provenance evidence in files (paths and bytes); ``None``
             disables it.

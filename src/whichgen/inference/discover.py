@@ -32,7 +32,7 @@ from whichgen.option_names import name_option
 SHRINKAGE = 0.1
 COMPONENTS = 16
 
-# Standardized features are clipped to this absolute value, so that outliers do not dominate.
+#: Standardized features are clipped to this absolute value, so that outliers do not dominate.
 _CLIP = 10.0
 
 
@@ -162,10 +162,10 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
         float64 array (n, c), where c is the minimum of :data:`COMPONENTS`, n and the number of
         whitened features.
     """
-    known, labels = model.exemplars.select(held_out=False)
+    exemplars, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]
     traces = _find_trace_blocks(encoder)
-    pairs = list(zip(split_views(known, widths), split_views(features, widths), strict=True))
+    pairs = list(zip(split_views(exemplars, widths), split_views(features, widths), strict=True))
     trace_pairs = [pair for block, pair in zip(model.blocks, pairs, strict=True) if block in traces]
     views = []
     for pair in trace_pairs or pairs:

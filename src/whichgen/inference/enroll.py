@@ -45,7 +45,7 @@ from whichgen.version import __version__
 #: without this margin, and by up to 0.8 percentage points with it.
 MARGIN = 0.5
 
-# Step and limit of the search for the bias, in nats.
+#: Step and limit of the search for the bias, in nats.
 _STEP = 0.25
 _MAX_OFFSET = 40.0
 
@@ -97,7 +97,7 @@ def enroll(
     Parameters
     ----------
     model
-        The model to extend.
+        The model to extend, which has held-out exemplars.
     name
         Name of the new origin.
     features
@@ -191,7 +191,7 @@ def check_new_name(model: OriginModel, name: str) -> None:
         raise DataError(
             f"{name} is already an origin of the model. Choose another name, or fit a new model."
         )
-    # Only the new name is checked: older versions accepted names that are now invalid.
+    # Do not check the other names: older versions accepted names that are now invalid.
     similar_names = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
     validate_origin_names([name])
     validate_origin_names([*similar_names, name])

@@ -115,7 +115,17 @@ class SimilaritySpace:
         )
 
     def project(self, output: HeadOutput) -> np.ndarray:
-        """Map the head's output for n images to unit vectors: float32 array (n, dimension).
+        """Map the head's output for n images to unit vectors.
+
+        Parameters
+        ----------
+        output
+            Output of the model's head for n images.
+
+        Returns
+        -------
+        ndarray
+            float32 array (n, dimension).
 
         Raises
         ------

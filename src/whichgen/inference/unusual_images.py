@@ -27,6 +27,11 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
         Properties of the image.
     sizes
         Sizes of the training images; ``None`` if they are not known.
+
+    Returns
+    -------
+    tuple of str
+        One or two sentences per note; empty for a usual image.
     """
     notes = []
     shorter_side, longer_side = sorted((traits.width, traits.height))

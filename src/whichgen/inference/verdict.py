@@ -11,8 +11,8 @@ from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import EvidenceSummary, summarize_evidence
 from whichgen.inference.answers import Attribution
 
-#: ``generator``: a known generator; ``synthetic``: an unknown generator; ``unknown``: neither
-#: synthetic nor real is certain; ``unread``: the image can't be read.
+#: ``generator``: a known generator; ``real``: a photograph; ``synthetic``: an unknown generator;
+#: ``unknown``: neither synthetic nor real is certain; ``unread``: the image can't be read.
 VerdictKind = Literal["generator", "real", "synthetic", "unknown", "unread"]
 
 

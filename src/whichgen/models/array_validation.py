@@ -91,6 +91,11 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
     sizes
         Size of each thumbnail in bytes, at least 0: integer array (n,).
 
+    Returns
+    -------
+    tuple of bytes
+        The bytes of the n thumbnails.
+
     Raises
     ------
     FitError
@@ -121,7 +126,7 @@ def predict_and_validate(
     model
         The fitted model.
     features
-        The head's input: float array (n, d).
+        The head's input for n images: float array (n, d).
 
     Returns
     -------

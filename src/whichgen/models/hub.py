@@ -35,8 +35,8 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     Raises
     ------
     ModelFileError
-        ``name`` is not a folder and can't be downloaded, for example because the repository does
-        not exist or the hub can't be reached.
+        ``name`` is not a folder and can't be downloaded, for example because the repository or the
+        revision does not exist, or the hub can't be reached.
     """
     if Path(name).is_dir():
         return Path(name)
