@@ -111,7 +111,7 @@ def test_model_is_found_in_its_folder_and_in_the_run(model: OriginModel, tmp_pat
 def test_missing_model_is_reported(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelFileError, match=rf"no model found in .*{place} .*Use a run folder"):
+    with pytest.raises(ModelFileError, match=rf"no model found in .*{place} .*Use the run folder"):
         load_model(tmp_path / place)
 
 

@@ -75,8 +75,6 @@ class AttributeJob:
 
         Raises
         ------
-        EncoderError
-            The encoder can't be loaded.
         ModelFileError
             The encoder differs from the one that the model was fitted on, or the model's arrays are
             inconsistent.

@@ -151,7 +151,6 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
         first_value, second_value = (row.get_cell(i).strip() for i in indices)
         n_values = sum(bool(cell.strip()) for cell in row.cells)
         if not first_value or not second_value or (n_values > 2 and not has_header):
-            delimiter = "<TAB>" if row.delimiter == "\t" else row.delimiter
             raise DataError(
                 f"{file}, line {row.line}: expected `{first}<TAB>{second}`, got "
                 f"{' '.join(row.cells)[:120]!r}. Write one {first} and one {second} per line, "
