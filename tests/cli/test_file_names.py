@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from whichgen.cli.app import prefix_hyphens
+from whichgen.cli.app import prepend_dot_slash
 from whichgen.models.saved_model import load_model
 
 from .conftest import GRID, Site, whichgen
@@ -81,7 +81,7 @@ def test_train_and_use_a_model(odd: Site) -> None:
 def test_shell_globs(odd: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(odd.images / "real")
     names = sorted(path.name for path in Path().glob("*.png") if not path.name.startswith("."))
-    command = ["attribute", *prefix_hyphens(names), "-m", odd.run, "--no-stability"]
+    command = ["attribute", *prepend_dot_slash(names), "-m", odd.run, "--no-stability"]
     shown = [SHOWN.get(name, name) for name in names]
     with pytest.warns(UserWarning, match="@user"):
         answers = json.loads(whichgen(*command, "--json").out)
@@ -94,4 +94,4 @@ def test_shell_globs(odd: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.code == 0, result.err
     page = Path("report.html").read_text()
     assert r"caf\xe9.png" in page and "日本語 עברית 😀.png" in page
-    assert whichgen("evidence", *prefix_hyphens(names)).code == 0
+    assert whichgen("evidence", *prepend_dot_slash(names)).code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.cli.app import prefix_hyphens
+from whichgen.cli.app import prepend_dot_slash
 from whichgen.cli.image_arguments import find_images
 from whichgen.data.shards.find_shards import find_shards
 from whichgen.data.tables.path_lists import get_list_file, read_path_list
@@ -104,7 +104,7 @@ def test_names_that_begin_with_a_hyphen_are_not_options(folder: Path) -> None:
         Path(name).touch()
     Path("-set").mkdir()
     arguments = ["-x.jpg", "--rotated.PNG", "-m", "--json", "-notes.txt", "-set", "-no.jpg", "a"]
-    assert prefix_hyphens(arguments) == [
+    assert prepend_dot_slash(arguments) == [
         *("./-x.jpg", "./--rotated.PNG", "-m", "--json", "-notes.txt", "./-set", "-no.jpg", "a"),
     ]
-    assert prefix_hyphens(["-" + "x" * 5000]) == ["-" + "x" * 5000]
+    assert prepend_dot_slash(["-" + "x" * 5000]) == ["-" + "x" * 5000]

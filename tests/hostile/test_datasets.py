@@ -90,9 +90,9 @@ def test_invalid_list_of_origins_is_a_one_line_error(dataset_root: Path, content
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_invalid_name_writes_nothing(dataset_root: Path, tmp_path: Path, name: str) -> None:
     dataset = load_benchmark(f"mine:root={dataset_root}")
-    with pytest.raises(DataError, match="invalid dataset name"):
+    with pytest.raises(DataError, match="invalid name of a dataset or split"):
         write_benchmark(dataset, tmp_path / "new", name)
-    with pytest.raises(DataError, match="invalid dataset name"):
+    with pytest.raises(DataError, match="invalid name of a dataset or split"):
         write_benchmark(dataset, tmp_path / "new", "mine", name)
     assert not (tmp_path / "new").exists()
 

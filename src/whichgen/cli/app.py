@@ -40,8 +40,8 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     return expanded_arguments
 
 
-def prefix_hyphens(arguments: Sequence[str]) -> list[str]:
-    """Prefix ``./`` to arguments that begin with a hyphen and are existing input files or folders.
+def prepend_dot_slash(arguments: Sequence[str]) -> list[str]:
+    """Prepend ``./`` to existing input files and folders whose names begin with a hyphen.
 
     Input files are images, ``.tar`` and ``.parquet`` files.
 
@@ -94,7 +94,7 @@ def main() -> None:
         logger = logging.getLogger(f"whichgen.{package}")
         logger.addHandler(_NoteHandler())
         logger.setLevel(logging.INFO)
-    arguments = expand_blocks(prefix_hyphens(sys.argv[1:]))
+    arguments = expand_blocks(prepend_dot_slash(sys.argv[1:]))
     if is_simple_evidence(arguments):
         from whichgen.cli.evidence_output import show_evidence_of_files
 

@@ -47,7 +47,8 @@ def split(
 ) -> None:
     """Split a folder of images; write the annotation files of the splits.
 
-    Duplicates, near-duplicates and images of one group are in the same split.
+    Duplicates, near-duplicates, and images of the same group or source are never divided between
+    training, validation and testing.
     """
     from whichgen.data.benchmarks.benchmark_files import write_benchmark
     from whichgen.data.dataset import SPLITS

@@ -26,7 +26,8 @@ def show_evidence_of_files(
     images
         Arguments of the command (see :func:`~whichgen.cli.image_arguments.find_images`).
     options
-        Trust list and names of generators; by default, no trust list and whichgen's names.
+        Trust list and additional names of generators; by default, no trust list and only the
+        built-in names.
     as_json
         Print JSON.
 

@@ -45,7 +45,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         if path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(
                 f"{path} does not exist. Specify image files or folders. To write results to this "
-                f"file, redirect the output of a command with this option: "
+                f"file, use a command with the option --{path.suffix[1:]} and redirect its output: "
                 f"--{path.suffix[1:]} > {path}"
             )
         if not images:

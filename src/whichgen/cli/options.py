@@ -91,7 +91,11 @@ Sources = Annotated[
 ]
 Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
 Stability = Annotated[
-    bool, Option("--stability/--no-stability", help="Also attribute five altered copies (6x time).")
+    bool,
+    Option(
+        "--stability/--no-stability",
+        help="Make answers less specific if altered copies differ (6x the time).",
+    ),
 ]
 QdrantUrl = Annotated[
     str,

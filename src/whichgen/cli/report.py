@@ -20,7 +20,7 @@ def report(
         OutputDir(help="Folder for report.html.", show_default="the run folder; ./ for several"),
     ] = None,
     low_data: Annotated[
-        Path | None, Option(help="Add the results of `whichgen low-data` in this folder.")
+        Path | None, Option(help="Include the `whichgen low-data` results from this folder.")
     ] = None,
     no_images: Annotated[
         bool, Option("--no-images", help="Omit test images from the page.")

@@ -150,7 +150,7 @@ class TrainOptions:
     split: TrainingSplit = TrainingSplit()
     selection: SelectionFlags = SelectionFlags()
     tpr: Annotated[
-        float, Option(help="Fraction of known validation images to accept (threshold).")
+        float, Option(help="Fraction of known validation images that the threshold accepts.")
     ] = TPR
     augment: Annotated[
         str, Option(help="Add perturbed training images: jpeg,blur,crop,resize,social or all.")

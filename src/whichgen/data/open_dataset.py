@@ -71,6 +71,12 @@ def open_dataset(
         The facts about the images can't be read from the cache or written to it.
     OSError
         The splits can't be written to the cache, for example because the disk is full.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files are skipped, or the stored facts about images are damaged
+        (:class:`~whichgen.data.images.image_reader.ImageReader`).
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)

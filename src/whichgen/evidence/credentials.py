@@ -106,14 +106,16 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     if all(statement.indicates == "neutral" for statement, _ in statements):
         statements += [(s, manifests[0]) for s in interpret_claim_generator(manifests[0].content)]
     findings = [_report_statement(statement, manifest) for statement, manifest in statements]
-    is_silent = all(finding.indicates == "neutral" for finding in findings)
-    return Evidence((_report_signature(manifests[0], is_silent=is_silent), *findings))
+    lacks_statements = all(finding.indicates == "neutral" for finding in findings)
+    return Evidence((_report_signature(manifests[0], lacks_statements=lacks_statements), *findings))
 
 
-def _report_signature(active: Manifest, *, is_silent: bool) -> Finding:
-    """Create a finding about the status, the signer and the program of the active manifest.
+def _report_signature(active: Manifest, *, lacks_statements: bool) -> Finding:
+    """Create a finding about the active manifest: status, signer, claim generator and time.
 
-    ``is_silent`` means that the manifests contain no valid statement about the origin.
+    The finding also states the number of ingredients.
+
+    ``lacks_statements`` means that the manifests contain no valid statement about the origin.
     """
     info = as_dict(active.content.get("signature_info"))
     details = {
@@ -124,16 +126,18 @@ def _report_signature(active: Manifest, *, is_silent: bool) -> Finding:
     }
     detail = "; ".join(f"{name} {text}" for name, text in details.items() if text)
     title = f"{_TITLE}: {active.status.summary}"
-    return Finding("credentials", title, detail, statement=_phrase_signature(active, is_silent))
+    return Finding(
+        "credentials", title, detail, statement=_phrase_signature(active, lacks_statements)
+    )
 
 
-def _phrase_signature(active: Manifest, is_silent: bool) -> str:
+def _phrase_signature(active: Manifest, lacks_statements: bool) -> str:
     """Describe the active manifest in a phrase; empty if its statements are described instead."""
     (signer,) = _list_signers(active)
     cautions = ", ".join(active.status.cautions)
     if active.status.intact:
         phrase = f"Content Credentials signed by {signer} do not state an origin ({cautions})"
-        return phrase if is_silent else ""
+        return phrase if lacks_statements else ""
     if cautions == CONTENT_CHANGED:
         cautions += ", possibly only because the file was saved again"
     return f"Content Credentials signed by {signer} are not valid and do not count: {cautions}"

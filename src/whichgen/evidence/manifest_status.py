@@ -47,7 +47,8 @@ class ManifestStatus:
     summary
         Description for reports.
     cautions
-        Most important parts of ``summary``, for a one-sentence summary.
+        Short phrases on integrity and trust for a one-sentence summary, such as ``signer not
+        verified``. For an ingredient, they can include those of the outer manifest.
     """
 
     intact: bool

@@ -188,8 +188,8 @@ def compare_runs(
         names = [[np.array(getattr(p, kind)) for p in run.predictions] for run in (first, second)]
         if not all(map(np.array_equal, *names)):
             raise DataError(
-                f"{first.folder} and {second.folder} assign the same images to different {kind}. "
-                f"Fit both runs with the same {kind}."
+                f"{first.folder} and {second.folder} do not have the same {kind} for the test "
+                f"images. Fit both runs with the same {kind}."
             )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (

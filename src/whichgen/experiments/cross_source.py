@@ -99,7 +99,8 @@ class CrossSourceResult:
     calibration_error
         Expected calibration error of the probabilities of the known images.
     models
-        Description of the model of each fold: method, blocks, C or k, open-set score, threshold.
+        Description of the model of each fold: method, blocks, C or k, open-set score, threshold,
+        and the fraction of known validation images that the threshold accepts (``accepted``).
     """
 
     split: SourceSplit

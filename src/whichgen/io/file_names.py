@@ -1,7 +1,8 @@
 """Escape file names that are not valid UTF-8.
 
-On Linux, a file name can contain any bytes. Python represents bytes that are not UTF-8 as lone
-surrogates. Such a name can be used to open the file, but it can't be encoded as text.
+On Linux, a file name can contain any bytes except NUL and ``/``. Python represents bytes that are
+not UTF-8 as lone surrogates. Such a name can be used to open the file, but it can't be encoded in
+UTF-8.
 """
 
 from __future__ import annotations

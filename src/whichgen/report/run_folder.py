@@ -46,7 +46,7 @@ def write_run(
     shortcuts
         Result of the shortcut check; ``None`` if the check is disabled.
     shuffle
-        Result of the shuffled-label control; ``None`` if the control is disabled.
+        Result of the shuffled-label control; ``None`` if the control is disabled or failed.
     progress
         Function that shows the progress of an iteration over the plots.
     """

@@ -97,7 +97,8 @@ class Results(BaseModel):
     """Fields of ``results.json``.
 
     ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a run
-    that is not a fusion. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if disabled.
+    that is not a fusion. ``shortcut_check`` is ``None`` if the check is disabled, and
+    ``shuffled_labels`` is ``None`` if the control is disabled or failed.
     """
 
     model_config = ConfigDict(frozen=True)

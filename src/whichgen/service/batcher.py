@@ -48,9 +48,10 @@ class Batcher:
     attributor
         Model with its encoder; :meth:`replace_model` replaces both.
     settings
-        Settings of the service; the batch size and the queue limit are used.
+        Settings of the service; the batch size, the queue limit and ``stability`` are used.
     on_batch
-        Function called after each batch with the number of images and the duration in seconds.
+        Function called after each successful batch with the number of images and the duration in
+        seconds.
     """
 
     def __init__(

@@ -229,7 +229,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         def enroll_and_save(attributor: Attributor) -> EnrollmentResult:
             if (folder / "model" / DESCRIPTION_FILE).exists():
                 raise HTTPException(409, f"{name} is already enrolled. Choose another name.")
-            result = enroll_images(attributor, name, contents)
+            result = enroll_images(attributor, name, contents, batch_size=settings.batch_size)
             save_model(result.model, folder / "model", name=str(folder))
             batcher.replace_model(Attributor(result.model, attributor.encoder))
             return result

@@ -239,7 +239,7 @@ def write_splits(
         )
     except ValidationError as error:
         raise DataError(
-            f"invalid dataset name: {summarize_errors(error)}. Choose another name."
+            f"invalid name of a dataset or split: {summarize_errors(error)}. Choose another name."
         ) from None
     folder = root / name
     samples = [s for dataset in datasets.values() for part in SPLITS for s in dataset.split(part)]

@@ -175,7 +175,11 @@ class FactStore:
         return thumbnails | {d: self._new[d][1] for d in digests if d in self._new}
 
     def _select(self, query: str, digests: Sequence[bytes]) -> dict[bytes, T]:
-        """Return the rows of a query of two columns, in which ``%s`` is replaced by the digests."""
+        """Return a dictionary from the first to the second column of a query's result.
+
+        ``query`` selects two columns and contains ``%s``, which is replaced by placeholders for the
+        digests.
+        """
         rows: dict[bytes, T] = {}
 
         def select(database: sqlite3.Connection) -> None:

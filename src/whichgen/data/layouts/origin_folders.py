@@ -43,19 +43,20 @@ def label_folders(
     tree
         All folders that directly contain images, without the dataset folder itself.
     photographs
-        Names of additional folders of photographs, in lower case.
+        Names of additional folders of photographs, case-folded (:meth:`str.casefold`).
 
     Raises
     ------
     DataError
-        It is not clear which folders are origins.
+        It is not clear which folders are origins, or the folder contains reconstructions
+        (DiffusionForensics) instead of images of an origin.
     """
     top_folders = {parts[0] for parts in tree}
     reconstructions = sorted(_RECONSTRUCTIONS & top_folders)
     if reconstructions and top_folders <= {*_RECONSTRUCTIONS, "images"}:
         raise DataError(
-            f"{folder}: {join_names(reconstructions)} contains reconstructions "
-            f"(DiffusionForensics), not images of an origin. Specify the folder "
+            f"{folder} contains reconstructions (DiffusionForensics) in "
+            f"{join_names(reconstructions)}, not images of an origin. Specify the folder "
             f"{folder / 'images'}."
         )
     for parts, names in list_children(tree).items():

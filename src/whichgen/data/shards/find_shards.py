@@ -146,7 +146,8 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     ----------
     sources
         Each source is one of the following: an image file, ``.tar`` file or ``.parquet`` file; a
-        folder of such files and subfolders; a list of paths (``@FILE``); or a dataset string
+        folder of such files and subfolders; a list of paths or URLs of such files (``@FILE``;
+        folders in the list are not searched); or a dataset string
         (``GenImage:split=split1``) for the images of all splits of a dataset. Files and folders are
         local paths or URLs (``s3://…`` or ``hf://datasets/owner/name/…``).
     batch_size
@@ -159,8 +160,8 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     Raises
     ------
     DataError
-        A source does not exist, contains no images or archives, or can't be listed; or a Parquet
-        file is invalid or its image column can't be determined.
+        A source other than a list does not exist, a source contains no images or archives or can't
+        be listed, or a Parquet file is invalid or its image column can't be determined.
 
     Warns
     -----

@@ -116,8 +116,9 @@ def split_folder(
 ) -> Dataset:
     """Divide a folder of images into the five splits of a dataset, reproducibly.
 
-    Unreadable files and some images of unknown origins (see the module docstring) are omitted.
-    ``Dataset.notes`` states the numbers of omitted files and images.
+    Unreadable files, some images of unknown origins (see the module docstring), and images with a
+    related image in the folder of an earlier split (:mod:`whichgen.data.splits.folder_splits`) are
+    omitted. ``Dataset.notes`` states the numbers of omitted files and images.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def split_folder(
         independent sources, or fewer than three sets of related images; or the splits are invalid
         (:meth:`~whichgen.data.dataset.Dataset.validate`).
     StoreError
-        The reader's cache can't be written.
+        The reader's cache can't be read or written.
 
     Warns
     -----
