@@ -31,7 +31,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.torch_networks import make_torch_encode
+from whichgen.encoders.torch_runtime import make_torch_encode
 from whichgen.features.store import FeatureStore
 from whichgen.heads import solver
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from whichgen.data.open_dataset import open_dataset as open_dataset
     from whichgen.encoders.loading import load_encoder as load_encoder
     from whichgen.evaluation.all_metrics import evaluate as evaluate
-    from whichgen.inference.answers import Attribution as Attribution
+    from whichgen.inference.attribution import Attribution as Attribution
     from whichgen.inference.attributor import Attributor as Attributor
     from whichgen.inference.enroll import enroll_images as enroll_images
     from whichgen.models.origin_model import OriginModel as OriginModel
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # Module that defines each public name. It is imported on first use, because `import whichgen` must
 # not import torch.
 _MODULES = {
-    "Attribution": "inference.answers",
+    "Attribution": "inference.attribution",
     "Attributor": "inference.attributor",
     "FitOptions": "training.fit_block",
     "FusionOptions": "training.fit_fusion",

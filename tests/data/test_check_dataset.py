@@ -13,7 +13,7 @@ from PIL import Image
 
 from whichgen.data.checks.check_dataset import check_samples
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 

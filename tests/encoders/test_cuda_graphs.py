@@ -12,7 +12,7 @@ import torch
 import whichgen.encoders.cuda_graphs as gpu_module
 from whichgen.encoders import load_encoder
 from whichgen.encoders.cuda_graphs import GpuEncode, Pass
-from whichgen.encoders.torch_networks import make_torch_encode
+from whichgen.encoders.torch_runtime import make_torch_encode
 from whichgen.features.batching import is_out_of_memory
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -19,7 +19,7 @@ import whichgen.encoders.dinov2_weights as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
 from whichgen.encoders.dinov2_weights import load_dinov2_network, load_dinov2_small
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.torch_networks import hash_weights
+from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra `dinov2`)")

@@ -127,7 +127,7 @@ def test_real_out_of_memory() -> None:
         """
         import resource, warnings, numpy as np, torch
         from whichgen.encoders.encoder import Encoder
-        from whichgen.encoders.torch_networks import make_torch_encode
+        from whichgen.encoders.torch_runtime import make_torch_encode
         from whichgen.errors import WhichgenWarning
         from whichgen.features.batching import BatchEncoder
         torch.set_num_threads(1)

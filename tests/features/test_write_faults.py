@@ -19,7 +19,7 @@ from PIL import Image
 
 import whichgen.features.store as store_module
 from whichgen.data.open_dataset import open_dataset
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError, StoreError

@@ -19,7 +19,7 @@ from conftest import save_tiny_clip
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, ModelFileError
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model

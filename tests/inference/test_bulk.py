@@ -21,7 +21,7 @@ from whichgen.errors import DataError
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference import bulk_answers
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_answers import AnswerFolder
 from whichgen.inference.bulk_job import AttributeJob, ShardAnswers

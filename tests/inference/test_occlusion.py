@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from whichgen.errors import ImageError
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.occlusion import explain
 
 

@@ -20,7 +20,7 @@ from whichgen.data.shards.find_shards import find_shards
 from whichgen.encoders.encoder import Encoder
 from whichgen.inference import stability
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_job import AttributeJob
 from whichgen.inference.stability import COPIES, check_stability, compress, crop, find_stable_answer

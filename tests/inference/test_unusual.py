@@ -20,7 +20,7 @@ from whichgen.data.images.image_traits import (
 )
 from whichgen.encoders.encoder import Encoder
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.feature_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
 from whichgen.inference.unusual_images import describe_unusual

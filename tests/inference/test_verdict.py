@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.verdict import format_percentage, make_verdict
 
 

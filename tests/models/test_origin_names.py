@@ -27,7 +27,7 @@ from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.io.folder_listing import is_system_path
 from whichgen.io.result_files import format_csv, write_parquet
 from whichgen.models.origin_model import OriginModel

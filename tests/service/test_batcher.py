@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.service.batcher import Batcher
 from whichgen.service.limits import Limits
 from whichgen.service.request_guard import ServiceBusy

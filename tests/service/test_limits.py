@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.types import Message, Receive, Scope, Send
 
 from whichgen.errors import DataError
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service import http_app as app_module
 from whichgen.service.limits import Limits

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from whichgen.data.dataset import Dataset
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.encoder import Encoder
 from whichgen.features.store import FeatureStore

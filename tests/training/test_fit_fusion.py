@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.encoder import Encoder

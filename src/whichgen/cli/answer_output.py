@@ -12,7 +12,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
-    from whichgen.inference.answers import Attribution
+    from whichgen.inference.attribution import Attribution
     from whichgen.models.origin_model import OriginModel
 
 #: Smallest probability shown without --wide; a smaller one would be shown as 0.0 %.

@@ -30,7 +30,7 @@ def compare(
 ) -> None:
     """Compare runs on the same test images with paired bootstrap tests."""
     from whichgen.evaluation.predictions import Predictions
-    from whichgen.experiments.comparison import compare_runs, read_run_predictions
+    from whichgen.experiments.run_comparison import compare_runs, read_run_predictions
     from whichgen.io.result_files import write_json
     from whichgen.io.run_metadata import collect_run_metadata
 

@@ -85,7 +85,7 @@ def check(
     from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.layouts.folder_layout import check_origin_names, read_layout
     from whichgen.data.open_dataset import list_samples
-    from whichgen.data.splits.random_splits import read_samples
+    from whichgen.data.splits.split_images import read_samples
     from whichgen.data.tables.groups import open_sources
 
     folder, is_in_subfolders = Path(data), False

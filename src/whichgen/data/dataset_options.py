@@ -17,7 +17,7 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
 from whichgen.data.open_dataset import open_dataset
 from whichgen.data.origins.families import read_families
-from whichgen.data.splits.random_splits import read_samples
+from whichgen.data.splits.split_images import read_samples
 from whichgen.data.splits.split_options import SplitOptions, check_split_options
 from whichgen.data.tables.groups import SOURCE_FOLDERS, open_sources, read_groups
 from whichgen.defaults import SAMPLES_PER_CLASS

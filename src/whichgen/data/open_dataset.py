@@ -11,7 +11,7 @@ from whichgen.data.benchmarks.benchmark_files import load_benchmark, read_benchm
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
 from whichgen.io.atomic import is_permission_error
@@ -33,7 +33,7 @@ def open_dataset(
     """Open a dataset from a folder or a dataset string.
 
     The images of a folder are divided into splits (see
-    :func:`~whichgen.data.splits.random_splits.split_folder`). The splits are cached in
+    :func:`~whichgen.data.splits.split_images.split_folder`). The splits are cached in
     ``cache/splits`` as annotation files, and reused until the path, size or modification time of an
     image file, the options, the groups or the sources change.
 
@@ -47,7 +47,7 @@ def open_dataset(
         :class:`~whichgen.data.splits.split_options.SplitOptions` if ``None``.
     groups, sources
         Map image paths to groups and to sources (see
-        :func:`~whichgen.data.splits.random_splits.split_folder`).
+        :func:`~whichgen.data.splits.split_images.split_folder`).
     cache
         Cache folder. If it is read-only, new splits are not cached.
     reader
@@ -64,7 +64,7 @@ def open_dataset(
     ------
     DataError
         The dataset or an option is invalid (see
-        :func:`~whichgen.data.splits.random_splits.split_folder` and
+        :func:`~whichgen.data.splits.split_images.split_folder` and
         :func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`), or ``spec`` is a dataset
         string and ``options.unknown``, ``options.real``, ``groups`` or ``sources`` is set.
     StoreError

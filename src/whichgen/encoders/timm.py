@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.names import TIMM_TO_HUB
+from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
 from whichgen.encoders.network import Network
-from whichgen.encoders.torch_networks import hash_weights
+from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError
 from whichgen.io.hub_access import hub_access
 

@@ -47,7 +47,7 @@ def compare_with_prediction(
     evidence
         Provenance evidence of the image.
     origin, coarse_origin
-        The model's prediction (see :class:`whichgen.inference.answers.Attribution`);
+        The model's prediction (see :class:`whichgen.inference.attribution.Attribution`);
         ``coarse_origin`` is used only if ``origin`` is ``unknown``. Both are ``None`` if the image
         can't be decoded.
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Names and Arrow types of the columns of provenance evidence
-#: (:meth:`whichgen.inference.answers.Attribution.describe_evidence`).
+#: (:meth:`whichgen.inference.attribution.Attribution.describe_evidence`).
 EVIDENCE_COLUMNS = {
     "evidence": "string",
     "evidence_origin": "string",

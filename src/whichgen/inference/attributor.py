@@ -28,7 +28,7 @@ from whichgen.features.image_encoding import (
     encode_batches,
     make_image_loaders,
 )
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
 from whichgen.inference.similar_images import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability

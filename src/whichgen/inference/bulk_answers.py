@@ -22,7 +22,7 @@ from whichgen.data.shards.find_shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.result_files import write_parquet

@@ -12,7 +12,7 @@ from whichgen.errors import ImageError
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.features.image_encoding import LoadedImage, load_file
 from whichgen.features.shard_extraction import KeySet, make_shard_loaders
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.data.images.decoding import make_thumbnail
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 
 #: Maximum width and height of a WebP image in pixels.
 _MAX_SIDE = 16383

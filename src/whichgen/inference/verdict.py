@@ -1,4 +1,4 @@
-"""Summarize answers (:class:`whichgen.inference.answers.Attribution`) in short sentences."""
+"""Summarize answers (:class:`whichgen.inference.attribution.Attribution`) in short sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.evidence.agreement import Agreement
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import EvidenceSummary, summarize_evidence
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 
 #: ``generator``: a known generator; ``real``: a photograph; ``synthetic``: an unknown generator;
 #: ``unknown``: neither synthetic nor real is certain; ``unread``: the image can't be read.
@@ -27,8 +27,8 @@ class Verdict:
     words
         Short form of the prediction, such as ``stable diffusion 1.4, 93 %``.
     detail
-        Notes on an unusual image (:attr:`~whichgen.inference.answers.Attribution.notes`), then one
-        or two sentences that explain :attr:`words`; the error message for an unreadable image.
+        Notes on an unusual image (:attr:`~whichgen.inference.attribution.Attribution.notes`), then
+        one or two sentences that explain :attr:`words`; the error message for an unreadable image.
     evidence
         Summary of the provenance evidence in the file.
     agreement

@@ -20,15 +20,15 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
 from whichgen.evaluation.source_counts import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import TrainingSources
-from whichgen.experiments.comparison import (
+from whichgen.experiments.low_data import LowDataPoint
+from whichgen.experiments.robustness import RobustnessPoint
+from whichgen.experiments.run_comparison import (
     RunPredictions,
     convert_file_errors,
     read_csv,
     read_json,
     read_run_predictions,
 )
-from whichgen.experiments.low_data import LowDataPoint
-from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
 from whichgen.training.controls import ShuffleControl
 from whichgen.training.fit_block import BlockResult

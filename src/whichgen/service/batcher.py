@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from whichgen.data.images.decoding import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from whichgen.inference.answer_table import make_answer_schema
-from whichgen.inference.answers import Attribution
+from whichgen.inference.attribution import Attribution
 from whichgen.inference.similar_images import Neighbor
 from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts

@@ -13,7 +13,7 @@ import pytest
 from whichgen.errors import DataError
 from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.evaluation.predictions import Predictions
-from whichgen.experiments.comparison import compare_runs, read_run_predictions
+from whichgen.experiments.run_comparison import compare_runs, read_run_predictions
 
 ORIGINS = ["gan", "real"]
 

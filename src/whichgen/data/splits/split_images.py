@@ -17,7 +17,7 @@ training, validation and testing:
    these origins. Images whose origin is not used in the split are omitted.
 
 If the dataset folder has folders for train and for val or test, steps 2 and 3 choose only from the
-splits that :mod:`whichgen.data.splits.folder_splits` allows.
+splits that :mod:`whichgen.data.splits.predefined_splits` allows.
 
 If the sources are known, the components are few and large. Therefore, the components of step 2 are
 assigned jointly, so that the fractions of each origin are as close as possible to the requested
@@ -42,7 +42,11 @@ from whichgen.data.checks.duplicates import (
 from whichgen.data.dataset import SPLITS, Dataset, Sample, check_known_origins
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import FolderLayout, check_origin_names, read_layout
-from whichgen.data.splits.folder_splits import FolderSplits, check_folder_splits, keep_folder_splits
+from whichgen.data.splits.predefined_splits import (
+    FolderSplits,
+    check_folder_splits,
+    keep_folder_splits,
+)
 from whichgen.data.splits.split_balance import balance_splits
 from whichgen.data.splits.split_options import (
     SplitOptions,
@@ -117,8 +121,8 @@ def split_folder(
     """Divide a folder of images into the five splits of a dataset, reproducibly.
 
     Unreadable files, some images of unknown origins (see the module docstring), and images with a
-    related image in the folder of an earlier split (:mod:`whichgen.data.splits.folder_splits`) are
-    omitted. ``Dataset.notes`` states the numbers of omitted files and images.
+    related image in the folder of an earlier split
+    (:mod:`whichgen.data.splits.predefined_splits`) are omitted. ``Dataset.notes`` states the numbers of omitted files and images.
 
     Parameters
     ----------

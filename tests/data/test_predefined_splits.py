@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import SPLITS, Dataset
-from whichgen.data.splits.random_splits import split_folder
+from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.data.tables.groups import list_source_folders
 from whichgen.errors import DataError
