@@ -122,7 +122,8 @@ def split_folder(
 
     Unreadable files, some images of unknown origins (see the module docstring), and images with a
     related image in the folder of an earlier split
-    (:mod:`whichgen.data.splits.predefined_splits`) are omitted. ``Dataset.notes`` states the numbers of omitted files and images.
+    (:mod:`whichgen.data.splits.predefined_splits`) are omitted. ``Dataset.notes`` states the
+    numbers of omitted files and images.
 
     Parameters
     ----------
