@@ -141,7 +141,7 @@ def test_origins_of_published_layouts(
         (["x/real", "x/adm", "y"], "can't determine which folders are origins"),
         (
             ["images/x/real", "recons/x/real", "dire/x/adm"],
-            "dire, recons contains recon.*data/images",
+            "contains reconstructions .* in dire, recons, .*data/images",
         ),
     ],
 )

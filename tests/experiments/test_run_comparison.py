@@ -67,7 +67,10 @@ def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     assert comparison.p_value == 1
     assert comparison.mcnemar_p is None
     other = read_run_predictions(write(tmp_path / "c", 1, source="two"))
-    with pytest.raises(DataError, match=r"different sources\. Fit both runs with the same sources"):
+    with pytest.raises(
+        DataError,
+        match=r"the same sources for the test images\. Fit both runs with the same sources",
+    ):
         compare_runs(first, other)
 
 
@@ -95,7 +98,7 @@ def test_runs_with_different_groups_raise_an_error(tmp_path: Path, group: str) -
     first = read_run_predictions(write(tmp_path / "a", 0))
     other = read_run_predictions(write(tmp_path / "b", 1, group=group))
     for runs in ((first, other), (other, first)):
-        with pytest.raises(DataError, match="assign the same images to different groups"):
+        with pytest.raises(DataError, match="do not have the same groups for the test images"):
             compare_runs(*runs)
 
 
