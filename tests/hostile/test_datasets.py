@@ -23,7 +23,7 @@ from whichgen.data.tables.groups import read_groups
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
-from whichgen.io.folder_listing import natural_key
+from whichgen.io.folder_listing import make_natural_key
 
 ImageFolder = Callable[..., Path]
 
@@ -163,7 +163,7 @@ def test_unicode_digits_are_sorted(image_folder: ImageFolder) -> None:
     for name in ("1²3.png", "²/①.png", "１２.png"):
         (folder / "real" / name).write_bytes((folder / "real" / "000.png").read_bytes())
     assert len(list_images(folder)) == 5
-    assert natural_key("a１２") == ["a", 12, ""]
+    assert make_natural_key("a１２") == ["a", 12, ""]
 
 
 def test_link_loops_are_walked_once(image_folder: ImageFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,7 +17,8 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import ModelFileError
+from whichgen.errors import GalleryError, ModelFileError
+from whichgen.gallery.storage import GALLERY_FILE, read_description
 from whichgen.heads.fusion import FusionMethod
 from whichgen.inference.attributor import Attributor
 from whichgen.models.array_validation import predict_and_validate
@@ -232,6 +234,21 @@ def test_missing_encoder_blocks_are_reported(folder: Path, encoder: Encoder) -> 
     rewrite(folder, encoder={**description["encoder"], "blocks": 99}, blocks=[98])
     with pytest.raises(ModelFileError, match="with blocks 99, but the given encoder has 3"):
         Attributor(load_model(folder), encoder)
+
+
+def test_missing_permission_is_not_reported_as_damage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for module in ("models.saved_model", "gallery.storage"):
+        monkeypatch.setattr(f"whichgen.{module}.read_regular_file", deny)
+    message = r"{}.* can't be read \(Permission denied\)\. Check its permissions"
+    with pytest.raises(ModelFileError, match=message.format(DESCRIPTION_FILE)):
+        load_model(folder)
+    with pytest.raises(GalleryError, match=message.format(GALLERY_FILE)):
+        read_description(folder)
 
 
 def test_view_widths_that_do_not_match_the_features_are_reported(

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.index import IndexKind, Recall
+from whichgen.io.atomic import is_permission_error
 from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.signatures import hash_file
 from whichgen.version import __version__
@@ -88,7 +89,7 @@ def read_description(folder: Path) -> GalleryDescription:
     Raises
     ------
     GalleryError
-        The file is missing or damaged, or its format is not supported.
+        The file is missing, unreadable or damaged, or its format is not supported.
     """
     try:
         text = read_regular_file(folder / GALLERY_FILE, _MAX_BYTES).decode()
@@ -106,6 +107,10 @@ def read_description(folder: Path) -> GalleryDescription:
             "`whichgen gallery build` wrote."
         ) from None
     except OSError as error:
+        if is_permission_error(error):
+            raise GalleryError(
+                f"{folder / GALLERY_FILE} can't be read ({error.strerror}). Check its permissions."
+            ) from None
         raise make_damage_error(
             folder, f"{GALLERY_FILE} can't be read ({error.strerror})"
         ) from None

@@ -85,7 +85,7 @@ class FolderListing:
     skipped: tuple[SkippedPath, ...]
 
 
-def natural_key(text: str) -> list[int | str]:
+def make_natural_key(text: str) -> list[int | str]:
     """Return a sort key for natural order: ``img2`` comes before ``img10``."""
     return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
 
@@ -111,7 +111,7 @@ def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[An
         Lowercase suffixes with their dots; the comparison is case-insensitive.
     """
     visible = [p for p in paths if p.suffix.lower() in suffixes and not is_system_path(p)]
-    return sorted(visible, key=_path_key)
+    return sorted(visible, key=_make_path_key)
 
 
 def list_files(
@@ -172,7 +172,7 @@ def list_folder(folder: Path) -> FolderListing:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder / parent) as entries:
-                sorted_entries = sorted(entries, key=lambda entry: natural_key(entry.name))
+                sorted_entries = sorted(entries, key=lambda entry: make_natural_key(entry.name))
         except OSError:
             skipped.append(SkippedPath(parent, UNREADABLE))
             continue
@@ -192,7 +192,7 @@ def list_folder(folder: Path) -> FolderListing:
                 files.append(path)
             else:
                 skipped.append(SkippedPath(path, SPECIAL))
-    return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _path_key(s.path))))
+    return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _make_path_key(s.path))))
 
 
 def _contains_itself(link: Path) -> bool:
@@ -233,5 +233,5 @@ def _summarize(by_reason: dict[str, list[PurePath]]) -> Iterator[str]:
         yield f"{len(paths)} × {reason} ({', '.join(names[:_MAX_NAMES])}{more})"
 
 
-def _path_key(path: PurePath) -> list[list[int | str]]:
-    return [natural_key(part) for part in path.parts]
+def _make_path_key(path: PurePath) -> list[list[int | str]]:
+    return [make_natural_key(part) for part in path.parts]

@@ -25,7 +25,7 @@ from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.heads.methods import make_head_method
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic import is_permission_error, replace_file, write_text
 from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.array_validation import (
     check_calibration,
@@ -220,7 +220,7 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     ------
     ModelFileError
         The folder contains no model, its signature can't be verified with the key, its format is
-        not supported, or it is damaged.
+        not supported, or it is damaged or unreadable.
 
     Examples
     --------
@@ -266,6 +266,10 @@ def _read_file(folder: Path, name: str, max_bytes: int) -> bytes:
     try:
         return read_regular_file(folder / name, max_bytes)
     except OSError as error:
+        if is_permission_error(error):
+            raise ModelFileError(
+                f"{folder / name} can't be read ({error.strerror}). Check its permissions."
+            ) from None
         raise _make_damage_error(folder, f"{name} can't be read ({error.strerror})") from None
 
 
