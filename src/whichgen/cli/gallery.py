@@ -59,7 +59,7 @@ def build(
     ] = "auto",
     effort: Annotated[
         int,
-        Option(min=0, help="Lists (ivf) or candidates (qdrant) per search; 0: for 95 % recall."),
+        Option(min=0, help="Inverted lists (ivf) or candidates (qdrant) per search; 0: automatic."),
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[

@@ -87,7 +87,7 @@ Coverage = Annotated[
     float | None, Option(help="Add prediction sets with this coverage (0 to 1), e.g. 0.9.")
 ]
 Sources = Annotated[
-    str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
+    str, Option(help="Sources: folders (ORIGIN/SOURCE/file), or TSV or CSV (path, source).")
 ]
 Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
 Stability = Annotated[

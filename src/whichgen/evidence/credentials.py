@@ -189,7 +189,7 @@ def _phrase_statement(statement: ManifestStatement, manifest: Manifest) -> str:
     elif statement.indicates == "synthetic":
         claim = f"generated {means}"
     elif parse_source_type(subject)[1] == "synthetic":
-        claim = f"an existing picture, changed {means}"
+        claim = f"an existing image, changed {means}"
     elif statement.title == "edits":
         claim = f"edited ({statement.detail})"
     else:  # a source type or a camera

@@ -15,7 +15,7 @@ _TYPES: dict[str, tuple[Indication, str]] = {
     "compositeWithTrainedAlgorithmicMedia": ("edited", "a composite with AI-generated parts"),
     "digitalCapture": ("camera", "captured by a digital camera"),
     "computationalCapture": ("camera", "captured by a camera from several frames"),
-    "compositeCapture": ("camera", "a composite of captured pictures"),
+    "compositeCapture": ("camera", "a composite of captured images"),
     "negativeFilm": ("camera", "digitized from negative film"),
     "positiveFilm": ("camera", "digitized from positive film"),
     "print": ("camera", "digitized from a print"),

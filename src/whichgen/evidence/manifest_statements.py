@@ -19,10 +19,10 @@ from whichgen.evidence.text_limits import as_dict, as_list, clean
 _MAX_ACTIONS = 50
 _MAX_ASSERTIONS = 100
 
-#: Actions that create or open the whole picture.
+#: Actions that create or open the whole image.
 _ORIGINS = frozenset({"c2pa.created", "c2pa.opened"})
 
-# Actions that do not change the content of the picture. All other actions without a source type are
+# Actions that do not change the content of the image. All other actions without a source type are
 # edits.
 _NO_EDITS = _ORIGINS | frozenset(
     f"c2pa.{name}"
@@ -80,7 +80,7 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
         Manifest in the JSON of the C2PA library.
     """
     actions = list(_iterate_actions(manifest))
-    is_derived = _has_parent(manifest) or any(_starts_from_picture(action) for action, _ in actions)
+    is_derived = _has_parent(manifest) or any(_starts_from_image(action) for action, _ in actions)
     statements = [
         statement
         for action, agents in actions
@@ -100,7 +100,7 @@ def interpret_claim_generator(manifest: dict[str, Any]) -> list[ManifestStatemen
     """Return a weak statement if the program that wrote a manifest is a known generator.
 
     For other programs, the list is empty. Call this function only if no manifest states an origin,
-    because a generator may also sign pictures that it did not generate.
+    because a generator may also sign images that it did not generate.
     """
     program = format_claim_generator(manifest)
     generator = find_generator(program)
@@ -113,7 +113,7 @@ def interpret_claim_generator(manifest: dict[str, Any]) -> list[ManifestStatemen
 
 
 def creates_content(manifest: dict[str, Any]) -> bool:
-    """Return whether a manifest has an action that creates or assembles the picture."""
+    """Return whether a manifest has an action that creates the image or places content in it."""
     names = {action.get("action") for action, _ in _iterate_actions(manifest)}
     return bool(names & {"c2pa.created", "c2pa.placed"})
 
@@ -181,8 +181,8 @@ def _has_parent(manifest: dict[str, Any]) -> bool:
     return any(ingredient.get("relationship") == "parentOf" for ingredient in ingredients)
 
 
-def _starts_from_picture(action: dict[str, Any]) -> bool:
-    """Return whether an action opens a picture, or creates a picture of a nonsynthetic type."""
+def _starts_from_image(action: dict[str, Any]) -> bool:
+    """Return whether an action opens an image, or creates an image of a nonsynthetic type."""
     if action.get("action") == "c2pa.opened":
         return True
     indications = [parse_source_type(source)[1] for source, _ in _iterate_sources(action)]
@@ -211,7 +211,7 @@ def _interpret_action(
     for source, is_parameter in _iterate_sources(action):
         code, indication, meaning = parse_source_type(source)
         program = agent
-        if is_parameter:  # a statement about the program that made the opened picture
+        if is_parameter:  # a statement about the program that made the opened image
             program = format_programs(parameters.get("com.adobe.details"))
         generator = _name_generator(program, description) if indication == "synthetic" else ""
         if indication == "synthetic" and name not in _ORIGINS and is_derived:
@@ -240,7 +240,7 @@ def _name_generator(program: str, description: str) -> str:
 
 
 def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[ManifestStatement]:
-    """Yield the statements of metadata assertions and of Adobe's assertions."""
+    """Yield the statements of metadata assertions and of Adobe's generative-AI assertions."""
     for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
         label = clean(str(assertion.get("label")), 60)
         data = as_dict(assertion.get("data"))

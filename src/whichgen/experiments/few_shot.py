@@ -16,6 +16,7 @@ from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
 from whichgen.models.origin_model import OriginModel
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 from whichgen.training.split_features import SplitFeatures
 
@@ -164,7 +165,7 @@ def list_draws(
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
             f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
-            "or fit with other unknown generators."
+            f"or hold out other generators with {name_option('--unknown')}."
         )
     return draws
 

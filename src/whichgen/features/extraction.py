@@ -187,7 +187,7 @@ def extract_tables(
 class EncodingReader(ImageReader):
     """Image reader that also extracts the features of the images, in the same pass.
 
-    Set :attr:`only_facts` when no further features are needed.
+    Set :attr:`only_facts` to ``True`` to stop extracting features.
 
     Parameters
     ----------
@@ -198,7 +198,8 @@ class EncodingReader(ImageReader):
         and their features are needed.
     needs_features
         Function that returns whether the features of all or nearly all images in a sequence are
-        needed. If they are not, only facts about the images are collected.
+        needed. If they are not, only facts about the images
+        (:class:`~whichgen.data.images.image_facts.ImageFacts`) are collected.
     batch_size
         See :func:`extract`.
 

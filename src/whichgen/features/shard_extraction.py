@@ -56,7 +56,7 @@ class KeySet:
 def encode_shard(
     shard: Shard, encode: BatchEncoder, *, batch_size: int, keys_to_skip: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard in batches, without the images whose features are stored.
+    """Encode the images of a shard in batches; skip images whose keys are in ``keys_to_skip``.
 
     Parameters
     ----------

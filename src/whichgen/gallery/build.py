@@ -162,7 +162,8 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     indexed, queries
-        Numbers, from 0, of the rows to index and of the queries: int64 arrays in ascending order.
+        Indices of the rows to index and of the rows used as queries: ascending int64 arrays
+        (n − q,) and (q,), where q is the minimum of :data:`MAX_QUERIES` and n // 2.
         At most half of the rows are queries.
     """
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)

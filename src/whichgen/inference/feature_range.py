@@ -1,13 +1,13 @@
 """Detect images whose features are far outside the range of the training images.
 
 For view v (a feature block), r_v is the root mean square of the features after standardization with
-the mean and standard deviation of the model's exemplars. The distance of an image is the mean over
-views of r_v, each divided by the largest r_v of an exemplar::
+the mean and standard deviation of the model's exemplars. It is divided by the largest r_v among the
+exemplars; the distance of an image is the mean of these ratios over views::
 
     d(x) = mean_v r_v(x) / max_e r_v(e)
 
-An image is outside the range if its distance exceeds the largest distance of an exemplar by the
-factor :data:`RANGE_FACTOR`.
+An image is outside the range if its distance is greater than :data:`RANGE_FACTOR` times the largest
+distance among the exemplars. A model needs at least :data:`MIN_EXEMPLARS` exemplars for this.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 #: Minimum number of exemplars; the range of fewer exemplars is not meaningful.
 MIN_EXEMPLARS = 20
 
-#: Factor by which the distance must exceed the largest distance of an exemplar. With the built-in
-#: model, the distances relative to the farthest exemplar were at most 1.2 for 40 images of 2022
-#: from a held-out source, 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
+#: Ratio to the largest distance among the exemplars above which an image is outside the range. With
+#: the built-in model, these ratios were at most 1.2 for 40 images of 2022 from a held-out source,
+#: 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
 RANGE_FACTOR = 1.25
 
 #: Note on an image outside the training range.

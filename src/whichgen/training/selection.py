@@ -295,7 +295,7 @@ def fit_first(
 def select_best(grid: Sequence[C], metric: str) -> C:
     """Return the candidate with the highest metric; on a tie, return the first.
 
-    ``metric`` is a key of :data:`METRICS`.
+    ``metric`` is a key of :data:`METRICS`. If it is undefined, the accuracy replaces it.
 
     Raises
     ------
@@ -310,6 +310,6 @@ def select_best(grid: Sequence[C], metric: str) -> C:
 def rank_candidates(grid: Sequence[C], metric: str) -> list[C]:
     """Sort candidates by descending metric; candidates with equal metrics keep their order.
 
-    ``metric`` is a key of :data:`METRICS`.
+    ``metric`` is a key of :data:`METRICS`. If it is undefined, the accuracy replaces it.
     """
     return sorted(grid, key=lambda candidate: get_metric(candidate, metric), reverse=True)

@@ -127,11 +127,10 @@ def prepare_benchmark(
         )
         examples = [names[-1] for o, names in benchmark.image_folders.items() if o != REAL]
         raise DataError(
-            f"no split of {benchmark.name} can be made from {folder}, because each split has known "
-            f"origins with too few images. Images found: {counts or 'none'}. {notes[0]}. Specify "
-            f"the folder that contains the extracted archives, with their folder names "
-            f"({join_names(examples, 3)}), or use the images without these splits: "
-            f"{name_option(f'--data {folder}')}"
+            f"{folder} has too few images of the known origins of every split of {benchmark.name} "
+            f"(images found: {counts or 'none'}; {notes[0]}). Specify the folder of the extracted "
+            f"archives, which contains folders such as {join_names(examples, 3)}, or use the "
+            f"images without these splits: {name_option(f'--data {folder}')}"
         )
     origins_in_use = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
     if missing_unknown := [

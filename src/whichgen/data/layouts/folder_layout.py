@@ -51,8 +51,8 @@ class FolderLayout:
         Maps each origin, in alphabetical order, to the paths of its images in natural order.
     splits
         Maps the path of each image to ``train``, ``val`` or ``test``, or to an empty string if the
-        image is not in the folder of a split. The dictionary is empty if there is no folder for
-        train, or neither a folder for val nor a folder for test.
+        image is not in the folder of a split. The dictionary is empty unless there is a folder
+        for train and a folder for val or test.
     sources
         Maps the path of an image to the name of the subfolder of its origin's folder that contains
         the image. Images directly in the folder of an origin are omitted.

@@ -334,7 +334,10 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction, summed over images of known origins."""
+        """Return how far a split is below its fraction of each known origin in ``counts``.
+
+        The result is summed over the images in ``counts``.
+        """
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
         if allowed != _KNOWN_SPLITS:

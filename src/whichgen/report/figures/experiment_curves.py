@@ -97,10 +97,11 @@ def plot_low_data(points: Sequence[LowDataPoint]) -> Plot:
 
 
 def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot recall, acceptance rate and accuracy against the number of enrolled images.
+    """Plot rates of new images and accuracy against the number of enrolled images.
 
-    Thick lines show means over generators and seeds. Each thin line shows the recall of one
-    generator, averaged over seeds.
+    The rates are recall and the fraction of images that are correct and accepted; the accuracy is
+    that of the other origins. Thick lines show means over generators and seeds. Each thin line
+    shows the recall of one generator, averaged over seeds.
     """
     title = "Enrolling a new generator from few images"
     figure, ax = create_axes(title, "enrolled images", "%", size=(5.6, 4.2))
