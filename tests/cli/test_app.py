@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from whichgen.cli.app import expand_blocks
+from whichgen.cli.app import exit_on_empty_path, expand_blocks, main
 from whichgen.cli.options import split_names
 from whichgen.cli.parser import build_app
 from whichgen.version import __version__
@@ -186,8 +186,6 @@ def test_missing_model_is_reported(
         (["linear", "--seed", "x"], "--seed"),
         (["linear", "--c_step", "0"], "--c-values"),
         (["attribute", "-m", "model"], "images"),
-        (["attribute", ""], "the path is empty"),
-        (["evidence", ""], "the path is empty"),
     ],
 )
 def test_invalid_argument_is_named_in_the_message(arguments: Sequence[str], name: str) -> None:
@@ -221,3 +219,27 @@ def test_seed_must_not_be_negative(tmp_path: Path) -> None:
 
 def test_names_are_counted_once() -> None:
     assert split_names(" gan,, vae ,gan") == ("gan", "vae")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evidence", ""],
+        ["attribute", "a.png", ""],
+        ["dataset", "check", ""],
+        ["attribute", "a.png", "-m", ""],
+        ["fuse", "--data", ""],
+    ],
+)
+def test_empty_paths_are_refused(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["whichgen", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "is empty. Specify a path" in capsys.readouterr().err
+
+
+def test_other_options_may_be_empty() -> None:
+    exit_on_empty_path(["fuse", "--data", "images", "--unknown", "", "--force"])

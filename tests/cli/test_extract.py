@@ -97,7 +97,7 @@ def test_attribute_bulk_resumes(site: Site) -> None:
     result = whichgen("attribute-bulk", folder, "@list.txt", "-m", site.run, "-o", "results")
     assert result.code == 1
     assert "22 images, 11 new results" in result.message
-    assert "Unreadable images: 1. See the column" in result.message
+    assert "Images that can't be decoded: 1. See the column" in result.message
     assert "can't be read. Replace or remove it: images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21

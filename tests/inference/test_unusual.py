@@ -111,7 +111,7 @@ def test_answers_state_size_and_notes(
     assert (usual.width, usual.height, usual.notes) == (32, 32, ())
     assert (unusual.width, unusual.height) == (40, 70)
     (note,) = unusual.notes
-    assert note.startswith("Large: 40 × 70 pixels; sides of training images have 32 to 32")
+    assert note.startswith("Large: 40 × 70 pixels; sides of training images have 32 pixels")
     assert (unread.width, unread.height, unread.notes) == (None, None, ())
     row = unusual.as_row(make_answer_schema(model.origins))
     assert (row["width"], row["height"], row["notes"]) == (40, 70, note)

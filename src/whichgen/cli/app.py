@@ -12,13 +12,29 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from whichgen.cli.command import call_command
 from whichgen.cli.console import warn
+from whichgen.cli.exits import fail
 from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
 from whichgen.errors import WhichgenWarning
+
+#: Options for a path or dataset, which can't be empty.
+_PATH_OPTIONS = ("-m", "--model", "-d", "--data")
+
+
+def exit_on_empty_path(arguments: Sequence[str]) -> None:
+    """Exit with status 2 if a path is empty, for example an unset shell variable in quotes.
+
+    ``Path("")`` would be the working folder. Checked are arguments that do not follow an option,
+    and the options for models and datasets.
+    """
+    for previous, argument in pairwise(arguments):
+        if not argument and (not previous.startswith("-") or previous in _PATH_OPTIONS):
+            fail(f"the argument after {previous or repr(previous)} is empty. Specify a path.", 2)
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
@@ -95,6 +111,7 @@ def main() -> None:
         logger.addHandler(_NoteHandler())
         logger.setLevel(logging.INFO)
     arguments = expand_blocks(prepend_dot_slash(sys.argv[1:]))
+    exit_on_empty_path(arguments)
     if is_simple_evidence(arguments):
         from whichgen.cli.evidence_output import show_evidence_of_files
 

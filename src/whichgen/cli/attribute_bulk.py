@@ -67,5 +67,8 @@ def attribute_bulk(
         f"{format_count(summary.n_written, 'new result')}. Results: {output_dir}"
     )
     if summary.n_invalid:
-        warn(f"Unreadable images: {summary.n_invalid}. See the column `error` in the results.")
+        warn(
+            f"Images that can't be decoded: {summary.n_invalid}. See the column `error` in the "
+            "results."
+        )
     exit_on_unreadable(summary.read_errors, summary.n_images)

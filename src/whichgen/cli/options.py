@@ -41,28 +41,11 @@ def parse_folder(value: str | Path) -> Path:
     return path
 
 
-def parse_image_path(value: str | Path) -> Path:
-    """Convert an argument for an image file or a folder to a path.
-
-    Raises
-    ------
-    typer.BadParameter
-        The value is empty, for example an unset shell variable in quotes.
-    """
-    if not str(value):  # Path("") would be the working folder
-        raise BadParameter("the path is empty. Specify an image file or a folder.")
-    return Path(value)
-
-
 #: The option ``--output-dir``; its help and default differ between commands.
 OutputDir = partial(Option, "-o", "--output-dir", parser=parse_folder, metavar="FOLDER")
 
 Images = Annotated[
-    list[Path],
-    Argument(
-        parser=parse_image_path,
-        help="Image files, folders, @FILE (one path per line), or - (stdin).",
-    ),
+    list[Path], Argument(help="Image files, folders, @FILE (one path per line), or - (stdin).")
 ]
 Device = Annotated[str, Option(help="Device: auto, openvino, cpu (torch), cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]

@@ -61,7 +61,7 @@ def convert_file_errors(file: Path) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{file} not found. Specify the run folder of `whichgen linear`, `knn` or `fuse` "
-            "(for low-data curves, of `whichgen low-data`)."
+            "(`whichgen report --low-data` adds the results of `whichgen low-data`)."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(

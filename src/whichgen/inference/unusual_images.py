@@ -36,7 +36,10 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
     notes = []
     shorter_side, longer_side = sorted((traits.width, traits.height))
     size = f"{traits.width} × {traits.height} pixels"
-    training_range = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
+    training_range = ""
+    if sizes:
+        lengths = dict.fromkeys([str(sizes.shortest), str(sizes.longest)])
+        training_range = f"{' to '.join(lengths)} pixels"
     if shorter_side < MIN_SIDE:
         notes.append(
             f"Too small: {size} are not enough to distinguish generators. Do not rely on the answer"
