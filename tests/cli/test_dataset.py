@@ -245,5 +245,5 @@ def test_genimage_is_prepared_checked_and_used(site: Site) -> None:
     assert whichgen(*command, "--force").code == 0
     result = whichgen("dataset", "prepare", "GenImage", "images", "-o", "other")
     assert result.code == 1
-    assert "Images found: real (10). split1 omitted" in result.message
+    assert "images found: real (10); split1 omitted" in result.message
     assert not Path("other").exists()

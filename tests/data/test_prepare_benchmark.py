@@ -186,7 +186,7 @@ def test_missing_generators_and_other_folders_are_reported(tree: MakeTree) -> No
 def test_folder_without_a_complete_split_is_an_error(tree: MakeTree) -> None:
     folder = tree({"Midjourney/train/ai": 3, "Midjourney/val/nature": 2})
     with pytest.raises(
-        DataError, match=r"Images found: Midjourney \(3\), real \(2\)\. split1 omitted"
+        DataError, match=r"images found: Midjourney \(3\), real \(2\); split1 omitted"
     ):
         prepare_benchmark("GenImage", folder)
     with pytest.raises(DataError, match=r"'Foo' is not a published benchmark\. Choose from Diff"):
