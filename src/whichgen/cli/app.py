@@ -29,8 +29,8 @@ _PATH_OPTIONS = ("-m", "--model", "-d", "--data")
 def exit_on_empty_path(arguments: Sequence[str]) -> None:
     """Exit with status 2 if a path is empty, for example an unset shell variable in quotes.
 
-    ``Path("")`` would be the working folder. Checked are arguments that do not follow an option,
-    and the options for models and datasets.
+    ``Path("")`` would be the working folder. This function checks arguments that do not follow an
+    option, and the values of options for models and datasets.
     """
     for previous, argument in pairwise(arguments):
         if not argument and (not previous.startswith("-") or previous in _PATH_OPTIONS):

@@ -9,7 +9,7 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import compute_closed_set_averages
-from whichgen.evaluation.oscr import compute_weighted_oscr
+from whichgen.evaluation.oscr import compute_oscr_from_counts
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import (
@@ -107,11 +107,12 @@ class HeadlineMetrics:
         """
         w, v = weights, unknown_weights
         known, unknown = self._counts.sum_positive(w), self._counts.sum_negative(v)
+        correct = self._counts.sum_positive(w * self._correct)
         n, m = known[:, -1], unknown[:, -1]
         synthetic = self._synthetic.sum_positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
         real = self._synthetic.sum_negative(w[:, self._is_real])
         with np.errstate(invalid="ignore", divide="ignore"):
-            oscr = compute_weighted_oscr(self._counts, self._correct, w, v)
+            oscr = compute_oscr_from_counts(correct, known, unknown)
             detection = compute_detection_curve_metrics(known, unknown) | {"oscr": oscr}
             areas = {
                 "synthetic_auroc": roc_area(synthetic, real),

@@ -36,9 +36,7 @@ def oscr_curve(
     fpr, ccr
         Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
-    counts = ThresholdCounts(known_scores, unknown_scores)
-    ones = make_unit_weights(known_scores), make_unit_weights(unknown_scores)
-    fpr, ccr = _weighted_curves(counts, correct, *ones)
+    fpr, ccr = _compute_curves(*_count_images(known_scores, correct, unknown_scores))
     return fpr[0], ccr[0]
 
 
@@ -47,37 +45,42 @@ def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarr
 
     The result is in [0, 1]. The running time is O(n log n) for n images, known and unknown.
     """
-    counts = ThresholdCounts(known_scores, unknown_scores)
-    ones = make_unit_weights(known_scores), make_unit_weights(unknown_scores)
-    return float(compute_weighted_oscr(counts, correct, *ones)[0])
+    counts = _count_images(known_scores, correct, unknown_scores)
+    return float(compute_oscr_from_counts(*counts)[0])
 
 
-def compute_weighted_oscr(
-    counts: ThresholdCounts, correct: np.ndarray, weights: np.ndarray, unknown_weights: np.ndarray
+def compute_oscr_from_counts(
+    correct: np.ndarray, known: np.ndarray, unknown: np.ndarray
 ) -> np.ndarray:
-    """Compute OSCR for each row of image weights, for example for bootstrap samples.
+    """Compute OSCR from cumulative counts, for example for each bootstrap sample.
 
     Parameters
     ----------
-    counts
-        Counts of the scores of n known and m unknown images.
-    correct
-        Whether the most probable origin of each known image is correct: bool array (n,).
-    weights, unknown_weights
-        Number of times each known and each unknown image counts: integers as float64 arrays
-        (rows, n) and (rows, m).
+    correct, known, unknown
+        Number of correctly classified known images, of known images and of unknown images with a
+        score at or above each threshold: float64 arrays (rows, thresholds + 1) from
+        :class:`~whichgen.evaluation.threshold_counts.ThresholdCounts`.
 
     Returns
     -------
     float64 array (rows,)
         OSCR in [0, 1]; NaN in rows without known or without unknown images.
     """
-    return area(*_weighted_curves(counts, correct, weights, unknown_weights))
+    return area(*_compute_curves(correct, known, unknown))
 
 
-def _weighted_curves(
-    counts: ThresholdCounts, correct: np.ndarray, weights: np.ndarray, unknown_weights: np.ndarray
+def _compute_curves(
+    correct: np.ndarray, known: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return FPR and CCR for each row of weights: float64 arrays (rows, distinct scores + 1)."""
-    fpr = counts.sum_negative(unknown_weights) / unknown_weights.sum(axis=1, keepdims=True)
-    return fpr, counts.sum_positive(weights * correct) / weights.sum(axis=1, keepdims=True)
+    """Return FPR and CCR of each row of counts: float64 arrays (rows, thresholds + 1)."""
+    return unknown / unknown[:, -1:], correct / known[:, -1:]
+
+
+def _count_images(
+    known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the counts that :func:`compute_oscr_from_counts` expects; every image counts once."""
+    counts = ThresholdCounts(known_scores, unknown_scores)
+    weights = make_unit_weights(known_scores)
+    unknown = counts.sum_negative(make_unit_weights(unknown_scores))
+    return counts.sum_positive(weights * correct), counts.sum_positive(weights), unknown

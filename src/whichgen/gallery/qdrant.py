@@ -196,20 +196,7 @@ class QdrantGallery:
 
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each query image, most similar first.
-
-        Parameters
-        ----------
-        output
-            The head's output for the query images.
-        k
-            Maximum number of neighbors per query image.
-
-        Raises
-        ------
-        FitError
-            See :meth:`whichgen.inference.similar_images.SimilaritySpace.project`.
-        """
+        """See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors`."""
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
         neighbors = []

@@ -49,20 +49,7 @@ class LocalGallery:
     index: Any
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each query image, most similar first.
-
-        Parameters
-        ----------
-        output
-            The head's output for the query images.
-        k
-            Maximum number of neighbors per query image.
-
-        Raises
-        ------
-        FitError
-            See :meth:`whichgen.inference.similar_images.SimilaritySpace.project`.
-        """
+        """See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors`."""
         vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
         neighbors = []

@@ -71,7 +71,7 @@ class Attributor:
 
     def __init__(self, model: OriginModel, encoder: Encoder, *, pad_to: int = 0) -> None:
         check_encoder(model, encoder)
-        self._n_features = sum(encoder.block_dims[block] for block in model.blocks)
+        self._n_features = model.exemplars.features.shape[1]
         self.model = model
         self.encoder = encoder
         self.batch_encoder = BatchEncoder(encoder, pad_to=pad_to)

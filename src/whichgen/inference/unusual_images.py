@@ -38,8 +38,8 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
     size = f"{traits.width} × {traits.height} pixels"
     training_range = ""
     if sizes:
-        lengths = dict.fromkeys([str(sizes.shortest), str(sizes.longest)])
-        training_range = f"{' to '.join(lengths)} pixels"
+        shortest = "" if sizes.shortest == sizes.longest else f"{sizes.shortest} to "
+        training_range = f"{shortest}{sizes.longest} pixels"
     if shorter_side < MIN_SIDE:
         notes.append(
             f"Too small: {size} are not enough to distinguish generators. Do not rely on the answer"

@@ -24,7 +24,7 @@ def check_encoder(model: OriginModel, encoder: Encoder) -> None:
     ------
     ModelFileError
         The encoder differs from the one that the model was fitted on, or its features have a width
-        that the model does not accept (:func:`check_feature_width`).
+        that the model does not accept.
     """
     description = encoder.describe()
     for key in ("weights_hash", "preprocessing", "dtype", "blocks"):
@@ -34,10 +34,10 @@ def check_encoder(model: OriginModel, encoder: Encoder) -> None:
                 f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
                 "same encoder, or fit the model again."
             )
-    check_feature_width(model, sum(encoder.block_dims[block] for block in model.blocks))
+    _check_feature_width(model, sum(encoder.block_dims[block] for block in model.blocks))
 
 
-def check_feature_width(model: OriginModel, width: int) -> None:
+def _check_feature_width(model: OriginModel, width: int) -> None:
     """Check that the model accepts feature arrays with ``width`` columns.
 
     Parameters

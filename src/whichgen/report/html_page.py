@@ -1,4 +1,4 @@
-"""Write a self-contained HTML page with the results of one run or several runs."""
+"""Write a self-contained HTML page with the results of one or several runs."""
 
 from __future__ import annotations
 

@@ -209,9 +209,8 @@ def decode_file(data: bytes, name: str = "image") -> DecodedFile:
     ImageError
         See :func:`decode_image`.
     """
-    from whichgen.data.images.rgb_conversion import (
-        to_rgb,  # imports NumPy, which read_header does not need
-    )
+    # This module imports NumPy, which read_header does not need.
+    from whichgen.data.images.rgb_conversion import to_rgb
 
     with _convert_errors(data, name):
         image = _load_image(data, name)
