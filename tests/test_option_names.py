@@ -17,7 +17,11 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z]")
 _COMMAND = re.compile(r"(pip install|ray job submit|ray status|whichgen [a-z-]+|whichgen\[).*")
 
 #: Modules that run only from the command line, or contain options of other programs.
-_EXCEPT = ("whichgen.cli.", "whichgen.evidence.plain_text_formats", "whichgen.service.http_app")
+_EXCEPT = (
+    "whichgen.cli.",
+    "whichgen.evidence.parameters.plain_text_formats",
+    "whichgen.service.http_app",
+)
 
 
 def texts(tree: ast.AST) -> Iterator[str]:

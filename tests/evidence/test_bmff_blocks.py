@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import Base
 
-from whichgen.evidence.bmff_blocks import find_bmff_blocks, find_bmff_mime
 from whichgen.evidence.collect import collect
+from whichgen.evidence.containers.bmff_blocks import find_bmff_blocks, find_bmff_mime
 
 from .conftest import encode, picture, xmp
 

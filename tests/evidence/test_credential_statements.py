@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from whichgen.errors import DataError
 from whichgen.evidence.collect import Finding, collect
-from whichgen.evidence.trust_list import read_trust_list
+from whichgen.evidence.content_credentials.trust_list import read_trust_list
 
 from .conftest import SOURCE, Sign, encode, findings, make_certificate, picture
 

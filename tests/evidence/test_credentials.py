@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from whichgen.evidence.collect import collect
-from whichgen.evidence.credentials import has_manifest, read_credentials
-from whichgen.evidence.xmp import read_xmp
+from whichgen.evidence.content_credentials.credentials import has_manifest, read_credentials
+from whichgen.evidence.metadata.xmp import read_xmp
 
 from .conftest import SOURCE, Sign, encode, findings, picture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from whichgen.evidence.hash_coverage import classify_exclusions
+from whichgen.evidence.content_credentials.hash_coverage import classify_exclusions
 
 from .conftest import SOURCE, Sign, encode
 

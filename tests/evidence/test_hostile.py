@@ -20,9 +20,9 @@ from PIL.TiffImagePlugin import IFDRational
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.text_fields import interpret_text
+from whichgen.evidence.metadata.text_fields import interpret_text
+from whichgen.evidence.metadata.xmp import parse_xmp
 from whichgen.evidence.text_limits import clean, parse_json
-from whichgen.evidence.xmp import parse_xmp
 
 from .conftest import SOURCE, Sign, encode, png, xmp
 
@@ -152,7 +152,7 @@ def test_failing_reader_adds_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Image.Image) -> Evidence:
         raise RuntimeError("out of\norder")
 
-    monkeypatch.setattr("whichgen.evidence.metadata.read_exif", broken)
+    monkeypatch.setattr("whichgen.evidence.read_metadata.read_exif", broken)
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", "NovelAI")
     exif = Image.Exif()

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from whichgen.evidence.jpeg_tables import find_qualities
+from whichgen.evidence.metadata.jpeg_tables import find_qualities
 
 from .conftest import encode, findings, picture
 

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.evidence import manifest_process
 from whichgen.evidence.collect import collect
-from whichgen.evidence.manifest_process import ManifestError, read_manifest_store
+from whichgen.evidence.content_credentials import manifest_process
+from whichgen.evidence.content_credentials.manifest_process import (
+    ManifestError,
+    read_manifest_store,
+)
 
 from .conftest import SOURCE, Sign, encode
 
@@ -160,7 +163,8 @@ def test_processes_end_with_their_parent(signed: bytes, tmp_path: Path) -> None:
     image = tmp_path / "a.jpg"
     image.write_bytes(signed)
     code = (
-        "from whichgen.evidence import manifest_process as m; import os, pathlib, sys\n"
+        "import os, pathlib, sys\n"
+        "from whichgen.evidence.content_credentials import manifest_process as m\n"
         "m.read_manifest_store(pathlib.Path(sys.argv[1]).read_bytes(), 'image/jpeg')\n"
         "print(m._idle[os.getpid()][0].pid)"
     )

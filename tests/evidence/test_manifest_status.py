@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whichgen.evidence.manifest_status import ManifestStatus, assess_manifest
+from whichgen.evidence.content_credentials.manifest_status import ManifestStatus, assess_manifest
 
 SIGNED = "claimSignature.validated"
 HASHED = "assertion.dataHash.match"

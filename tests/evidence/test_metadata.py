@@ -12,8 +12,8 @@ from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.evidence.collect import collect
-from whichgen.evidence.exif import decode_user_comment
-from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.containers.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.metadata.exif import decode_user_comment
 
 from .conftest import SOURCE, encode, findings, xmp
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from whichgen.evidence.collect import Finding, collect
-from whichgen.evidence.comfyui import read_graph
+from whichgen.evidence.parameters.comfyui import read_graph
 
 from .conftest import SOURCE, encode, png, xmp
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.evidence.comfyui import read_graph
+from whichgen.evidence.parameters.comfyui import read_graph
 
 from .conftest import encode, findings, png, xmp
 

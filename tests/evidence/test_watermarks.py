@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whichgen.evidence.collect import Finding, collect
-from whichgen.evidence.watermark_decoder import (
+from whichgen.evidence.hidden_data.watermark_decoder import (
     compute_u_channel,
     decode_bits,
     read_blocks,
     transform_float,
     transform_u,
 )
-from whichgen.evidence.watermarks import _CROPPED, WATERMARKS, Watermark, read_watermarks
+from whichgen.evidence.hidden_data.watermarks import (
+    _CROPPED,
+    WATERMARKS,
+    Watermark,
+    read_watermarks,
+)
 
 FOLDER = Path(__file__).parent / "watermarks"
 BITS: dict[str, dict[str, str]] = json.loads((FOLDER / "bits.json").read_text(encoding="utf-8"))

@@ -37,9 +37,9 @@ class EvidenceFiles:
         DataError
             A file can't be read or is invalid.
         """
-        from whichgen.evidence.aliases import read_aliases
+        from whichgen.evidence.content_credentials.trust_list import read_trust_list
         from whichgen.evidence.evidence_options import EvidenceOptions
-        from whichgen.evidence.trust_list import read_trust_list
+        from whichgen.evidence.generator_aliases import read_aliases
 
         return EvidenceOptions(
             read_trust_list(self.trust_list) if self.trust_list else "",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.data.origins.families import TECHNIQUES, find_family
 from whichgen.data.origins.generator_names import normalize_name
-from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.finding import Evidence, Finding
+from whichgen.evidence.generator_aliases import resolve_origin
 from whichgen.evidence.generator_patterns import find_model
 from whichgen.evidence.summary import summarize_evidence
 

@@ -9,13 +9,13 @@ from PIL import Image
 
 from whichgen.data.images.decoding import open_image
 from whichgen.errors import ImageError
-from whichgen.evidence.aliases import resolve_origin
-from whichgen.evidence.bmff_blocks import find_bmff_mime
-from whichgen.evidence.credentials import prepare_parser, read_credentials
+from whichgen.evidence.containers.bmff_blocks import find_bmff_mime
+from whichgen.evidence.content_credentials.credentials import prepare_parser, read_credentials
 from whichgen.evidence.evidence_options import EvidenceOptions
-from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.metadata import read_metadata
+from whichgen.evidence.generator_aliases import resolve_origin
+from whichgen.evidence.hidden_data.examined_pixels import has_examined_pixels
+from whichgen.evidence.read_metadata import read_metadata
 from whichgen.evidence.run_readers import run_readers
 from whichgen.evidence.text_limits import clean
 from whichgen.plurals import format_count
@@ -141,7 +141,7 @@ def collect_if_readable(
 def _read_watermarks(image: Image.Image | None) -> Evidence:
     if image is None or not has_examined_pixels(image):
         return Evidence()
-    from whichgen.evidence.watermarks import read_watermarks  # needs NumPy
+    from whichgen.evidence.hidden_data.watermarks import read_watermarks  # needs NumPy
 
     return read_watermarks(image)
 

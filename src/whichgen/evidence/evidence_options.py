@@ -14,10 +14,12 @@ class EvidenceOptions:
     ----------
     trust_anchors
         Certificates of trusted authorities in PEM (see
-        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
+        :func:`~whichgen.evidence.content_credentials.trust_list.read_trust_list`); empty if there
+        is no trust list.
     aliases
-        Additional names of generators (see :func:`whichgen.evidence.aliases.read_aliases`);
-        ``None`` to use only the built-in table.
+        Additional names of generators
+        (:func:`~whichgen.evidence.generator_aliases.read_aliases`); ``None`` to use only the
+        built-in table.
     """
 
     trust_anchors: str = ""

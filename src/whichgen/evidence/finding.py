@@ -38,13 +38,14 @@ class Finding:
         camera in unsigned metadata, and for a sign with other explanations; otherwise ``strong``.
         Always empty for a ``neutral`` finding.
     origin
-        Origin of the generator (see :mod:`whichgen.evidence.aliases`); empty if it is unknown.
+        Origin of the generator (:mod:`whichgen.evidence.generator_aliases`); empty if it is
+        unknown.
     statement
         Phrase for the summary (:mod:`whichgen.evidence.summary`), without the kind of metadata. If
         the phrase is empty, the summary uses the title.
     trusted
         Whether the statement is in a manifest with a trusted signer (see
-        :class:`~whichgen.evidence.manifest_status.ManifestStatus`).
+        :class:`~whichgen.evidence.content_credentials.manifest_status.ManifestStatus`).
     """
 
     kind: str

@@ -18,10 +18,10 @@ from tools.fuzz.targets.images import fix_checksums, lower_pixel_limit
 from whichgen.errors import ImageError
 from whichgen.evidence.agreement import compare_with_prediction
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
-from whichgen.evidence.manifest_process import start_process
+from whichgen.evidence.content_credentials.manifest_process import start_process
+from whichgen.evidence.metadata.text_fields import interpret_text
+from whichgen.evidence.metadata.xmp import read_xmp
 from whichgen.evidence.summary import summarize_evidence
-from whichgen.evidence.text_fields import interpret_text
-from whichgen.evidence.xmp import read_xmp
 
 #: An image with a signed manifest. It is stored as a file, because signing needs a key.
 _SIGNED = Path(__file__).parents[1] / "signed.jpg"

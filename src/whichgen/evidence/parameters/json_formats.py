@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from whichgen.evidence.comfyui import read_graph
-from whichgen.evidence.parameters import Parameters, count_keys, is_text_or_number
+from whichgen.evidence.parameters.comfyui import read_graph
+from whichgen.evidence.parameters.generation_parameters import (
+    Parameters,
+    count_keys,
+    is_text_or_number,
+)
 from whichgen.evidence.text_limits import as_dict
 
 # Keys that identify the JSON of a program, in lower case; the first match counts.

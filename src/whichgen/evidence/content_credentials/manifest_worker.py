@@ -1,8 +1,9 @@
 """Program of the child process that parses C2PA manifests.
 
 The parser is native code that reads untrusted files. The process limits its memory, open files and
-written bytes; the parent process limits its time (:mod:`whichgen.evidence.manifest_process`). This
-file imports nothing from whichgen, so that the process starts quickly.
+written bytes; the parent process limits its time
+(:mod:`whichgen.evidence.content_credentials.manifest_process`). This file imports nothing from
+whichgen, so that the process starts quickly.
 
 The process reads requests from standard input and writes responses to standard output. Each of them
 consists of a length in four bytes (big-endian) and JSON of this length. A request has the keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgen.evidence.blocks import Blocks, remove_exif_prefix
+from whichgen.evidence.containers.metadata_blocks import Blocks, remove_exif_prefix
 
 #: Maximum number of chunks read. An animation has one chunk per frame.
 _MAX_CHUNKS = 20_000

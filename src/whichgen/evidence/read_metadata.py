@@ -7,19 +7,19 @@ from functools import partial
 from PIL import Image
 
 from whichgen.data.images.png import SIGNATURE
-from whichgen.evidence.blocks import Blocks
-from whichgen.evidence.bmff_blocks import find_bmff_blocks, find_bmff_mime
-from whichgen.evidence.exif import load_exif, read_exif
+from whichgen.evidence.containers.bmff_blocks import find_bmff_blocks, find_bmff_mime
+from whichgen.evidence.containers.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.containers.metadata_blocks import Blocks
+from whichgen.evidence.containers.png_blocks import find_png_blocks
+from whichgen.evidence.containers.webp_blocks import find_webp_blocks
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.hidden_text import read_hidden_text
-from whichgen.evidence.iptc import read_iptc
-from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
-from whichgen.evidence.jpeg_tables import read_jpeg
-from whichgen.evidence.png_blocks import find_png_blocks
+from whichgen.evidence.hidden_data.hidden_parameters import read_hidden_parameters
+from whichgen.evidence.metadata.exif import load_exif, read_exif
+from whichgen.evidence.metadata.iptc import read_iptc
+from whichgen.evidence.metadata.jpeg_tables import read_jpeg
+from whichgen.evidence.metadata.text_fields import interpret_fields
+from whichgen.evidence.metadata.xmp import read_xmp
 from whichgen.evidence.run_readers import Reader, run_readers
-from whichgen.evidence.text_fields import interpret_fields
-from whichgen.evidence.webp_blocks import find_webp_blocks
-from whichgen.evidence.xmp import read_xmp
 
 #: Maximum number of blocks of each kind that are read; most files have one.
 MAX_BLOCKS = 4
@@ -56,7 +56,7 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         readers.append(("XMP", partial(read_xmp, packet, has_camera=has_camera)))
     readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:MAX_BLOCKS]]
     if image is not None:
-        readers.append(("hidden text", lambda: read_hidden_text(image)))
+        readers.append(("hidden text", lambda: read_hidden_parameters(image)))
         readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
     for kind, contents in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):

@@ -8,8 +8,8 @@ import pytest
 
 from whichgen.data.origins.generator_names import normalize_name
 from whichgen.errors import DataError
-from whichgen.evidence.aliases import read_aliases, resolve_origin
 from whichgen.evidence.collect import collect
+from whichgen.evidence.generator_aliases import read_aliases, resolve_origin
 
 from .conftest import png
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from whichgen.evidence.generator_patterns import find_generator
-from whichgen.evidence.parameters import Parameters
+from whichgen.evidence.parameters.generation_parameters import Parameters
 from whichgen.evidence.text_limits import clean
 
 #: Keys that do not occur in captions, and patterns of their values. Parameters contain at least two

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from whichgen.evidence.parameters import Parameters
-from whichgen.evidence.sd_web_ui import parse_web_ui
+from whichgen.evidence.parameters.generation_parameters import Parameters
+from whichgen.evidence.parameters.sd_web_ui import parse_web_ui
 
 #: Identifier of an image or a job.
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -11,21 +11,21 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from whichgen.evidence.aigc_label import FIELD as AIGC
-from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
-from whichgen.evidence.comfyui import search_graph
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.generator_patterns import is_editor
-from whichgen.evidence.json_formats import read_parameters
-from whichgen.evidence.parameters import report_parameters
-from whichgen.evidence.plain_text_formats import has_midjourney_options, parse_text
-from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
-from whichgen.evidence.text_statements import (
+from whichgen.evidence.metadata.aigc_label import FIELD as AIGC
+from whichgen.evidence.metadata.aigc_label import read_aigc_label, read_aigc_text
+from whichgen.evidence.metadata.text_statements import (
     TextStatement,
     classify_credit,
     classify_free_text,
     classify_program,
 )
+from whichgen.evidence.parameters.comfyui import search_graph
+from whichgen.evidence.parameters.generation_parameters import report_parameters
+from whichgen.evidence.parameters.json_formats import read_parameters
+from whichgen.evidence.parameters.plain_text_formats import has_midjourney_options, parse_text
+from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
 
 #: Fields that contain the name of the program that wrote the file, credits, and keywords. Names of
 #: fields are in lower case.

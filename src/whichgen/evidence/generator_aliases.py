@@ -1,7 +1,7 @@
 """Map generator names in metadata to origins, because many generators have several names.
 
 For example, "gpt-image 2.0", "gpt_image_2" and "OpenAI gpt-image-2" are one origin. The table is
-the file ``aliases.tsv`` in this folder; users can add a file in the same format.
+the file ``generator_aliases.tsv`` in this folder; users can add a file in the same format.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
     aliases
         Additional names from :func:`read_aliases`. They take precedence over the built-in table.
     """
-    table = load_generator_table("whichgen.evidence", "aliases.tsv", _COLUMNS)
+    table = load_generator_table("whichgen.evidence", "generator_aliases.tsv", _COLUMNS)
     return look_up_name(name, aliases or {}) or look_up_name(name, table)

@@ -1,9 +1,9 @@
 """Find the invisible watermarks of open generators by an exact statistical test.
 
 The scripts of Stable Diffusion, diffusers, FLUX and InvokeAI write a fixed sequence of bits into
-every image (see :mod:`whichgen.evidence.watermark_decoder`). In an image without a watermark, each
-decoded bit matches with probability 1/2. The p-value is the probability of at least as many
-matching bits, multiplied by the number of tested sequences and positions.
+every image (:mod:`whichgen.evidence.hidden_data.watermark_decoder`). In an image without a
+watermark, each decoded bit matches with probability 1/2. The p-value is the probability of at least
+as many matching bits, multiplied by the number of tested sequences and positions.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.watermark_decoder import (
+from whichgen.evidence.hidden_data.examined_pixels import decode_pixels, has_examined_pixels
+from whichgen.evidence.hidden_data.watermark_decoder import (
     BLOCK,
     STEP,
     Coefficients,

@@ -11,8 +11,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from whichgen.evidence.comfyui_graph import Link, Node, parse_nodes
-from whichgen.evidence.parameters import WEIGHT_SUFFIXES, Parameters, shorten_model
+from whichgen.evidence.parameters.comfyui_graph import Link, Node, parse_nodes
+from whichgen.evidence.parameters.generation_parameters import (
+    WEIGHT_SUFFIXES,
+    Parameters,
+    shorten_model,
+)
 
 #: Names of inputs that contain the file name of a generator, in any node.
 _MODEL_INPUTS = re.compile(
@@ -69,7 +73,7 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     ----------
     value
         JSON object: the executed graph or the workflow (see
-        :func:`~whichgen.evidence.comfyui_graph.parse_nodes`).
+        :func:`~whichgen.evidence.parameters.comfyui_graph.parse_nodes`).
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from whichgen.evidence.blocks import (
+from whichgen.evidence.containers.metadata_blocks import (
     MAX_BLOCK,
     MAX_FIELDS,
     Blocks,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from whichgen.evidence.blocks import MAX_BLOCK, Blocks
+from whichgen.evidence.containers.metadata_blocks import MAX_BLOCK, Blocks
 
 #: MIME type of each brand of HEIC and AVIF files. The brand is in the first box.
 _BRANDS = {

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Indication, Strength
 from whichgen.evidence.generator_patterns import find_generator
+from whichgen.evidence.metadata.digital_source_types import parse_source_type
 from whichgen.evidence.text_limits import as_dict, as_list, clean
 
 #: Maximum number of actions and assertions per manifest.

@@ -12,10 +12,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from whichgen.evidence.digital_source_types import parse_source_type
-from whichgen.evidence.finding import Evidence, Finding, Indication
-from whichgen.evidence.manifest_history import Manifest, list_manifests
-from whichgen.evidence.manifest_process import (
+from whichgen.evidence.content_credentials.manifest_history import Manifest, list_manifests
+from whichgen.evidence.content_credentials.manifest_process import (
     MalformedError,
     ManifestError,
     MisplacedError,
@@ -23,7 +21,7 @@ from whichgen.evidence.manifest_process import (
     read_manifest_store,
     start_process,
 )
-from whichgen.evidence.manifest_statements import (
+from whichgen.evidence.content_credentials.manifest_statements import (
     ManifestStatement,
     format_claim_generator,
     format_signer,
@@ -31,7 +29,9 @@ from whichgen.evidence.manifest_statements import (
     list_statements,
     name_signer,
 )
-from whichgen.evidence.manifest_status import CONTENT_CHANGED
+from whichgen.evidence.content_credentials.manifest_status import CONTENT_CHANGED
+from whichgen.evidence.finding import Evidence, Finding, Indication
+from whichgen.evidence.metadata.digital_source_types import parse_source_type
 from whichgen.evidence.text_limits import as_dict, as_list, clean
 
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
@@ -66,7 +66,8 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
         MIME type of the file, such as ``image/jpeg``.
     trust_anchors
         Certificates of trusted authorities in PEM (see
-        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
+        :func:`~whichgen.evidence.content_credentials.trust_list.read_trust_list`); empty if there
+        is no trust list.
 
     Returns
     -------

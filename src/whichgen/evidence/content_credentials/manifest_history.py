@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whichgen.evidence.hash_coverage import classify_exclusions
-from whichgen.evidence.manifest_process import ManifestStore
-from whichgen.evidence.manifest_statements import creates_content
-from whichgen.evidence.manifest_status import ManifestStatus, assess_manifest, limit_status
+from whichgen.evidence.content_credentials.hash_coverage import classify_exclusions
+from whichgen.evidence.content_credentials.manifest_process import ManifestStore
+from whichgen.evidence.content_credentials.manifest_statements import creates_content
+from whichgen.evidence.content_credentials.manifest_status import (
+    ManifestStatus,
+    assess_manifest,
+    limit_status,
+)
 from whichgen.evidence.text_limits import as_dict, as_list
 
 #: Maximum number of manifests read per image.

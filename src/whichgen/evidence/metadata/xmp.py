@@ -10,14 +10,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from whichgen.evidence.aigc_label import FIELD as AIGC
-from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
-from whichgen.evidence.blocks import MAX_BLOCK
-from whichgen.evidence.digital_source_types import parse_source_type
+from whichgen.evidence.containers.metadata_blocks import MAX_BLOCK
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.generator_patterns import find_generator, is_editor
-from whichgen.evidence.plain_text_formats import UUID
-from whichgen.evidence.text_fields import interpret_text
+from whichgen.evidence.metadata.aigc_label import FIELD as AIGC
+from whichgen.evidence.metadata.aigc_label import read_aigc_label, read_aigc_text
+from whichgen.evidence.metadata.digital_source_types import parse_source_type
+from whichgen.evidence.metadata.text_fields import interpret_text
+from whichgen.evidence.parameters.plain_text_formats import UUID
 from whichgen.evidence.text_limits import clean
 
 #: Maximum number of properties, and maximum number of characters of the text of an element.

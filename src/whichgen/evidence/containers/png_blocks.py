@@ -6,7 +6,7 @@ import re
 import zlib
 
 from whichgen.data.images.png import Chunk, has_valid_checksum, iterate_chunks
-from whichgen.evidence.blocks import (
+from whichgen.evidence.containers.metadata_blocks import (
     MAX_BLOCK,
     MAX_FIELD_CHARACTERS,
     MAX_FIELDS,

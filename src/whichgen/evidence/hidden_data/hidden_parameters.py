@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from whichgen.evidence.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.text_fields import interpret_text
+from whichgen.evidence.hidden_data.examined_pixels import decode_pixels, has_examined_pixels
+from whichgen.evidence.metadata.text_fields import interpret_text
 from whichgen.evidence.text_limits import MAX_TEXT
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ _SIGNATURES = {
 _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 
 
-def read_hidden_text(image: Image.Image) -> Evidence:
+def read_hidden_parameters(image: Image.Image) -> Evidence:
     """Extract provenance evidence from the lowest bits of the pixels of a PNG or WebP image.
 
     Other formats contain no hidden text. The colors are read only if
-    :func:`~whichgen.evidence.examined_pixels.has_examined_pixels` is true; the alpha channel is
-    always read.
+    :func:`~whichgen.evidence.hidden_data.examined_pixels.has_examined_pixels` is true; the alpha
+    channel is always read.
 
     Raises
     ------

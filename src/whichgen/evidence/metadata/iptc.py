@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from whichgen.evidence.blocks import decode_text
+from whichgen.evidence.containers.metadata_blocks import decode_text
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.text_fields import interpret_text
+from whichgen.evidence.metadata.text_fields import interpret_text
 
 #: Names of the fields of record 2. "Program" is the program that created the image.
 _FIELDS = {

@@ -1,0 +1,1 @@
+"""Read and verify C2PA Content Credentials."""

@@ -1,0 +1,1 @@
+"""Find data that are hidden in the pixels: invisible watermarks and generation parameters."""

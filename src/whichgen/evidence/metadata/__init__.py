@@ -1,0 +1,1 @@
+"""Interpret metadata: EXIF, IPTC, XMP, text fields, labels and JPEG quantization tables."""

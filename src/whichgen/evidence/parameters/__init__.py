@@ -1,0 +1,1 @@
+"""Read generation parameters: the settings with which a program generated an image."""
