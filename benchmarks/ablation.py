@@ -35,7 +35,7 @@ from whichgen.evaluation.unknown_detection import auroc
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, write_csv
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.training.parallel_sweeps import run_in_processes

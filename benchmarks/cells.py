@@ -21,9 +21,9 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import subsample_training
 from whichgen.features.store import FeatureStore
 from whichgen.heads.linear import LinearMethod
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic_writes import replace_file, write_text
 from whichgen.models.saved_model import save_model
-from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.finalize_model import EvaluatedModel
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import FITTING_SPLITS, extract_splits

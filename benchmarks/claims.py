@@ -26,7 +26,7 @@ from cells import METHODS, Cell, read_predictions, run_cell
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.paired_comparison import compare_predictions
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, write_csv
 
 #: The base encoder of all methods.

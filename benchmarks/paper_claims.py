@@ -25,10 +25,10 @@ from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.cross_source import SourceSplit
 from whichgen.features.store import FeatureStore
-from whichgen.heads.base import SweepMethod
+from whichgen.heads.head import SweepMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 
 #: Maximum numbers of training images per origin, in addition to 0 for all images.
 SIZES = (1, 2, 5, 10, 20, 50, 100)

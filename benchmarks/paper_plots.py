@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic_writes import replace_file, write_text
 from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.report.figures.style import COLORS, style_axes
 

@@ -16,7 +16,7 @@ from whichgen.experiments.cross_source import SourceSplit, make_fold_datasets
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import SweepMethod
+from whichgen.heads.head import SweepMethod
 from whichgen.openset.predict import predict
 from whichgen.training.selection import compute_selection_metrics
 

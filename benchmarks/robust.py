@@ -25,7 +25,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation
 from whichgen.features.store import FeatureStore
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, write_csv
 from whichgen.models.saved_model import load_model
 

@@ -25,7 +25,8 @@ HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino", "torch")
     [
         # `whichgen attribute` with the built-in model.
         (
-            "whichgen.inference.attributor, whichgen.encoders.dinov2_weights, whichgen.cli.app",
+            "whichgen.inference.attributor, whichgen.encoders.dinov2_small_weights, "
+            "whichgen.cli.app",
             HEAVY,
         ),
         ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "pyarrow", "scipy")),

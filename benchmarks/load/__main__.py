@@ -35,7 +35,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.encoders.loading import load_encoder
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import format_markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
 

@@ -24,7 +24,7 @@ import torch
 from remaining_time import stage_rows
 from startup import startup_rows
 
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import format_markdown_table
 from whichgen.io.run_metadata import collect_run_metadata
 

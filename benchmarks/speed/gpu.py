@@ -23,7 +23,7 @@ from random_clip import write_random_clip
 from whichgen.encoders.cuda_graphs import GpuEncode
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table
 
 #: Libraries whose versions are reported.

@@ -32,7 +32,7 @@ from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.evaluation.bootstrap import bootstrap_intervals
 from whichgen.evaluation.predictions import Predictions
 from whichgen.heads.linear import LinearMethod
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import sweep_block

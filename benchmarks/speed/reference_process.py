@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import reference_implementation as reference
 
-from whichgen.encoders.dinov2_weights import load_dinov2_network
+from whichgen.encoders.dinov2_small_weights import load_dinov2_network
 from whichgen.heads.knn import PAPER_K
 from whichgen.heads.linear import PAPER_C
 

@@ -30,7 +30,7 @@ from whichgen.version import __version__ as __version__
 if TYPE_CHECKING:
     from whichgen.data.open_dataset import open_dataset as open_dataset
     from whichgen.encoders.loading import load_encoder as load_encoder
-    from whichgen.evaluation.all_metrics import evaluate as evaluate
+    from whichgen.evaluation.evaluate_predictions import evaluate as evaluate
     from whichgen.inference.attribution import Attribution as Attribution
     from whichgen.inference.attributor import Attributor as Attributor
     from whichgen.inference.enroll import enroll_images as enroll_images
@@ -55,7 +55,7 @@ _MODULES = {
     "OriginModel": "models.origin_model",
     "__version__": "version",
     "enroll_images": "inference.enroll",
-    "evaluate": "evaluation.all_metrics",
+    "evaluate": "evaluation.evaluate_predictions",
     "extract_splits": "training.split_features",
     "fit": "training.fit_block",
     "fuse": "training.fit_fusion",

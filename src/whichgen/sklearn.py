@@ -40,7 +40,7 @@ from whichgen.data.splits.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
 from whichgen.deterministic import call_single_threaded
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
-from whichgen.heads.base import HeadOutput, SweepMethod
+from whichgen.heads.head import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod, advise_on_convergence
 from whichgen.openset.threshold import choose_threshold_at_tpr
@@ -103,7 +103,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         images, each held out with its source; in [0, 1]. NaN without validation images.
     threshold_ : float
         Threshold on :meth:`score_samples`; −∞ without validation images.
-    head_ : whichgen.heads.base.Head
+    head_ : whichgen.heads.head.Head
         The fitted head.
     n_features_in_ : int
         Number of features of the selected block.

@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from whichgen.cli.app import exit_on_empty_path, expand_blocks, main
-from whichgen.cli.options import split_names
 from whichgen.cli.parser import build_app
+from whichgen.cli.shared_options import split_names
 from whichgen.version import __version__
 
 from .conftest import whichgen

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from whichgen.evaluation.all_metrics import TITLES
+from whichgen.evaluation.evaluate_predictions import TITLES
 from whichgen.report.figures.run_plots import plot_run
 
 from .conftest import UNKNOWN, Site, whichgen

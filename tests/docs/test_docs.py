@@ -22,8 +22,8 @@ from models.test_hub import Hub
 from test_readme import ROOT, code_blocks, create_workspace, shell
 from whichgen.cli.app import expand_blocks
 from whichgen.cli.parser import build_app
-from whichgen.heads.methods import HEAD_METHODS
-from whichgen.openset.registry import SCORES
+from whichgen.heads.method_registry import HEAD_METHODS
+from whichgen.openset.score_registry import SCORES
 
 DOCS = ROOT / "docs"
 RUN = Path("output/linear-probe/openai/clip-vit-base-patch16/my_images")

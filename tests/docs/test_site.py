@@ -68,8 +68,8 @@ def test_api_reference_is_complete(site: Path) -> None:
         "inference": "whichgen.inference.attributor.Attributor.attribute",
         "encoders": "whichgen.encoders.network.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
-        "heads": "whichgen.heads.base.SweepMethod.sweep",
-        "openset": "whichgen.openset.base.OpenSetScore.fit",
+        "heads": "whichgen.heads.head.SweepMethod.sweep",
+        "openset": "whichgen.openset.score.OpenSetScore.fit",
         "sklearn": "whichgen.sklearn.OriginClassifier",
     }.items():
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ import torch
 import transformers
 from PIL import Image
 
-import whichgen.encoders.dinov2_weights as dinov2_module
+import whichgen.encoders.dinov2_small_weights as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
-from whichgen.encoders.dinov2_weights import load_dinov2_network, load_dinov2_small
+from whichgen.encoders.dinov2_small_weights import load_dinov2_network, load_dinov2_small
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError

@@ -23,9 +23,9 @@ from sklearn.metrics import (
 
 from whichgen.errors import DataError
 from whichgen.evaluation import bootstrap as module
-from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.answer_metrics import AnswerMetrics
 from whichgen.evaluation.bootstrap import bootstrap_intervals, resample_weights
+from whichgen.evaluation.evaluate_predictions import evaluate
 from whichgen.evaluation.headline_metrics import KEY_METRICS, HeadlineMetrics
 from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.evaluation.predictions import Predictions

@@ -24,11 +24,11 @@ from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, compute_feature_key
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.hierarchy import Hierarchy
-from whichgen.openset.registry import MAX_PROBABILITY
+from whichgen.openset.score_registry import MAX_PROBABILITY
 
 #: Computes nothing.
 ENCODER = Encoder(

@@ -21,9 +21,9 @@ from whichgen.errors import DataError, FitError, GalleryError
 from whichgen.features.store import FeatureStore
 from whichgen.gallery.build import build_local_gallery, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, collect_images
+from whichgen.gallery.gallery_description import read_description
 from whichgen.gallery.index import IndexKind, Recall
 from whichgen.gallery.search import load_gallery
-from whichgen.gallery.storage import read_description
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.similar_images import SimilaritySpace

@@ -21,13 +21,13 @@ import whichgen.gallery.qdrant as qdrant_module
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
+from whichgen.gallery.gallery_description import GalleryDescription, read_description
 from whichgen.gallery.qdrant import (
     QdrantGallery,
     build_qdrant_gallery,
     connect_to_qdrant,
 )
 from whichgen.gallery.search import load_gallery
-from whichgen.gallery.storage import GalleryDescription, read_description
 from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 

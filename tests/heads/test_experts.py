@@ -12,7 +12,7 @@ from whichgen.errors import FitError
 from whichgen.heads.experts import GATE_C, GATE_SHRINKAGE, ExpertsHead, ExpertsMethod
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.heads.fusion import FusionHead, FusionMethod
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 
 FUSION = FusionMethod(widths=(4, 3), shrinkage=0.1)
 

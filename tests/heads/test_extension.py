@@ -12,7 +12,7 @@ from whichgen.errors import FitError
 from whichgen.heads.extension import SHRINKAGE, C, extend, lower_last_bias
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import HEAD_METHODS, make_head_method
+from whichgen.heads.method_registry import HEAD_METHODS, make_head_method
 
 
 def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.ndarray, np.ndarray]:

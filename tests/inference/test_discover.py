@@ -11,7 +11,7 @@ import pytest
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, compute_clustering_metrics
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.report.discovery_report import Discovery, tabulate_discovery, write_discovery

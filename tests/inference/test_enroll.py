@@ -10,12 +10,12 @@ import pytest
 
 from whichgen.errors import DataError, FitError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import HEAD_METHODS, make_head_method
+from whichgen.heads.method_registry import HEAD_METHODS, make_head_method
 from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
 from whichgen.models.model_card import create_model_card
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
-from whichgen.openset.registry import SCORES, fit_score
+from whichgen.openset.score_registry import SCORES, fit_score
 from whichgen.openset.threshold import choose_threshold_at_tpr
 
 CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))

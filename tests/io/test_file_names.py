@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.file_names import escape_name, escape_names, unescape_name
 from whichgen.io.result_files import format_csv, write_json, write_parquet
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.registry import MAX_PROBABILITY
+from whichgen.openset.score_registry import MAX_PROBABILITY
 
 ORIGINS = ("real", "gan", "vae")
 BLOCK = 1

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import GalleryError, ModelFileError
-from whichgen.gallery.storage import GALLERY_FILE, read_description
+from whichgen.gallery.gallery_description import GALLERY_FILE, read_description
 from whichgen.heads.fusion import FusionMethod
 from whichgen.inference.attributor import Attributor
 from whichgen.models.array_validation import predict_and_validate
@@ -29,7 +29,7 @@ from whichgen.models.saved_model import (
     load_model,
     save_model,
 )
-from whichgen.openset.registry import SCORES
+from whichgen.openset.score_registry import SCORES
 
 Arrays = dict[str, np.ndarray]
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import whichgen.models.saved_model as model_module
 from whichgen.errors import ModelFileError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import OpenSetScore
+from whichgen.heads.head import HeadOutput
+from whichgen.openset.score import OpenSetScore
 
 S = TypeVar("S", bound=OpenSetScore)
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from outputs import logits_only
 from scipy.stats import entropy
 
-from whichgen.openset.registry import SCORES
+from whichgen.openset.score_registry import SCORES
 
 logit_arrays = arrays(
     np.float64, st.tuples(st.integers(0, 6), st.integers(1, 7)), elements=st.floats(-300, 300)

@@ -18,11 +18,11 @@ from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.registry import MAX_PROBABILITY
+from whichgen.openset.score_registry import MAX_PROBABILITY
 from whichgen.service.http_app import create_app
 from whichgen.service.limits import Limits
 from whichgen.service.request_advice import PlainHttpProtocol

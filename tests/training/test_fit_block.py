@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
-from whichgen.evaluation.all_metrics import evaluate
+from whichgen.evaluation.evaluate_predictions import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
 from whichgen.training.fit_block import FitOptions, fit

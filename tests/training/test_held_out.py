@@ -11,7 +11,7 @@ from whichgen.data.dataset import Dataset, Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.training.held_out import (
     SOURCE_FOLDS,
     HeldOutImages,

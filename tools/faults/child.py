@@ -1,7 +1,7 @@
 """Run a ``whichgen`` command that kills its own process group at one of its writes.
 
-A write is a rename by :func:`whichgen.io.atomic.replace_file`. Writes are counted from 1. The
-process group, which includes the workers, is killed with SIGKILL at one of these moments:
+A write is a rename by :func:`whichgen.io.atomic_writes.replace_file`. Writes are counted from 1.
+The process group, which includes the workers, is killed with SIGKILL at one of these moments:
 
 - ``half``: The temporary file has been truncated to half of its size.
 - ``written``: The temporary file is complete but not renamed yet.

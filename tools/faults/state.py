@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from whichgen.io.atomic import is_temporary
+from whichgen.io.atomic_writes import is_temporary
 
 #: A time, the only content of files that may differ between two runs of a command.
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")

@@ -13,10 +13,10 @@ from whichgen.data.images.decoding import make_thumbnail
 from whichgen.encoders.encoder import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
-from whichgen.heads.methods import make_head_method
+from whichgen.heads.method_registry import make_head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.registry import SCORES
+from whichgen.openset.score_registry import SCORES
 
 ORIGINS = ("real", "gan", "ldm")
 _IMAGES_PER_ORIGIN = 8

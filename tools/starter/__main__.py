@@ -39,14 +39,14 @@ from whichgen.experiments.cross_source import (
 )
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table
 from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.model_card import CARD_FILE
 from whichgen.models.origin_model import Exemplars
 from whichgen.models.saved_model import save_model
 from whichgen.report.cross_source_report import tabulate_cross_source_results
-from whichgen.training.finalize import predict_table
+from whichgen.training.finalize_model import predict_table
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
 

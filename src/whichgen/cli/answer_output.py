@@ -1,7 +1,8 @@
-"""Print the answers of ``whichgen attribute`` and the evidence in the files."""
+"""Output of ``whichgen attribute``: tables, CSV and Parquet."""
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from whichgen.constants import UNKNOWN
 from whichgen.plurals import format_count
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from whichgen.inference.attribution import Attribution
     from whichgen.models.origin_model import OriginModel
 
@@ -22,7 +25,7 @@ _MIN_PROBABILITY = 0.0005
 _MAX_NAMES = 3
 
 
-def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
+def _show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
     """Print the provenance evidence of each image, and whether the model agrees with it.
 
     Nothing is printed if no evidence was collected. If ``wide``, paths are not shortened.
@@ -48,7 +51,9 @@ def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> No
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print a table of the answers of ``model`` with one row per image.
+    """Print a table of provenance evidence, and a table of the answers of ``model``.
+
+    The table of answers has one row per readable image.
 
     Some columns need an explanation:
 
@@ -62,6 +67,8 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     If ``wide``, the table always has the column ``level``, and also shows the score, the threshold
     and the probabilities of all known origins.
     """
+    _show_evidence_summaries(answers, wide=wide)
+    answers = [answer for answer in answers if not answer.error]
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
     with_unstable = any(answer.unstable for answer in answers)
     rows = []
@@ -92,6 +99,26 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
         f"images with a percentile below about {100 * (1 - model.tpr):.0f} are unknown"
     )
     show_table(rows, caption=caption, paths=("image",), wide=wide)
+
+
+def write_answer_rows(
+    answers: Sequence[Attribution], schema: pa.Schema, *, parquet: Path | None, as_csv: bool
+) -> None:
+    """Write one row per image to the file ``parquet``, to standard output as CSV, or to both.
+
+    Raises
+    ------
+    OSError
+        ``parquet`` can't be written.
+    """
+    from whichgen.io.result_files import format_csv, write_parquet
+
+    rows = [answer.as_row(schema) for answer in answers]
+    if parquet:
+        write_parquet(parquet, rows, schema)
+        say(f"Results: {parquet}")
+    if as_csv:
+        sys.stdout.write(format_csv(rows))
 
 
 def warn_unusual(answers: Sequence[Attribution]) -> None:

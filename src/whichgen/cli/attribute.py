@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Annotated
 
 from typer import Option
 
-from whichgen.cli.answer_output import show_answers, show_evidence_summaries, warn_unusual
+from whichgen.cli.answer_output import show_answers, warn_unusual, write_answer_rows
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, require_extra, say, show_json, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
-from whichgen.cli.options import (
+from whichgen.cli.shared_options import (
     AsJson,
     AttributionModel,
     Coverage,
@@ -54,7 +53,6 @@ def attribute(
     """Attribute images to a known origin or `unknown`."""
     from whichgen.inference.answer_table import make_answer_schema
     from whichgen.inference.stability import COPIES
-    from whichgen.io.result_files import format_csv, write_parquet
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
@@ -69,7 +67,7 @@ def attribute(
     files = find_images(images)
     exit_if_all_missing(files)
     if gallery:
-        from whichgen.gallery.storage import read_description
+        from whichgen.gallery.gallery_description import read_description
 
         read_description(gallery)  # fail before the encoder is loaded
     options = evidence.read_options()
@@ -93,6 +91,9 @@ def attribute(
         replace(answer, image=restore_dash(answer.image), error=restore_dash(answer.error))
         for answer in answers
     ]
+    if report:
+        report = write_image_report(report, attributor.model, files, answers)
+        say(f"Report: {report}")
     if parquet or as_csv:  # PyArrow takes time to import
         schema = make_answer_schema(
             attributor.model.origins,
@@ -101,21 +102,11 @@ def attribute(
             stability=stability,
             evidence=options is not None,
         )
-        rows = [answer.as_row(schema) for answer in answers]
-    if report:
-        report = write_image_report(report, attributor.model, files, answers)
-        say(f"Report: {report}")
-    if parquet:
-        write_parquet(parquet, rows, schema)
-        say(f"Results: {parquet}")
+        write_answer_rows(answers, schema, parquet=parquet, as_csv=as_csv)
     if as_json:
         show_json([answer.as_dict() for answer in answers])
-    elif as_csv:
-        sys.stdout.write(format_csv(rows))
-    elif not parquet and not report:
-        show_evidence_summaries(answers, wide=wide)
-        readable = [answer for answer in answers if not answer.error]
-        show_answers(readable, attributor.model, wide=wide)
+    elif not (as_csv or parquet or report):
+        show_answers(answers, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
         column = "differing_copies" if as_json or as_csv or parquet else "unstable"
         say(

@@ -10,7 +10,13 @@ from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.exits import exit_on_unreadable
-from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
+from whichgen.cli.shared_options import (
+    AttributionModel,
+    Coverage,
+    OutputDir,
+    Stability,
+    check_writable,
+)
 from whichgen.plurals import format_count
 
 

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
-from whichgen.cli.options import OutputDir, Seed, check_writable
+from whichgen.cli.shared_options import OutputDir, Seed, check_writable
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.plurals import format_count

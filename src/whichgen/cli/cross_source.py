@@ -9,7 +9,7 @@ from typer import Option
 
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
-from whichgen.cli.options import check_writable, open_store, split_names
+from whichgen.cli.shared_options import check_writable, open_store, split_names
 from whichgen.cli.training_options import TrainOptions
 from whichgen.errors import DataError
 
@@ -36,7 +36,7 @@ def cross_source(
         make_fold_datasets,
     )
     from whichgen.features.extraction import extract
-    from whichgen.heads.methods import SWEEP_METHODS
+    from whichgen.heads.method_registry import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata, hash_parts
     from whichgen.report.cross_source_report import (
         tabulate_cross_source_metrics,

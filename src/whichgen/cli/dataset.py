@@ -14,7 +14,7 @@ from typer import Argument, Option
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.exits import exit_on_unreadable
-from whichgen.cli.options import (
+from whichgen.cli.shared_options import (
     CacheDir,
     OutputDir,
     Real,

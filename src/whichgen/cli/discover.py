@@ -11,7 +11,7 @@ from typer import Argument, Option
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.exits import exit_on_unreadable
-from whichgen.cli.options import ModelOptions, OutputDir, Seed, check_writable
+from whichgen.cli.shared_options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.errors import DataError
 from whichgen.plurals import format_count

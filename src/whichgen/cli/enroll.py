@@ -10,7 +10,7 @@ from typer import Argument
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.image_arguments import find_images
-from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable
+from whichgen.cli.shared_options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
 from whichgen.plurals import format_count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whichgen.cli.console import progress, say
-from whichgen.cli.options import EvaluationOptions, SplitFlags, open_store
+from whichgen.cli.shared_options import EvaluationOptions, SplitFlags, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.encoder import Encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from whichgen.cli.command import command
 from whichgen.cli.evidence_flags import EvidenceFiles
 from whichgen.cli.evidence_output import show_evidence_of_files
-from whichgen.cli.options import AsJson, Images
+from whichgen.cli.shared_options import AsJson, Images
 
 
 @command

@@ -9,7 +9,7 @@ from typer import Option
 
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
-from whichgen.cli.options import (
+from whichgen.cli.shared_options import (
     EvaluationOptions,
     RunFolder,
     check_writable,
@@ -143,7 +143,7 @@ def low_data(
         describe_low_data_sources,
         measure_low_data,
     )
-    from whichgen.heads.methods import SWEEP_METHODS
+    from whichgen.heads.method_registry import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_experiment
     from whichgen.report.figures.experiment_curves import plot_low_data

@@ -8,7 +8,7 @@ from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say
 from whichgen.cli.exits import exit_on_unreadable
-from whichgen.cli.options import CacheDir, EncoderOptions, open_store
+from whichgen.cli.shared_options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
 from whichgen.plurals import format_count
 

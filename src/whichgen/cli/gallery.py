@@ -21,7 +21,7 @@ from whichgen.cli.console import (
 )
 from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
-from whichgen.cli.options import (
+from whichgen.cli.shared_options import (
     AsJson,
     CacheDir,
     Force,
@@ -142,7 +142,7 @@ def search(
     qdrant_url: QdrantUrl = "",
 ) -> None:
     """Find the gallery images that are most similar to each image."""
-    from whichgen.gallery.storage import read_description
+    from whichgen.gallery.gallery_description import read_description
 
     description = read_description(gallery)
     files = find_images(images)

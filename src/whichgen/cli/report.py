@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, warn
-from whichgen.cli.options import OutputDir, check_writable
+from whichgen.cli.shared_options import OutputDir, check_writable
 
 
 @command

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from whichgen.cli.console import say, show_table, warn
-from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.evaluate_predictions import Evaluation
 from whichgen.report.result_tables import (
     describe_intervals,
     tabulate_fusion_candidates,

@@ -16,7 +16,7 @@ from typer import Option
 from whichgen.cli.command import command
 from whichgen.cli.console import require_extra, say, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
-from whichgen.cli.options import AttributionModel, Stability
+from whichgen.cli.shared_options import AttributionModel, Stability
 from whichgen.errors import DataError
 from whichgen.service.limits import MIB, Limits
 from whichgen.service.settings import LOCAL_HOSTS

@@ -25,7 +25,7 @@ def save_standard_input() -> Path:
     DataError
         Standard input is a terminal, is empty, or exceeds the size limit of image files.
     """
-    from whichgen.data.images.formats import MAX_IMAGE_BYTES
+    from whichgen.data.images.image_limits import MAX_IMAGE_BYTES
 
     stream = sys.stdin.buffer
     if stream.isatty():

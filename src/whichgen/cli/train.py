@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from typer import Option
 
 from whichgen.cli.command import resumable_command
-from whichgen.cli.options import split_names
+from whichgen.cli.shared_options import split_names
 from whichgen.cli.training_options import SelectionFlags, TrainOptions
 from whichgen.defaults import C_SWEEP, K_SWEEP, MAX_ITER
 

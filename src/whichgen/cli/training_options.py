@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import typer
 from typer import Option
 
-from whichgen.cli.options import (
+from whichgen.cli.shared_options import (
     CacheDir,
     EncoderOptions,
     Force,

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from whichgen.cli.console import progress, say, warn, warn_skipped
-from whichgen.cli.options import check_writable, open_store, parse_kinds
 from whichgen.cli.result_output import show_run
+from whichgen.cli.shared_options import check_writable, open_store, parse_kinds
 from whichgen.cli.training_options import TrainOptions
 from whichgen.data.dataset import SPLITS
 from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.encoder_names import TRACES, split_members, split_variants
 from whichgen.encoders.loading import load_encoder
-from whichgen.encoders.names import TRACES, split_members, split_variants
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.protocols import select_splits
 from whichgen.features.extraction import EncodingReader
 from whichgen.features.store import FeatureStore
-from whichgen.heads.base import HeadMethod, SweepMethod
+from whichgen.heads.head import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_run

@@ -9,7 +9,7 @@ from typer import Argument
 
 from whichgen.cli.command import command
 from whichgen.cli.console import say
-from whichgen.cli.options import ModelFolder
+from whichgen.cli.shared_options import ModelFolder
 
 
 @command

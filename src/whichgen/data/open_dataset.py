@@ -14,7 +14,7 @@ from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
 from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.errors import DataError
-from whichgen.io.atomic import is_permission_error
+from whichgen.io.atomic_writes import is_permission_error
 from whichgen.io.run_metadata import hash_parts
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from whichgen.defaults import CACHE_DIR
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic_writes import replace_file, write_text
 
 
 def get_cache_path(name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.names import EFFICIENTNET_LITE0
+from whichgen.encoders.encoder_names import EFFICIENTNET_LITE0
 from whichgen.encoders.network import Network
 from whichgen.errors import EncoderError
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from whichgen.defaults import BACKBONE
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.crops import use_native_crops
-from whichgen.encoders.dinov2_weights import load_dinov2_small
+from whichgen.encoders.dinov2_small_weights import load_dinov2_small
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
-from whichgen.encoders.names import (
+from whichgen.encoders.encoder_names import (
     CROPS,
     DINOV2_SMALL,
     EFFICIENTNET_LITE0,
@@ -22,6 +21,7 @@ from whichgen.encoders.names import (
     split_members,
     split_variants,
 )
+from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
 from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.residual_statistics import load_residual_statistics
 from whichgen.encoders.spectra import load_spectra

@@ -32,7 +32,7 @@ from PIL import Image
 
 from whichgen.encoders.crops import pad_image
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.names import SPECTRA
+from whichgen.encoders.encoder_names import SPECTRA
 from whichgen.io.run_metadata import hash_parts
 
 #: Names of the channels of the log spectra, in the order of their blocks.

@@ -32,7 +32,7 @@ from whichgen.evaluation.training_sources import NEW_SOURCES
 from whichgen.features.table import FeatureTable
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import predict_table
+from whichgen.training.finalize_model import predict_table
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures

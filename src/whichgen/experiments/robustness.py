@@ -23,12 +23,12 @@ from whichgen.data.images.perturbations import (
 )
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
+from whichgen.evaluation.evaluate_predictions import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import predict_table
+from whichgen.training.finalize_model import predict_table
 from whichgen.training.split_features import extract_splits
 
 
@@ -176,7 +176,7 @@ def average_over_intensities(
     kind
         Kind of perturbation whose intensities are averaged over.
     metric
-        Key of :data:`~whichgen.evaluation.all_metrics.TITLES`.
+        Key of :data:`~whichgen.evaluation.evaluate_predictions.TITLES`.
 
     Returns
     -------

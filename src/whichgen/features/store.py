@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import StoreError
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic_writes import replace_file, write_text
 from whichgen.option_names import name_option
 
 #: Length of a key in bytes.

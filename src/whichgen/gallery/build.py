@@ -17,6 +17,12 @@ import pyarrow.parquet as pq
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages, divide_rows
+from whichgen.gallery.gallery_description import (
+    ENTRIES_FILE,
+    GALLERY_FILE,
+    GalleryDescription,
+    write_description,
+)
 from whichgen.gallery.index import (
     N_NEIGHBORS,
     TARGET_RECALL,
@@ -29,13 +35,7 @@ from whichgen.gallery.index import (
     search_index,
     write_index,
 )
-from whichgen.gallery.storage import (
-    ENTRIES_FILE,
-    GALLERY_FILE,
-    GalleryDescription,
-    write_description,
-)
-from whichgen.io.atomic import replace_folder
+from whichgen.io.atomic_writes import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 

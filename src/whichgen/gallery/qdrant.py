@@ -26,10 +26,10 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from whichgen.errors import GalleryError, get_first_line
 from whichgen.gallery.build import check_output_folder
 from whichgen.gallery.entries import GalleryImages, divide_rows
-from whichgen.gallery.storage import GalleryDescription, write_description
-from whichgen.heads.base import HeadOutput
+from whichgen.gallery.gallery_description import GalleryDescription, write_description
+from whichgen.heads.head import HeadOutput
 from whichgen.inference.similar_images import Neighbor, SimilaritySpace, clip_cosine
-from whichgen.io.atomic import replace_folder
+from whichgen.io.atomic_writes import replace_folder
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import ENTRIES_SCHEMA
-from whichgen.gallery.index import INDEX_FILES, read_index, search_index
-from whichgen.gallery.storage import (
+from whichgen.gallery.gallery_description import (
     ENTRIES_FILE,
     GALLERY_FILE,
     GalleryDescription,
     make_damage_error,
     read_description,
 )
-from whichgen.heads.base import HeadOutput
+from whichgen.gallery.index import INDEX_FILES, read_index, search_index
+from whichgen.heads.head import HeadOutput
 from whichgen.inference.similar_images import Neighbor, NeighborIndex, SimilaritySpace, clip_cosine
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import hash_file

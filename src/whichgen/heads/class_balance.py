@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadMethod
+from whichgen.heads.head import HeadMethod
 from whichgen.option_names import name_option
 
 M = TypeVar("M", bound=HeadMethod)

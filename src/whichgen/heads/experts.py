@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import Head, HeadOutput, check_training_features
 from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
+from whichgen.heads.head import Head, HeadOutput, check_training_features
 from whichgen.heads.softmax import log_softmax, logsumexp, softmax
 
 #: C and shrinkage of the gate's probes. They are fixed because perturbations are easy to classify.
@@ -103,7 +103,7 @@ class ExpertsMethod:
     ) -> ExpertsHead:
         """Fit every expert with C = ``value``, and the gate with C = :data:`GATE_C`.
 
-        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+        See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------

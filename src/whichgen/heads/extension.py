@@ -23,9 +23,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from whichgen.errors import FitError
-from whichgen.heads.base import Head, check_training_features
 from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
+from whichgen.heads.head import Head, check_training_features
 from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.softmax import logsumexp

@@ -39,8 +39,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.errors import ConvergenceError, FitError
-from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import decompose_gram
+from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.heads.linear import LinearHead, LinearMethod, advise_on_convergence
 from whichgen.heads.softmax import softmax
 
@@ -200,7 +200,7 @@ class FusionMethod:
     ) -> FusionHead:
         """Fit the probe of each view with C = ``value``, and the principal axes of the embedding.
 
-        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+        See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------
@@ -216,7 +216,7 @@ class FusionMethod:
     ) -> list[ViewProbe]:
         """Fit the probe of each view with C = ``value``; return the probes in view order.
 
-        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+        See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------
@@ -271,7 +271,7 @@ def fit_view(
     features
         Training features of the view: float array (n, d).
     labels, n_origins
-        See :meth:`whichgen.heads.base.HeadMethod.fit`.
+        See :meth:`whichgen.heads.head.HeadMethod.fit`.
     values
         Values of C, ascending.
     shrinkage
@@ -368,7 +368,7 @@ def fit_whitening(
     x
         Standardized training features: float array (n, d).
     labels, n_origins
-        See :meth:`whichgen.heads.base.HeadMethod.fit`.
+        See :meth:`whichgen.heads.head.HeadMethod.fit`.
     shrinkage
         λ in (0, 1].
     """

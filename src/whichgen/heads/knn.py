@@ -21,8 +21,8 @@ import numpy as np
 
 from whichgen.defaults import K_SWEEP
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.class_balance import count_repeats
+from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.option_names import name_option
 
 #: The paper's values of k.
@@ -197,7 +197,7 @@ class KnnMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
+        """See :meth:`whichgen.heads.head.SweepMethod.sweep`."""
         values = self.list_candidate_values(len(features))
         head = self.fit(features, labels, n_origins, values[-1])
         votes = [vote(*head.find_neighbors(query), n_origins) for query in queries]
@@ -209,7 +209,7 @@ class KnnMethod:
     ) -> KnnHead:
         """Build a head with k = ``value`` from the normalized training features and the labels.
 
-        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+        See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------

@@ -20,9 +20,9 @@ import numpy as np
 
 from whichgen.defaults import C_SWEEP, MAX_ITER
 from whichgen.errors import ConvergenceError, FitError
-from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.class_balance import count_repeats
 from whichgen.heads.design_matrix import build_design_matrix, read_chunks
+from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.heads.solver import solve_path
 from whichgen.option_names import name_option
 
@@ -92,7 +92,7 @@ class LinearMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
+        """See :meth:`whichgen.heads.head.SweepMethod.sweep`."""
         values = self.list_candidate_values(len(features))
         for value, head in self.fit_path(features, labels, n_origins, values):
             if head is not None:
@@ -103,7 +103,7 @@ class LinearMethod:
     ) -> LinearHead:
         """Fit the probe with C = ``value``.
 
-        See :meth:`whichgen.heads.base.HeadMethod.fit` for the parameters.
+        See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class LinearMethod:
         Parameters
         ----------
         features, labels, n_origins
-            See :meth:`whichgen.heads.base.HeadMethod.fit`.
+            See :meth:`whichgen.heads.head.HeadMethod.fit`.
         values
             Values of C, ascending.
 

@@ -24,7 +24,7 @@ from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.bulk_job import ShardAnswers
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import write_parquet
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress

@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 
 from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.names import TRACES
+from whichgen.encoders.encoder_names import TRACES
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE
 from whichgen.heads.fusion import fit_whitening, split_views

@@ -27,14 +27,14 @@ from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
-from whichgen.heads.base import Head
 from whichgen.heads.extension import extend, lower_last_bias
+from whichgen.heads.head import Head
 from whichgen.inference.attributor import Attributor
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.predict import predict
-from whichgen.openset.registry import fit_score
+from whichgen.openset.score_registry import fit_score
 from whichgen.openset.threshold import choose_threshold_at_tpr, decide
 from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress

@@ -4,7 +4,7 @@ The *exemplars* of a model are the images whose features are stored in it. A *vi
 block with its own linear probe (:mod:`whichgen.heads.fusion`).
 
 For a head with one view, e(x) is the embedding of image x
-(:attr:`whichgen.heads.base.HeadOutput.embedding`). For a head with several views, e(x) is the
+(:attr:`whichgen.heads.head.HeadOutput.embedding`). For a head with several views, e(x) is the
 concatenation of the log-probabilities log p_v,j(x) of all views v and origins j; features are not
 used, because they mainly describe the content of an image. Let m be the mean of e over the
 exemplars and z = (e(x) − m) / ‖e(x) − m‖. The similarity of two images x and x' is the cosine ⟨z,
@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.knn import build_cosine_index, normalize_rows
 from whichgen.io.run_metadata import hash_parts
 from whichgen.models.origin_model import OriginModel

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.atomic_writes import replace_file, write_text
 from whichgen.io.file_names import escape_name, escape_names
 
 if TYPE_CHECKING:

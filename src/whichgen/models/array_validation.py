@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from whichgen.errors import FitError, ModelFileError
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
 #: Errors that heads, NumPy, SciPy and faiss raise for arrays of wrong shapes.

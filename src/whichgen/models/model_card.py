@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whichgen.evaluation.all_metrics import TITLES
+from whichgen.evaluation.evaluate_predictions import TITLES
 from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.models.origin_model import OriginModel
 from whichgen.version import __version__

@@ -10,10 +10,10 @@ import numpy as np
 
 from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.evaluation.training_sources import TrainingSources
-from whichgen.heads.base import Head, HeadOutput
-from whichgen.openset.base import OpenSetScore
+from whichgen.heads.head import Head, HeadOutput
 from whichgen.openset.hierarchy import Hierarchy, select_answers
 from whichgen.openset.predict import predict
+from whichgen.openset.score import OpenSetScore
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,16 @@ class OriginModel:
         Digest of the content, perturbation, origin and split of every training, validation and test
         image.
     metrics
-        Metrics of the test images by name (:data:`whichgen.evaluation.all_metrics.TITLES`); empty
-        if the model has not been tested, e.g. after an enrollment.
+        Metrics of the test images by name
+        (:data:`whichgen.evaluation.evaluate_predictions.TITLES`); empty if the model has not been
+        tested, e.g. after an enrollment.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), the
         training sources and their overlap with the test sources, the sizes of the training images,
         and a record of each enrollment.
     score_method, score
-        The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
-        instance.
+        The name of the open-set score (:data:`whichgen.openset.score_registry.SCORES`) and its
+        fitted instance.
     temperature
         Divisor of the logits before the softmax, > 0.
     calibration

@@ -24,8 +24,8 @@ from whichgen.constants import REAL, UNKNOWN
 from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
-from whichgen.heads.methods import make_head_method
-from whichgen.io.atomic import is_permission_error, replace_file, write_text
+from whichgen.heads.method_registry import make_head_method
+from whichgen.io.atomic_writes import is_permission_error, replace_file, write_text
 from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.array_validation import (
     check_calibration,
@@ -37,7 +37,7 @@ from whichgen.models.model_card import CARD_FILE, create_model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
 from whichgen.openset.hierarchy import Hierarchy
-from whichgen.openset.registry import get_score_class
+from whichgen.openset.score_registry import get_score_class
 from whichgen.version import __version__
 
 #: Version of the format of model folders. Folders with another version are rejected.

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from whichgen.errors import ModelFileError, get_first_line
-from whichgen.io.atomic import is_temporary, write_text
+from whichgen.io.atomic_writes import is_temporary, write_text
 
 #: Names of the files of checksums and of the signature in a model folder.
 CHECKSUMS_FILE = "SHA256SUMS"

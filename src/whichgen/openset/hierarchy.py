@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.softmax import logsumexp
 from whichgen.openset.threshold import (
     choose_threshold_at_fpr,

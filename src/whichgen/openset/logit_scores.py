@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.softmax import logsumexp, softmax
-from whichgen.openset.base import OpenSetScore
+from whichgen.openset.score import OpenSetScore
 
 
 class MaxProbability(OpenSetScore):

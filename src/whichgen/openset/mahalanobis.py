@@ -26,8 +26,8 @@ from typing import Self
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means
+from whichgen.heads.head import HeadOutput
+from whichgen.openset.score import ROUNDING, OpenSetScore, compute_class_means
 
 # For two distinct images, Ledoit & Wolf's shrinkage is 0, which would make Σ singular.
 _MIN_SHRINKAGE = 1e-6

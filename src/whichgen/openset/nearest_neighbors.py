@@ -15,9 +15,9 @@ from typing import Any, Self
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import OpenSetScore
+from whichgen.openset.score import OpenSetScore
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from typing import Self
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.softmax import logsumexp
-from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, select_correct
+from whichgen.openset.score import ROUNDING, OpenSetScore, compute_class_means, select_correct
 
 # Maximum fraction of an origin's images in its tail. In the paper, it is 20 of about 1000 images.
 _TAIL_FRACTION = 0.1

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whichgen.heads.base import HeadMethod, HeadOutput
+from whichgen.heads.head import HeadMethod, HeadOutput
 from whichgen.heads.softmax import softmax
-from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import MAX_PROBABILITY, fit_score
+from whichgen.openset.score import OpenSetScore
+from whichgen.openset.score_registry import MAX_PROBABILITY, fit_score
 
 
 def predict(
@@ -65,8 +65,8 @@ def fit_and_predict(
     Raises
     ------
     FitError
-        The head or the score can't be fitted (:meth:`whichgen.heads.base.HeadMethod.fit`,
-        :func:`whichgen.openset.registry.fit_score`).
+        The head or the score can't be fitted (:meth:`whichgen.heads.head.HeadMethod.fit`,
+        :func:`whichgen.openset.score_registry.fit_score`).
     """
     value, score_name = settings
     n_origins = int(labels.max()) + 1

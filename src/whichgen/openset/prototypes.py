@@ -18,9 +18,9 @@ from typing import Self
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import OpenSetScore, compute_class_means, select_correct
+from whichgen.openset.score import OpenSetScore, compute_class_means, select_correct
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from typing import Self
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore
+from whichgen.heads.head import HeadOutput
 from whichgen.openset.logit_scores import Energy
+from whichgen.openset.score import ROUNDING, OpenSetScore
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from whichgen.constants import REAL
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES
 from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.experiments.cross_source import CROSS_SOURCE_METRICS, CrossSourceResult
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, format_rate, write_csv, write_json
 from whichgen.report.figures.style import Plot, create_axes, get_color, save_png
 from whichgen.report.result_tables import tabulate_sources

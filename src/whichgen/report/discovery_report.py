@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from whichgen.data.images.decoding import read_image
 from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, format_rate, write_csv, write_json
 from whichgen.io.text_tables import format_rows
 from whichgen.plurals import format_count

@@ -10,7 +10,7 @@ from whichgen.data.images.perturbations import Perturbation
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, write_csv, write_json
 from whichgen.report.figures import experiment_curves
 from whichgen.report.figures.style import Plot, save_png

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.experiments.low_data import LowDataPoint
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.progress import Progress, no_progress
 from whichgen.report.figures.experiment_curves import plot_low_data, plot_robustness
 from whichgen.report.figures.image_map import compute_map_positions

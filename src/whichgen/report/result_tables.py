@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.evaluate_predictions import TITLES, Evaluation
 from whichgen.evaluation.source_counts import SourceResult
 from whichgen.io.result_files import Row, format_rate
 from whichgen.plurals import format_count
@@ -38,7 +38,7 @@ class Metric:
     Parameters
     ----------
     key, title
-        Key and title in :data:`~whichgen.evaluation.all_metrics.TITLES`.
+        Key and title in :data:`~whichgen.evaluation.evaluate_predictions.TITLES`.
     value
         Value in [0, 1]; ``None`` if undefined.
     interval

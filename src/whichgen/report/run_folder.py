@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from whichgen.constants import UNKNOWN
-from whichgen.heads.methods import make_head_method
-from whichgen.io.atomic import write_text
+from whichgen.heads.method_registry import make_head_method
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, write_csv, write_json
 from whichgen.models.saved_model import save_model
 from whichgen.openset.threshold import decide
@@ -23,7 +23,7 @@ from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
 from whichgen.report.tsne import compute_tsne_rows
 from whichgen.training.controls import ShuffleControl
-from whichgen.training.finalize import COVERAGE, EvaluatedModel
+from whichgen.training.finalize_model import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
 from whichgen.training.fit_fusion import FusionResult
 from whichgen.training.shortcuts import ShortcutReport

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whichgen.errors import DataError
-from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.calibration import CalibrationMetrics
 from whichgen.evaluation.conformal import CoverageMetrics
+from whichgen.evaluation.evaluate_predictions import Evaluation
 from whichgen.evaluation.hierarchical_accuracy import LevelResult
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol

@@ -1,6 +1,6 @@
 """Compute two-dimensional t-SNE coordinates of the test images' embeddings.
 
-The embeddings (:attr:`whichgen.heads.base.HeadOutput.embedding`) are first reduced to at most 50
+The embeddings (:attr:`whichgen.heads.head.HeadOutput.embedding`) are first reduced to at most 50
 principal components, as recommended by van der Maaten and Hinton (*Visualizing Data using t-SNE*,
 2008).
 """
@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from whichgen.io.result_files import Row
-from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.finalize_model import EvaluatedModel
 
 #: Maximum number of points; t-SNE of more points takes minutes.
 MAX_POINTS = 2000

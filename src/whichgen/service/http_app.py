@@ -39,6 +39,7 @@ from whichgen.service.schemas import (
     Problem,
 )
 from whichgen.service.settings import Settings
+from whichgen.service.upload_limits import check_image_count
 from whichgen.service.uploaded_image import Upload, inspect_upload
 from whichgen.version import __version__
 
@@ -125,14 +126,11 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         files: Sequence[UploadFile], evidence: EvidenceOptions | None = None
     ) -> list[Upload]:
         """Read uploaded files and check them against the limits."""
-        limits = settings.limits
-        if len(files) > limits.request_images:
-            maximum = limits.request_images
-            detail = f"The request has {len(files)} images. Send at most {maximum} per request."
-            raise HTTPException(413, detail)
+        check_image_count(len(files), settings.limits)
         contents = [(f.filename or "image", await f.read()) for f in files]
         return [
-            await run_in_threadpool(inspect_upload, *item, limits, evidence) for item in contents
+            await run_in_threadpool(inspect_upload, *item, settings.limits, evidence)
+            for item in contents
         ]
 
     async def attribute_uploads(

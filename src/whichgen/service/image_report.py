@@ -15,11 +15,11 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from whichgen.data.images.decoding import decode_image, make_thumbnail, read_bytes
-from whichgen.data.images.formats import MAX_PIXELS
+from whichgen.data.images.image_limits import MAX_PIXELS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.verdict import format_origin, format_percentage
-from whichgen.io.atomic import replace_file
+from whichgen.io.atomic_writes import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import OriginModel
 from whichgen.service.limits import Limits

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.request_size import PendingUploads, RequestBody, check_request_size
 from whichgen.service.settings import Settings
+from whichgen.service.upload_limits import PendingUploads, RequestBody, check_request_size
 
 #: Paths, besides /static/, without API key and rate limit; they do not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")

@@ -1,4 +1,4 @@
-"""Check uploaded images against the limits and collect their provenance evidence."""
+"""Read the header and the provenance evidence of uploaded images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence
 from whichgen.io.file_names import escape_name
-from whichgen.service.limits import MIB, Limits
+from whichgen.service.limits import Limits
+from whichgen.service.upload_limits import check_image_bytes, check_image_pixels
 
 #: Maximum length of a displayed file name; names are never used as paths.
 _NAME_LENGTH = 200
@@ -58,17 +59,9 @@ def inspect_upload(
     digest = hashlib.sha256(data).hexdigest()
     header = None
     try:
-        if len(data) > limits.image_bytes:
-            raise ImageError(
-                f"{name}: file larger than {limits.image_bytes / MIB:.1f} MiB "
-                f"({len(data) / MIB:.1f} MiB); send a smaller file"
-            )
+        check_image_bytes(name, data, limits)
         header = read_header(data, name)
-        if header.width * header.height > limits.image_pixels:
-            raise ImageError(
-                f"{name}: image larger than {limits.image_pixels / 10**6:g} million pixels "
-                f"({header.width} × {header.height}); send a smaller image"
-            )
+        check_image_pixels(name, header, limits)
     except ImageError as error:
         # Metadata can be readable even if the header is not.
         is_damaged = header is None and 0 < len(data) <= limits.image_bytes

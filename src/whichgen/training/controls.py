@@ -18,10 +18,10 @@ from scipy.stats import ttest_1samp
 from whichgen.evaluation.closed_set import compute_closed_set_metrics
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.unknown_detection import auroc
-from whichgen.heads.base import HeadMethod
+from whichgen.heads.head import HeadMethod
 from whichgen.openset.predict import fit_and_predict
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.finalize_model import EvaluatedModel
 from whichgen.training.parallel_sweeps import choose_jobs, run_in_processes
 
 #: The control warns if the p-value is below this significance level.

@@ -13,12 +13,17 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import PAPER, make_protocol
-from whichgen.heads.base import SweepMethod
 from whichgen.heads.class_balance import balance_classes
+from whichgen.heads.head import SweepMethod
 from whichgen.heads.linear import advise_on_convergence
 from whichgen.openset.predict import predict
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
+from whichgen.training.finalize_model import (
+    EvaluatedModel,
+    SelectedHead,
+    evaluate_model,
+    finalize_model,
+)
 from whichgen.training.parallel_sweeps import Sweep, choose_jobs, run_in_processes, run_sweeps
 from whichgen.training.selection import (
     NO_CANDIDATE,

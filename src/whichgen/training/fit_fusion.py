@@ -7,7 +7,7 @@ one of the combined encoders. Selection uses the validation folds of the protoco
 1. Members, C and shrinkage are selected with the open-set score ``max_logit``, which measures the
    agreement of the views. All members with their own votes (with sources: with one vote per member)
    are used, unless other votes improve the validation metric by more than :data:`MEMBERS_MARGIN`.
-2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
+2. The open-set score is selected from :data:`whichgen.openset.score_registry.SCORES`. Another score
    replaces ``max_logit`` only if there are no sources and it improves the validation metric by
    more than :data:`SCORE_MARGIN`.
 
@@ -35,9 +35,14 @@ from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import PAPER, Fold, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.openset.registry import SCORES, fit_score, get_score_class
+from whichgen.openset.score_registry import SCORES, fit_score, get_score_class
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
+from whichgen.training.finalize_model import (
+    EvaluatedModel,
+    SelectedHead,
+    evaluate_model,
+    finalize_model,
+)
 from whichgen.training.held_out import (
     has_sources,
     make_source_folds,

@@ -18,9 +18,9 @@ from whichgen.errors import DataError
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import Fold
 from whichgen.evaluation.training_sources import TrainingSources
-from whichgen.heads.base import Head, HeadOutput
-from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import fit_score
+from whichgen.heads.head import Head, HeadOutput
+from whichgen.openset.score import OpenSetScore
+from whichgen.openset.score_registry import fit_score
 from whichgen.option_names import name_option
 from whichgen.training.split_features import FITTING_SPLITS, FoldTables, SplitFeatures
 

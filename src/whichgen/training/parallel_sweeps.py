@@ -18,9 +18,9 @@ from pydantic import TypeAdapter
 
 from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.predictions import encode_labels
-from whichgen.heads.base import HeadMethod, SweepMethod
+from whichgen.heads.head import HeadMethod, SweepMethod
 from whichgen.heads.knn import KnnMethod
-from whichgen.io.atomic import is_permission_error, write_text
+from whichgen.io.atomic_writes import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
 from whichgen.training.selection import SelectionMetrics, sweep_block
 from whichgen.training.split_features import FoldTables

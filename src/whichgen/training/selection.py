@@ -16,7 +16,7 @@ from whichgen.errors import ConvergenceError, FitError
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import check_protocol
 from whichgen.evaluation.unknown_detection import auroc
-from whichgen.heads.base import Head, HeadMethod, SweepMethod
+from whichgen.heads.head import Head, HeadMethod, SweepMethod
 from whichgen.option_names import name_option
 
 K = TypeVar("K")
@@ -277,7 +277,7 @@ def fit_first(
 ) -> tuple[int, Head | None]:
     """Fit a head with the first of ``values`` for which the solver converges.
 
-    See :meth:`whichgen.heads.base.HeadMethod.fit`, which is called for each value, for the other
+    See :meth:`whichgen.heads.head.HeadMethod.fit`, which is called for each value, for the other
     parameters.
 
     Returns

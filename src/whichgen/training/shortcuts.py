@@ -1,8 +1,9 @@
 """Shortcut check: how well file properties and mean color alone predict the origin.
 
-For each set of properties (:mod:`whichgen.data.checks.file_properties`), a random forest (Breiman,
-2001) is fitted on the training files and evaluated on the test files. A model may use the same
-shortcut, so its metrics are meaningful only to the extent that they exceed those of the forests.
+For each set of properties (:mod:`whichgen.data.checks.shortcut_properties`), a random forest
+(Breiman, 2001) is fitted on the training files and evaluated on the test files. A model may use the
+same shortcut, so its metrics are meaningful only to the extent that they exceed those of the
+forests.
 
 The warning is based on balanced accuracy, which is the mean recall over the K known origins. Its
 expected value without a shortcut is 1/K. The check warns if, for any set of properties, the lower
@@ -31,7 +32,7 @@ import numpy as np
 from scipy.stats import hmean
 from sklearn.ensemble import RandomForestClassifier
 
-from whichgen.data.checks.file_properties import (
+from whichgen.data.checks.shortcut_properties import (
     PROPERTY_SETS,
     list_properties,
     select_properties,

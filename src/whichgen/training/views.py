@@ -22,8 +22,8 @@ from whichgen.errors import ConvergenceError, WhichgenWarning
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.heads.linear import advise_on_convergence
-from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import fit_score
+from whichgen.openset.score import OpenSetScore
+from whichgen.openset.score_registry import fit_score
 from whichgen.progress import Progress
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import SelectionMetrics, compute_selection_metrics

@@ -32,7 +32,7 @@ from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.tables.annotations import read_annotations, write_annotations
 from whichgen.data.tables.groups import read_name_table, write_names
 from whichgen.errors import DataError
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.plurals import format_count
 
 #: Default data folder of the reference implementation, relative to the working directory.

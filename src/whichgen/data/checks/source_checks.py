@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichgen.data.checks.duplicates import find_mixed_clusters
-from whichgen.data.checks.file_properties import PROPERTIES, list_properties, select_properties
+from whichgen.data.checks.shortcut_properties import PROPERTIES, list_properties, select_properties
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.layouts.folder_names import join_names
@@ -144,7 +144,7 @@ def _count_by_origin(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
 def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict[str, list[str]]:
     """Return the sources of each origin that differ from the other sources of the origin.
 
-    The rows of ``properties`` (:func:`~whichgen.data.checks.file_properties.list_properties`)
+    The rows of ``properties`` (:func:`~whichgen.data.checks.shortcut_properties.list_properties`)
     correspond to ``samples``. Origins whose sources do not differ are omitted.
     """
     sizes = _count_by_origin(samples)

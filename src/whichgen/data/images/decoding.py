@@ -14,7 +14,8 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError, WebPImagePlugin
 from PIL.IcoImagePlugin import IcoFile
 
-from whichgen.data.images.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
+from whichgen.data.images.formats import FORMATS
+from whichgen.data.images.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
 from whichgen.data.images.optional_formats import find_optional_format, open_optional
 from whichgen.data.images.repair import repair_jpeg, repair_png
 from whichgen.data.images.unsupported import CAMERA_RAW, describe_unsupported
@@ -59,7 +60,7 @@ def read_bytes(path: Path) -> bytes:
     ------
     ImageError
         The file is missing, unreadable, empty, or larger than
-        :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES`.
+        :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES`.
     """
     return load_bytes(lambda: read_regular_file(path, MAX_IMAGE_BYTES), str(path))
 

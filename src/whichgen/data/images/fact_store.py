@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.errors import StoreError, WhichgenWarning
-from whichgen.io.atomic import is_permission_error
+from whichgen.io.atomic_writes import is_permission_error
 from whichgen.option_names import name_option
 
 #: Name of the database. Its number increases if facts are computed in a different way.

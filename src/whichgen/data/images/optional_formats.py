@@ -6,7 +6,8 @@ import io
 
 from PIL import Image
 
-from whichgen.data.images.formats import HEIF, JPEG_XL, MAX_PIXELS, OptionalFormat
+from whichgen.data.images.formats import HEIF, JPEG_XL, OptionalFormat
+from whichgen.data.images.image_limits import MAX_PIXELS
 from whichgen.errors import ImageError
 
 #: Brands of HEIC files: the four bytes after ``ftyp`` at the start of the file.
@@ -62,7 +63,7 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
     ImageError
         The package is not installed, or the file is damaged.
     Image.DecompressionBombError
-        A JPEG XL image has more than :data:`~whichgen.data.images.formats.MAX_PIXELS` pixels.
+        A JPEG XL image has more than :data:`~whichgen.data.images.image_limits.MAX_PIXELS` pixels.
     """
     if not optional.is_installed:
         raise ImageError(f"{name}: {optional.name} needs another package; {optional.advice}")

@@ -16,7 +16,8 @@ from typing import IO, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
+from whichgen.data.images.formats import IMAGE_SUFFIXES
+from whichgen.data.images.image_limits import MAX_IMAGE_BYTES
 from whichgen.data.images.unsupported import describe_suffix, is_unsupported_image
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
@@ -92,8 +93,9 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     (:func:`~whichgen.io.folder_listing.is_system_path`), members that are not regular files, and
     files without the suffix of an image. If several images have the same name, ``#2`` is appended
     to the name of the second image, ``#3`` to the name of the third image, and so on. If an image
-    has an unsupported format or more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES`
-    bytes, an error message (str) is yielded instead of its content (bytes).
+    has an unsupported format or more than
+    :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes, an error message (str) is
+    yielded instead of its content (bytes).
 
     Parameters
     ----------
@@ -211,7 +213,7 @@ def read_parquet(
     """Yield the name and content of each image in some row groups of a Parquet file.
 
     The name of an image is its row number in the file, counted from 0. If a row has no image or its
-    image has more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES` bytes, an error
+    image has more than :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes, an error
     message (str) is yielded instead of the content (bytes).
 
     Parameters

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from whichgen.data.images.decoding import load_bytes
-from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
+from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
+from whichgen.data.images.image_limits import MAX_IMAGE_BYTES
 from whichgen.data.images.skipped_files import describe_skipped
 from whichgen.data.open_dataset import list_samples
 from whichgen.data.shards.archives import (

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.text_tables import (
     PATH_COLUMNS,
     Row,

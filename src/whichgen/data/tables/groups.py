@@ -23,7 +23,7 @@ from whichgen.data.images.formats import IMAGE_SUFFIXES
 from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.tables.path_matching import PathMatcher
 from whichgen.errors import DataError, WhichgenWarning
-from whichgen.io.atomic import write_text
+from whichgen.io.atomic_writes import write_text
 from whichgen.io.file_names import escape_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 from whichgen.option_names import name_option

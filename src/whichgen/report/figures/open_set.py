@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
+from whichgen.evaluation.evaluate_predictions import Evaluation, UnknownResult
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.evaluation.unknown_detection import roc_curve
 from whichgen.io.result_files import Row, format_rate

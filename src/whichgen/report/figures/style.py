@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whichgen.io.atomic import replace_file
+from whichgen.io.atomic_writes import replace_file
 from whichgen.io.result_files import Row
 
 #: Okabe & Ito's palette for color-blind readers; the last two colors replace yellow and black.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.openset.base import compute_class_means, select_correct
+from whichgen.openset.score import compute_class_means, select_correct
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
 Z = np.array([[2, 1], [0, 1], [3, 1], [0, 5]], dtype=np.float32)

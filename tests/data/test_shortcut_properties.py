@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.data.checks.file_properties import (
+from whichgen.data.checks.shortcut_properties import (
     PROPERTIES,
     PROPERTY_SETS,
     list_properties,

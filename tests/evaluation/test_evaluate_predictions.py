@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
-from whichgen.evaluation.all_metrics import evaluate
+from whichgen.evaluation.evaluate_predictions import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, encode_labels
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.head import HeadOutput
 
 #: Differences below this fraction of the largest absolute value count as rounding errors.
 ROUNDING = 1e-12
@@ -26,7 +26,7 @@ class OpenSetScore:
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Fit the score on training images of known origins.
 
-        Called by :func:`whichgen.openset.registry.fit_score`, which validates the arguments.
+        Called by :func:`whichgen.openset.score_registry.fit_score`, which validates the arguments.
 
         Parameters
         ----------

@@ -12,7 +12,6 @@ from whichgen.data.images.image_reader import measure_sizes
 from whichgen.data.origins.families import assign_families
 from whichgen.defaults import PRECISION
 from whichgen.encoders.encoder import Encoder
-from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import CalibrationMetrics, compute_calibration_metrics
 from whichgen.evaluation.conformal import (
@@ -21,17 +20,18 @@ from whichgen.evaluation.conformal import (
     compute_coverage_metrics,
     compute_prediction_sets,
 )
+from whichgen.evaluation.evaluate_predictions import Evaluation, evaluate
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import Head
+from whichgen.heads.head import Head
 from whichgen.heads.softmax import softmax
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import Calibration, OriginModel
-from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.registry import MAX_PROBABILITY
+from whichgen.openset.score import OpenSetScore
+from whichgen.openset.score_registry import MAX_PROBABILITY
 from whichgen.openset.threshold import choose_threshold, compute_tpr_interval, decide
 from whichgen.training.exemplars import select_exemplars
 from whichgen.training.held_out import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
+from whichgen.heads.head import HeadMethod, SweepMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod
 

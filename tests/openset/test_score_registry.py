@@ -14,9 +14,9 @@ from safetensors.numpy import load, save
 
 from whichgen.errors import FitError
 from whichgen.evaluation.unknown_detection import auroc
-from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import SCORES, fit_score, get_score_class
+from whichgen.heads.head import HeadOutput
+from whichgen.openset.score import OpenSetScore
+from whichgen.openset.score_registry import SCORES, fit_score, get_score_class
 
 pytestmark = pytest.mark.parametrize("name", SCORES)
 

@@ -223,7 +223,7 @@ class EncoderOptions:
     @property
     def name(self) -> str:
         """Value of ``--backbone`` with the paths of encoder folders converted to absolute paths."""
-        from whichgen.encoders.names import split_members, split_variants
+        from whichgen.encoders.encoder_names import split_members, split_variants
 
         def resolve_folder(member: str) -> str:
             name, variants = split_variants(member)

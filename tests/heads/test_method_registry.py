@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.heads.methods import HEAD_METHODS, SWEEP_METHODS, make_head_method
+from whichgen.heads.method_registry import HEAD_METHODS, SWEEP_METHODS, make_head_method
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2) % 5
 Y = np.array([0, 1, 2, 0, 1, 2])

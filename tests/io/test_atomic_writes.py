@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import whichgen.io.atomic as atomic_module
-from whichgen.io.atomic import replace_file, replace_folder, write_text
+import whichgen.io.atomic_writes as atomic_module
+from whichgen.io.atomic_writes import replace_file, replace_folder, write_text
 from whichgen.io.run_metadata import collect_run_metadata, hash_parts
 from whichgen.version import __version__
 

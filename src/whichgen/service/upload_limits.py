@@ -1,4 +1,8 @@
-"""Limit the size of requests (HTTP status 413 or 503) and the time of their upload (408)."""
+"""Check uploads against the limits of the service.
+
+Requests are limited in size and number of images (HTTP status 413), in total size of all requests
+in progress (503) and in upload time (408); each image is limited in file size and pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from whichgen.data.images.decoding import ImageHeader
+from whichgen.errors import ImageError
 from whichgen.service.limits import MIB, Limits
 
 
@@ -83,6 +89,50 @@ class RequestBody:
         self._uploads.size += length
         check_request_size(self.size, self._limits, self._uploads.size)
         return message
+
+
+def check_image_count(count: int, limits: Limits) -> None:
+    """Compare the number of images of a request with the limit.
+
+    Raises
+    ------
+    HTTPException
+        The request has too many images (status 413).
+    """
+    if count > limits.request_images:
+        maximum = limits.request_images
+        detail = f"The request has {count} images. Send at most {maximum} per request."
+        raise HTTPException(413, detail)
+
+
+def check_image_bytes(name: str, data: bytes, limits: Limits) -> None:
+    """Compare the file size of an image with the limit; ``name`` is its name in messages.
+
+    Raises
+    ------
+    ImageError
+        The file is too large.
+    """
+    if len(data) > limits.image_bytes:
+        raise ImageError(
+            f"{name}: file larger than {limits.image_bytes / MIB:.1f} MiB "
+            f"({len(data) / MIB:.1f} MiB); send a smaller file"
+        )
+
+
+def check_image_pixels(name: str, header: ImageHeader, limits: Limits) -> None:
+    """Compare the number of pixels of an image with the limit; ``name`` is its name in messages.
+
+    Raises
+    ------
+    ImageError
+        The image has too many pixels.
+    """
+    if header.width * header.height > limits.image_pixels:
+        raise ImageError(
+            f"{name}: image larger than {limits.image_pixels / 10**6:g} million pixels "
+            f"({header.width} × {header.height}); send a smaller image"
+        )
 
 
 def check_request_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:

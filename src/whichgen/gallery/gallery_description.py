@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.index import IndexKind, Recall
-from whichgen.io.atomic import is_permission_error
+from whichgen.io.atomic_writes import is_permission_error
 from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.signatures import hash_file
 from whichgen.version import __version__
