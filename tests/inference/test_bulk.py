@@ -208,3 +208,12 @@ def test_other_folder_is_rejected(
     change(tmp_path / "out")
     with pytest.raises(DataError, match=message):
         folder_of(tmp_path / "out", **settings).read_image_keys()
+
+
+def test_run_that_stopped_before_its_first_answer_does_not_fix_the_settings(tmp_path: Path) -> None:
+    folder_of(tmp_path).record_run({"time": "first"})
+    folder = folder_of(tmp_path, coverage=0.9)
+    folder.record_run({"time": "second"})
+    record = json.loads((tmp_path / "_runs.json").read_text())
+    assert record["settings"]["coverage"] == 0.9
+    assert [run["time"] for run in record["runs"]] == ["second"]

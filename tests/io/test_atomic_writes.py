@@ -44,6 +44,15 @@ def test_error_leaves_the_file_unchanged(tmp_path: Path, error: type[BaseExcepti
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_error_names_the_target_and_not_the_temporary_path(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, replace_file(tmp_path / "a.txt") as temporary:
+        (temporary / "missing").write_text("")
+    assert error.value.filename == str(tmp_path / "a.txt" / "missing")
+    with pytest.raises(OSError) as error, replace_folder(tmp_path / "b") as temporary:
+        (temporary / "missing" / "c.txt").write_text("")
+    assert error.value.filename == str(tmp_path / "b" / "missing" / "c.txt")
+
+
 def test_unwritten_temporary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replace_file(tmp_path / "a.txt"):
         pass

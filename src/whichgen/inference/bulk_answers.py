@@ -109,13 +109,13 @@ class AnswerFolder:
         self._parts = sorted(folder.glob("part-*.parquet"))
         if self._record_file.exists():
             try:
-                self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                # Older versions did not record these settings.
-                legacy_settings = {"stability": False, "evidence": False}
-                has_same_settings = legacy_settings | self._record["settings"] == settings
+                record = json.loads(self._record_file.read_text(encoding="utf-8"))
+                has_same_settings = record["settings"] == settings
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
-            if not has_same_settings:
+            if has_same_settings:
+                self._record = record
+            elif self._parts:  # a run that stopped before its first answer is forgotten
                 raise DataError(
                     f"{folder} contains answers of another model, or with other settings of "
                     f"{name_option('--coverage')}, {name_option('--stability')} or "

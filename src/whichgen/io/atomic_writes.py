@@ -59,6 +59,9 @@ def replace_file(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        _name_target(error, temporary, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -113,8 +116,8 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """
     _make_folder(folder.parent)
     temporary = _make_temporary_path(folder)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
             _sync(file)
@@ -130,6 +133,9 @@ def replace_folder(folder: Path) -> Iterator[Path]:
             raise
         _sync_folder(folder.parent)
         shutil.rmtree(previous, ignore_errors=True)
+    except OSError as error:
+        _name_target(error, temporary, folder)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -163,6 +169,12 @@ def _remove_abandoned(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _name_target(error: OSError, temporary: Path, target: Path) -> None:
+    """Replace the temporary path in an error by the path that the user knows."""
+    if str(error.filename).startswith(str(temporary)):
+        error.filename = str(error.filename).replace(str(temporary), str(target), 1)
 
 
 def _make_folder(folder: Path) -> None:
