@@ -312,6 +312,14 @@ def test_messages_exist_in_the_source() -> None:
             assert part in source, message
 
 
+def test_files_named_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([a-z_]+(?:/[a-z_]+)+(?:\.py|/))`", text)
+    assert len(names) > 20
+    folders = (ROOT, ROOT / "src" / "whichgen")
+    assert [n for n in names if not any((folder / n).exists() for folder in folders)] == []
+
+
 def test_shell_completion(tmp_path: Path) -> None:
     output = shell(
         "whichgen --install-completion bash; _WHICHGEN_COMPLETE=complete_bash "
