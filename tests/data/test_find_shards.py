@@ -69,13 +69,13 @@ def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyP
     assert contents(shards) == ALL
     assert list(contents(shards))[:2] == ["all/b/9.png", "all/b/10.png"]
     assert count_images(shards) is None
-    assert count_images([shard for shard in shards if shard.images is not None]) == 9
+    assert count_images([shard for shard in shards if shard.n_images is not None]) == 9
     # What is named twice is read once.
     assert contents(find_shards(["all/b/10.png", "all", "all/a.tar", "all"])) == ALL
     # Groups of three rows: shards are cut between groups alone.
     monkeypatch.setattr(shards_module, "MAX_SHARD_IMAGES", 4)
     rows = find_shards(["all/c.parquet"])
-    assert [shard.images for shard in rows] == [6, 1]
+    assert [shard.n_images for shard in rows] == [6, 1]
     assert contents(rows) == {name: data for name, data in ALL.items() if "parquet" in name}
 
 
@@ -96,10 +96,10 @@ def test_path_lists_and_dataset_strings(place: Path) -> None:
         ("gone.png", r"gone.png does not exist"),
         ("empty", r"empty contains no images, .tar or .parquet files"),
         ("@gone.txt", r"path list gone.txt does not exist"),
-        ("@blank.txt", r"path list blank.txt is empty"),
+        ("@blank.txt", r"path list blank.txt contains no paths"),
         ("http://host/x.png", r"URL http:.* is invalid. Use s3:"),
         ("s3://", r"URL s3:// is invalid. Use s3:"),
-        ("text.parquet", r"text.parquet is not a valid Parquet file"),
+        ("text.parquet", r"text.parquet can't be read as a Parquet file"),
     ],
 )
 def test_invalid_source_is_an_error_before_reading(
@@ -127,7 +127,7 @@ def test_shards_of_files_hold_full_batches(total: int, batch_size: int) -> None:
         patch.setattr(shards_module, "read_path_list", lambda _: paths)
         shards = find_shards(["@list"], batch_size=batch_size)
     assert [path for shard in shards if isinstance(shard, Files) for path in shard.paths] == paths
-    *full, last = (shard.images or 0 for shard in shards)
+    *full, last = (shard.n_images or 0 for shard in shards)
     assert len(set(full)) <= 1
     assert all(n % batch_size == 0 and n >= last for n in full)
     assert max([*full, last]) < shards_module.MAX_SHARD_IMAGES + batch_size

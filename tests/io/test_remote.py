@@ -70,7 +70,7 @@ def test_prefix_is_listed_like_a_folder(bucket: pafs.FileSystem) -> None:
     }
     assert next(iter(contents)) == "s3://many/set/9 ü#?.png"
     (shard,) = find_shards(["s3://many/other/1.png"])
-    assert shard.images == 1
+    assert shard.n_images == 1
 
 
 def test_missing_objects_are_errors(bucket: pafs.FileSystem) -> None:

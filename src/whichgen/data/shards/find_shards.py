@@ -31,7 +31,8 @@ from whichgen.errors import DataError, ImageError
 from whichgen.io.file_names import escape_name
 from whichgen.io.remote import Storage, parse_url
 
-#: Maximum number of image files per shard. More images would take long to process again after a
+#: Maximum number of image files per shard, before it is rounded up to full batches, and minimum
+#: number of rows per shard of a Parquet file. More images would take long to process again after a
 #: worker dies; fewer images would increase the share of the overhead per shard.
 MAX_SHARD_IMAGES = 512
 
@@ -74,7 +75,7 @@ class Files:
     paths: tuple[str, ...]
 
     @property
-    def images(self) -> int:
+    def n_images(self) -> int:
         """Number of images."""
         return len(self.paths)
 
@@ -94,40 +95,42 @@ class Archive:
     ----------
     storage, path
         Storage that contains the file, and path of the file in the storage.
-    images
+    n_images
         Number of images; ``None`` for a tar file, whose images can be counted only by reading it.
     column
         Path of the image column of the Parquet file; empty for a tar file.
-    groups
+    row_groups
         Indices of consecutive row groups of the Parquet file; empty for a tar file.
     first_row
-        Row number in the Parquet file, counted from 0, of the first row of ``groups``.
+        Row number in the Parquet file, counted from 0, of the first row of ``row_groups``.
     """
 
     storage: Storage
     path: str
-    images: int | None = None
+    n_images: int | None = None
     column: str = ""
-    groups: tuple[int, ...] = ()
+    row_groups: tuple[int, ...] = ()
     first_row: int = 0
 
     def read(self) -> Iterator[Item]:
         """Yield one item per image.
 
-        If the archive is damaged, the last item has the name of the archive, and its ``load``
-        raises :class:`ImageError`.
+        If the archive can't be read to the end, the last item has the name of the archive, and its
+        ``load`` raises :class:`ImageError`.
         """
         archive = self.storage.get_url(self.path)
         try:
             with self.storage.open(self.path) as stream:
                 members = read_tar(stream)
                 if self.column:
-                    members = read_parquet(stream, self.column, self.groups, self.first_row)
+                    members = read_parquet(stream, self.column, self.row_groups, self.first_row)
                 for member, content in members:
                     name = f"{archive}/{member}"
                     yield Item(name, partial(_get_content, content, name))
         except ARCHIVE_ERRORS as error:
-            reason = f"can't be read to the end ({error})"
+            reason = (
+                f"can't be read to the end ({error}). Check that the file is complete and readable."
+            )
             yield Item(archive, partial(_get_content, reason, archive))
 
 
@@ -141,7 +144,7 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
     Image files are grouped into shards of equal size: at most :data:`MAX_SHARD_IMAGES` files,
     rounded up to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is
-    divided into shards of consecutive row groups. A file that is listed several times is used once.
+    divided into shards of consecutive row groups. A path that is listed several times is used once.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
         folder of such files and subfolders; a list of paths or URLs of such files (``@FILE``;
         folders in the list are not searched); or a dataset string
         (``GenImage:split=split1``) for the images of all splits of a dataset. Files and folders are
-        local paths or URLs (``s3://…`` or ``hf://datasets/owner/name/…``).
+        specified by local paths or URLs (``s3://…`` or ``hf://datasets/owner/name/…``).
     batch_size
         Number of images per forward pass. The number of image files per shard is a multiple of
         ``batch_size``, except in the last shard of each storage.
@@ -158,17 +161,25 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
         Name of the image column of Parquet files; if empty,
         :func:`~whichgen.data.shards.archives.find_image_column` chooses the column.
 
+    Returns
+    -------
+    list of Shard
+        The shards of image files, then those of archives.
+
     Raises
     ------
     DataError
-        A source other than a list does not exist, a source contains no images or archives or can't
-        be listed, or a Parquet file is invalid or its image column can't be determined.
+        A source does not exist, can't be listed, or contains no images or archives; a URL or
+        dataset string is invalid; a list can't be read or contains no paths; or a Parquet file
+        can't be read or its image column can't be determined. Missing image files and tar files in
+        a list cause an error only in :attr:`Item.load`.
 
     Warns
     -----
     WhichgenWarning
-        Files are skipped, or an argument ``@FILE`` is ambiguous
-        (:func:`~whichgen.data.tables.path_lists.get_list_file`).
+        Files are skipped; a source that begins with ``@`` is the path of an existing file or folder
+        (:func:`~whichgen.data.tables.path_lists.get_list_file`); or a list is a table with several
+        columns (:func:`~whichgen.data.tables.path_lists.read_path_list`).
     """
     images: dict[Storage, list[str]] = defaultdict(list)
     archives: list[Shard] = []
@@ -190,21 +201,22 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
 
 def count_images(shards: Sequence[Shard]) -> int | None:
-    """Return the number of images in all shards; ``None`` if a shard's number is unknown.
-
-    The number is unknown for tar files (:class:`Archive`).
-    """
-    counts = [shard.images for shard in shards if shard.images is not None]
+    """Return the number of images in all shards, or ``None`` if one of them is a tar file."""
+    counts = [shard.n_images for shard in shards if shard.n_images is not None]
     return sum(counts) if len(counts) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:
-    """Return the 20-byte BLAKE2b digest of an image name, escaped as in tables."""
+    """Return the 20-byte BLAKE2b digest of the name of an image.
+
+    The name is first escaped (:func:`~whichgen.io.file_names.escape_name`), so that names read from
+    result tables have the same digest.
+    """
     return hashlib.blake2b(escape_name(name).encode(), digest_size=20).digest()
 
 
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
-    """Yield the storage and path of each file of a source of :func:`find_shards`."""
+    """Yield the storage and path of each file in a source (see :func:`find_shards`)."""
     if file := get_list_file(source):
         yield from map(parse_url, read_path_list(file))
         return
@@ -228,7 +240,7 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
     Raises
     ------
     DataError
-        The file is not a valid Parquet file, or its image column can't be determined.
+        The Parquet file can't be read, or its image column can't be determined.
     """
     name = storage.get_url(path)
     try:
@@ -237,14 +249,17 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
             image_column = find_image_column(file.schema_arrow, name, column)
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except ARCHIVE_ERRORS as error:
-        raise DataError(f"{name} is not a valid Parquet file ({error}). Replace it.") from None
-    first, rows, groups = 0, 0, list[int]()
-    for group, size in enumerate(sizes):
-        groups.append(group)
-        rows += size
-        if rows >= MAX_SHARD_IMAGES or group == len(sizes) - 1:
-            yield Archive(storage, path, rows, image_column, tuple(groups), first)
-            first, rows, groups = first + rows, 0, []
+        raise DataError(
+            f"{name} can't be read as a Parquet file ({error}). Check that the file is complete "
+            "and readable."
+        ) from None
+    first_row, n_rows, row_groups = 0, 0, list[int]()
+    for row_group, size in enumerate(sizes):
+        row_groups.append(row_group)
+        n_rows += size
+        if n_rows >= MAX_SHARD_IMAGES or row_group == len(sizes) - 1:
+            yield Archive(storage, path, n_rows, image_column, tuple(row_groups), first_row)
+            first_row, n_rows, row_groups = first_row + n_rows, 0, []
 
 
 def _get_content(content: bytes | str, name: str) -> bytes:
