@@ -190,7 +190,7 @@ def test_published_layouts_are_read_and_explained(site: Site) -> None:
     assert rows == {"ddpm": "10", "gan": "10", "real": "10", "vae": "10"}
     result = whichgen("knn", *site.options(data="set"), "--unknown", "ddpm", "--K", 2)
     assert result.code == 0, result.err
-    assert "Each image stays in the split of its folder" in result.message
+    assert "The folders define the splits" in result.message
     assert "Photographs called synthetic" in result.out
 
 

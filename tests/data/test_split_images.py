@@ -267,6 +267,7 @@ def test_unreadable_files_are_omitted_with_a_note(image_folder: Callable[..., Pa
         ),
         (SplitOptions(fractions=(0.5, 0.2, 0.2)), "must be positive and sum to 1"),
         (SplitOptions(fractions=(0.8, 0.2, 0.0)), "must be positive and sum to 1"),
+        (SplitOptions(fractions=(0.5, float("nan"), 0.5)), "must be positive and sum to 1"),
         (SplitOptions(unknown=("gan", "diff")), "at least two known origins"),
         (SplitOptions(), "no test images of diff"),
     ],
@@ -318,7 +319,7 @@ def test_image_without_group_is_an_error(image_folder: Callable[..., Path]) -> N
     folder = image_folder({"real": 5, "gan": 5})
     with pytest.raises(DataError, match=r"no row for 9 of 10 images in .*, such as gan/000\.png"):
         split_folder(folder, SplitOptions(), groups={"real/000.png": "a"})
-    with pytest.raises(DataError, match=r"sources file has no row for 9 of 10"):
+    with pytest.raises(DataError, match=r"sources have no row .* an empty source if"):
         split_folder(folder, SplitOptions(), sources={"real/000.png": "a"})
 
 

@@ -1,9 +1,10 @@
 """Use the splits that the folders of a dataset define.
 
-If there are folders for train, val and test, each image stays in the split of its folder. If the
-folder for test is missing, a part of the images in val is used for test. If the folder for val is
-missing, a part of the images in train is used for val. An image is omitted if a related image, such
-as a near-duplicate, is in an earlier split.
+If there are folders for train, val and test, each image stays in the split of its folder, except
+that images of unknown origins in train can be used for val or test. If the folder for test is
+missing, a part of the images in val is used for test. If the folder for val is missing, a part of
+the images in train is used for val. An image is omitted if a related image, such as a
+near-duplicate, is in the folder of an earlier split.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _ORDER = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class FolderSplits:
-    """Splits that each component of related images can be assigned to.
+    """Splits that each component of related images can be assigned to, and omitted images.
 
     Parameters
     ----------
@@ -32,20 +33,21 @@ class FolderSplits:
         Maps a component to the splits that its images can be assigned to. A component that is not
         in the dictionary can be assigned to any split.
     omitted_indices
-        Indices of images that are omitted because their component is in an earlier split.
+        Indices of images that are omitted because an image of their component is in the folder of
+        an earlier split.
     """
 
     allowed_splits: dict[int, tuple[str, ...]] = field(default_factory=dict)
     omitted_indices: frozenset[int] = frozenset()
 
 
-def keep_folder_splits(
+def find_folder_splits(
     samples: Sequence[Sample],
     components: Sequence[int],
     splits: Mapping[Path, str],
     known: Collection[str],
 ) -> FolderSplits:
-    """Return the splits that each component of related images can be assigned to.
+    """Find the splits that each component of related images can be assigned to.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def check_folder_splits(
     folder
         The dataset folder, for the error message.
     samples, splits, known
-        See :func:`keep_folder_splits`.
+        See :func:`find_folder_splits`.
 
     Raises
     ------
@@ -98,6 +100,7 @@ def check_folder_splits(
     train_origins = {sample.origin for sample in samples if splits[sample.path] in ("train", "")}
     if missing := [origin for origin in known if origin not in train_origins]:
         raise DataError(
-            f"{folder}: the train folders have no images of {join_names(missing)}. Add images, or, "
-            f"if these are unknown origins, add {name_option('--unknown ' + ','.join(missing))}."
+            f"{folder}: the folders for train have no images of {join_names(missing)}. Add images "
+            "of these origins to train, or treat the origins as unknown: add them to "
+            f"{name_option('--unknown')}."
         )

@@ -19,7 +19,7 @@ def find_copies_across_sources(
     *,
     progress: Progress = no_progress,
 ) -> list[tuple[int, int]]:
-    """Find pairs of near-duplicates that have different sources.
+    """Find clusters of near-duplicates that contain images of different sources.
 
     Unreadable files are skipped.
 
@@ -35,8 +35,8 @@ def find_copies_across_sources(
     Returns
     -------
     list of (int, int)
-        Pairs of indices of samples with different sources: the first image of a cluster of
-        near-duplicates, and another image of the cluster
+        Pairs of indices of samples with different sources: the first image of a cluster, and each
+        image of the cluster that has another source than the first image
         (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
 
     Raises
@@ -62,10 +62,10 @@ def assign_folds(
 ) -> np.ndarray:
     """Assign each sample to a fold so that no source is divided between folds.
 
-    All images of a source form a unit. Without a source, the images of a group form a unit, and an
-    image without a source and a group is a unit of its own. Units with linked images are joined.
-    Units are assigned in descending order of size, each to the fold in which its origins are least
-    represented. If there are at least ``n_folds`` units, no fold is empty.
+    All images of a source form a unit. The images of a group form a unit if they have no source. An
+    image that has neither a source nor a group is a unit of its own. Units with linked images are
+    joined. Units are assigned in descending order of size, each to the fold in which its origins
+    are least represented. If there are at least ``n_folds`` units, no fold is empty.
 
     Parameters
     ----------

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Maximum number of random assignments that are improved, and maximum of this number times the
-#: number of components, to limit the computing time.
+#: Maximum number of random assignments that are improved, and maximum product of this number and
+#: the number of components, to limit the computing time. At least one assignment is improved.
 _MAX_STARTS, _MAX_TOTAL_COMPONENTS = 20, 2000
 
 
 def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0) -> np.ndarray:
-    """Assign components to splits so that every origin is close to its fraction in every split.
+    """Assign components to splits so that the splits have about the given fractions of each origin.
 
     Random assignments are improved by moving one component at a time to another split as long as
     this reduces the cost. The assignment with the lowest cost is returned. The cost of an
-    assignment is the number of pairs of an origin and a split without images of the origin. In a
-    tie, the cost is the mean of ``(share / fraction - 1)²`` over all pairs of an origin and a
+    assignment is the number of pairs of an origin and a split without images of the origin. Equal
+    costs are compared by the mean of ``(share / fraction - 1)²`` over all pairs of an origin and a
     split, where ``share`` is the share of the origin's images that are in the split.
 
     Parameters
@@ -26,7 +26,7 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
         Share of each origin's images that each component contains: float64 array of shape
         (n_components, n_origins) with column sums 1.
     fractions
-        Fractions of the images in each split: n_splits positive numbers with sum 1.
+        Fraction of the images for each split: n_splits positive numbers with sum 1.
     seed
         Random seed.
 
@@ -39,9 +39,9 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
     targets = np.array(fractions)[:, None]
 
     def compute_cost(totals: np.ndarray) -> tuple[int, float]:
-        """Return the cost of the shares of each split: array of shape (n_splits, n_origins)."""
+        """Return the cost, given the share of each origin in each split: (n_splits, n_origins)."""
         deviations = totals / targets - 1
-        # Round the cost, because moving a component away and back changes the last digits.
+        # Round the mean, because moving a component away and back changes the last digits.
         return int((totals < 1e-9).sum()), round(float(np.square(deviations).mean()), 9)
 
     def improve_random_assignment() -> tuple[tuple[int, float], np.ndarray]:

@@ -13,15 +13,15 @@ training, validation and testing:
    images are omitted if the component is in train, or if their origin is not used in val_unknown or
    test_unknown, respectively.
 3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
-   whichever uses the origins of more of its images; in a tie, to the split with fewer images of
-   these origins. Images whose origin is not used in the split are omitted.
+   whichever uses the origins of more of its images; in a tie, to the split with a smaller share of
+   these origins' images. Images whose origin is not used in the split are omitted.
 
-If the dataset folder has folders for train and for val or test, steps 2 and 3 choose only from the
-splits that :mod:`whichgen.data.splits.predefined_splits` allows.
+If the dataset folder has folders for train and for val or test, and the sources are not known,
+steps 2 and 3 choose only from the splits that :mod:`whichgen.data.splits.predefined_splits` allows.
 
 If the sources are known, the components are few and large. Therefore, the components of step 2 are
-assigned jointly, so that the fractions of each origin are as close as possible to the requested
-fractions (:mod:`whichgen.data.splits.split_balance`).
+assigned jointly, so that the fractions of each origin are close to the requested fractions
+(:mod:`whichgen.data.splits.split_balance`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from whichgen.data.layouts.folder_layout import FolderLayout, check_origin_names
 from whichgen.data.splits.predefined_splits import (
     FolderSplits,
     check_folder_splits,
-    keep_folder_splits,
+    find_folder_splits,
 )
 from whichgen.data.splits.split_balance import balance_splits
 from whichgen.data.splits.split_options import (
@@ -123,14 +123,15 @@ def split_folder(
     Unreadable files, some images of unknown origins (see the module docstring), and images with a
     related image in the folder of an earlier split
     (:mod:`whichgen.data.splits.predefined_splits`) are omitted. ``Dataset.notes`` states the
-    numbers of omitted files and images.
+    numbers of these files and images.
 
     Parameters
     ----------
     folder
-        Folder with one subfolder of images per origin.
+        Folder with one subfolder of images per origin, or in another layout that
+        :mod:`whichgen.data.layouts.folder_layout` recognizes.
     options
-        Unknown origins, fractions and random seed.
+        Unknown origins, fractions, random seed and folders of photographs.
     groups, sources
         Map the path of each image, relative to the folder, to its group and to its source; ``None``
         if they are not known.
@@ -154,9 +155,9 @@ def split_folder(
         The origins can't be determined (:func:`~whichgen.data.layouts.folder_layout.read_layout`);
         an option or the name of an origin is invalid
         (:func:`~whichgen.data.splits.split_options.check_split_options`); ``groups`` or ``sources``
-        lacks an image; a known origin has no image in a folder for train, fewer than three
-        independent sources, or fewer than three sets of related images; or the splits are invalid
-        (:meth:`~whichgen.data.dataset.Dataset.validate`).
+        lacks an image; a known origin has images only in folders for val or test, fewer than three
+        independent sources, or fewer than three sets of related images; there are fewer than two
+        known origins; or a known origin has no images in train, val or test.
     StoreError
         The reader's cache can't be read or written.
 
@@ -191,7 +192,7 @@ def split_folder(
 
     folder_splits = FolderSplits()
     if split_by_path:
-        folder_splits = keep_folder_splits(samples, components.tolist(), split_by_path, known)
+        folder_splits = find_folder_splits(samples, components.tolist(), split_by_path, known)
     n_omitted_related = len(folder_splits.omitted_indices)
     splits = _assign_splits(samples, components, known, options, folder_splits)
     n_omitted_unknown = (
@@ -202,8 +203,8 @@ def split_folder(
         notes.append(
             "The folders of splits are ignored, because each source must be in a single split"
             if sources
-            else "Each image stays in the split of its folder; the fractions apply only to splits "
-            "without a folder"
+            else "The folders define the splits; the fractions are used only for splits and images "
+            "without such a folder"
         )
     if n_omitted_related:
         notes.append(
@@ -217,7 +218,7 @@ def split_folder(
         notes.append(
             f"{format_count(n_omitted_unknown, 'image')} of unknown origins omitted: the group"
             f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
-            "is in a split that does not evaluate the generator"
+            "is in a split that does not use the origin"
         )
     return Dataset(
         name=folder.name,
@@ -268,7 +269,7 @@ def _check_components(
     Raises
     ------
     DataError
-        An origin has at least three images, but they are in fewer than three components.
+        A known origin has at least three images, but they are in fewer than three components.
     """
     counts_by_origin: dict[str, Counter[int]] = defaultdict(Counter)
     for sample, component in zip(samples, components, strict=True):
@@ -278,9 +279,9 @@ def _check_components(
         if n_images >= len(_KNOWN_SPLITS) > n_sets:
             raise DataError(
                 f"the {n_images} images of {origin} can't be divided between train, val and test, "
-                f"because they are {format_count(n_sets, 'set')} of near-duplicates or "
-                "groups, and each set must be in a single split. Add different images; frames of "
-                "one video count as one image."
+                f"because they form {format_count(n_sets, 'set')} of near-duplicates or images of "
+                "one group, and each set must be in a single split. Add images that are not "
+                "related to these; similar frames of one video count as one image."
             )
 
 
@@ -299,9 +300,9 @@ def _look_up(
     missing = [image for image in images if image not in names]
     if missing:
         raise DataError(
-            f"the {kind} file has no row for {len(missing)} of {len(images)} images in {folder}, "
-            f"such as {missing[0]}. Add a row for each image; leave the cell empty if the image is "
-            "not related to other images."
+            f"the {kind} have no row for {len(missing)} of {len(images)} images in {folder}, such "
+            f"as {missing[0]}. Add a row for each image, with an empty {kind.removesuffix('s')} if "
+            "the image is not related to other images."
         )
     return [names[image] for image in images]
 
@@ -334,9 +335,10 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction of each known origin in ``counts``.
+        """Return how far a split is below its fraction of the known origins of a component.
 
-        The result is summed over the images in ``counts``.
+        The result is summed over the images of the component; ``counts`` is the number of its
+        images of each origin, and ``allowed`` are the splits that it can be assigned to.
         """
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
@@ -352,7 +354,7 @@ def _assign_splits(
         """Return the sort key of a split for a component with only unknown origins.
 
         The key is higher for the split that uses more images of the component. In a tie, it is
-        higher for the split that has fewer images of the component's origins.
+        higher for the split that has a smaller share of the images of the component's origins.
         """
         n_images = sum(n for o, n in counts.items() if o in unknown[split])
         return n_images, -sum(counts_by_split[split][o] / totals[o] for o in counts)

@@ -26,14 +26,15 @@ class SplitOptions:
         Unknown origins for validation; all other unknown origins are for testing. If empty, a
         random half of the unknown origins (rounded down) is for validation.
     share_unknown
-        Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
+        Whether all unknown origins are used for both validation and testing. If so,
+        ``unknown_val`` is ignored.
     fractions
         Fractions of the images of known origins in train, val and test; positive, with sum 1.
     seed
         Random seed for selecting the unknown origins for validation and for dividing the images.
     real
-        Names of folders of photographs, in addition to ``real``
-        (:mod:`whichgen.data.layouts.folder_layout`).
+        Names of additional folders of photographs (case-insensitive). The origin of their images is
+        ``real`` (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
     """
 
     unknown: tuple[str, ...] = ()
@@ -84,7 +85,8 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
             f"{name_option('--unknown-val')} contains {', '.join(only_val)}, but "
             f"{name_option('--unknown')} does not. Add these origins to {name_option('--unknown')}."
         )
-    if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
+    # The negated condition also rejects NaN.
+    if not (min(options.fractions) > 0 and abs(sum(options.fractions) - 1) <= 1e-9):
         raise DataError(
             f"the fractions {', '.join(map(str, options.fractions))} must be positive and sum to "
             f"1. Correct {name_option('--fractions')}."
