@@ -106,7 +106,7 @@ def test_paths_are_matched_to_the_images(
     # Columns without names are a guess, which is worth a warning.
     (message,) = caplog.messages if header else [str(caught[0].message)]
     assert len(caught) == (not header)
-    assert message.endswith("4 groups; rows for 8 of 8 images.")
+    assert "4 groups; rows for 8 of 8 images." in message
     column = "groups in column `group`" if header else r"groups in column 2 (no header)"
     assert column in message
 

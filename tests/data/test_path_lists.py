@@ -73,10 +73,10 @@ def test_names_that_are_not_utf8_are_kept(folder: Path) -> None:
     assert read_path_list(Path("list.txt")) == [name, NAMES[0]]
 
 
-@pytest.mark.parametrize("text", ["", "\n# nothing\n", "path\n"])
+@pytest.mark.parametrize("text", ["", "\n# see https://host\n", "path\n", "group,path\nx\n"])
 def test_empty_list_is_an_error(folder: Path, text: str) -> None:
     (folder / "list.txt").write_text(text)
-    with pytest.raises(DataError, match=r"is empty\. Write one path per line"):
+    with pytest.raises(DataError, match=r"contains no paths\. Write one path per line"):
         read_path_list(Path("list.txt"))
 
 

@@ -28,14 +28,14 @@ from whichgen.io.text_tables import (
 )
 from whichgen.option_names import name_option
 
-#: Number of paths that are looked up to find the base folder of relative paths.
+#: Maximum number of paths that are looked up to find the base folder of relative paths.
 _PROBED_PATHS = 20
 
-#: Names of the column of labels in a header.
-_LABELS = ("label", "origin", "class", "generator", "model", "category")
+#: Normalized names of a column of labels, in order of preference.
+_LABEL_COLUMNS = ("label", "origin", "class", "generator", "model", "category")
 
-#: Names of delimiters other than the tab in an error message.
-_DELIMITER_NAMES = {",": "comma", ";": "semicolon"}
+#: Names of delimiters in an error message.
+_DELIMITER_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon"}
 
 #: Possible conversions of the paths in a file: no conversion, removal of surrounding blanks, and
 #: conversion of Windows paths.
@@ -56,6 +56,8 @@ def read_annotations(
 ) -> tuple[Sample, ...]:
     """Read the images and origins listed in an annotation file.
 
+    A line that begins with ``#`` is a comment, unless it contains the path of an existing file.
+
     Parameters
     ----------
     file
@@ -63,16 +65,18 @@ def read_annotations(
     origins
         Origins that may occur in the file, in the order of their indices.
     bases
-        Candidate base folders of relative paths. Each of the first 20 paths is looked up in each
-        folder; the first folder in which a path exists is the base folder of all paths in the file.
-        If no path exists in any folder, the base folder is ``bases[0]``, or the working directory
-        if ``bases`` is empty.
+        Candidate base folders of relative paths. The first 20 paths are looked up in turn, each in
+        all folders: unchanged, without surrounding blanks, and with slashes instead of backslashes.
+        The first match determines the base folder and the spelling of all paths in the file. If
+        there is no match, the paths are unchanged, and the base folder is ``bases[0]``, or the
+        working directory if ``bases`` is empty.
     first_index
         Index of ``origins[0]``: 0 for known origins, and the number of known origins for unknown
-        origins. If the file contains a smaller index, the index of ``origins[0]`` is 0.
+        origins. If the file contains a smaller index, and ``indices`` is ``False``, the index of
+        ``origins[0]`` is 0.
     indices
-        Whether all labels are indices that start at ``first_index``. If not, a label that is the
-        name of an origin, such as ``1``, is not an index.
+        Whether all labels are indices that start at ``first_index``. If not, labels can also be
+        names of origins; a label such as ``1`` that is the name of an origin is not an index.
 
     Returns
     -------
@@ -89,8 +93,8 @@ def read_annotations(
         file,
         "annotation file",
         f"To use your own images, pass {name_option('--data FOLDER', 'their folder')}. For a "
-        "benchmark, set its folder with root=FOLDER. If you have only its images, run `whichgen "
-        "dataset prepare` to write annotation files.",
+        "benchmark, set root=FOLDER to the folder that contains its folder. If you have only the "
+        "images of the benchmark, run `whichgen dataset prepare` to write annotation files.",
     )
     names = () if indices else origins
     is_table = bool(table) and _is_header(table[0], origins)
@@ -104,8 +108,8 @@ def read_annotations(
         if not path or not label.strip():
             raise DataError(
                 f"{file}, line {row.line}: expected a path and a label, got "
-                f"{row.delimiter.join(row.cells)[:120]!r}. Separate them by one "
-                f"{_DELIMITER_NAMES.get(row.delimiter, 'tab')}."
+                f"{row.delimiter.join(row.cells)[:120]!r}. Write one path and one label per line, "
+                f"separated by one {_DELIMITER_NAMES.get(row.delimiter, repr(row.delimiter))}."
             )
         rows.append((row.line, path, label if label in names else label.strip()))
     smaller_indices = set() if indices else {str(i) for i in range(first_index)} - set(origins)
@@ -129,8 +133,8 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
     """Write an annotation file with one line per sample: its absolute path, a tab and its label.
 
     A path that contains a tab or a line break, or begins with a quote, is quoted. Bytes that are
-    not UTF-8 are written unchanged. The reference implementation can't read lines with such paths,
-    or with control characters or Unicode line breaks in a path.
+    not UTF-8 are written unchanged. The reference implementation can't read a file with such paths,
+    or with paths that contain other line breaks, such as a form feed or U+2028.
 
     Parameters
     ----------
@@ -140,6 +144,11 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
         The samples.
     labels
         Maps each origin to its index, which is written as its label.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
     """
     rows = ((str(sample.path.absolute()), str(labels[sample.origin])) for sample in samples)
     write_text(file, format_rows(rows), keep_bytes=True)
@@ -148,9 +157,10 @@ def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str
 def _is_header(row: Row, origins: Sequence[str]) -> bool:
     """Return whether a row names a column of paths and one of labels, and contains no origin."""
     names = [normalize_header(cell) for cell in row.cells]
-    has_no_label = set(origins).isdisjoint(row.cells)
     return (
-        has_no_label and any(n in PATH_COLUMNS for n in names) and any(n in _LABELS for n in names)
+        set(origins).isdisjoint(row.cells)
+        and not set(PATH_COLUMNS).isdisjoint(names)
+        and not set(_LABEL_COLUMNS).isdisjoint(names)
     )
 
 
@@ -161,7 +171,7 @@ def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
     names = [normalize_header(cell) for cell in header.cells]
     path, label = (
         next(names.index(name) for name in columns if name in names)
-        for columns in (PATH_COLUMNS, _LABELS)
+        for columns in (PATH_COLUMNS, _LABEL_COLUMNS)
     )
     return row.get_cell(path), row.get_cell(label)
 

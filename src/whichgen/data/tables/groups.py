@@ -4,10 +4,10 @@ Images of one group have the same prompt, scene or person, so they are not stati
 independent. A source is the website, repository or person that published an image.
 
 Groups and sources are read from a table with a column of paths. The columns are determined by their
-names and by the images that they match; the group column can also be specified by its number. The
-columns and the numbers of groups and images are logged or, if the table has no header or is
-incomplete, reported in a warning. Sources can also be determined by folder names
-(:func:`list_source_folders`).
+names and by the images that they match; the group column can also be specified by its name or
+number. The columns and the numbers of groups and images are logged or, if the table has no header,
+a row matches no image, or an image has no row, reported in a warning. Sources can also be
+determined by folder names (:func:`list_source_folders`).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from whichgen.plurals import format_count
 
 _LOG = logging.getLogger(__name__)
 
-#: Value of the option ``sources`` if each source is a subfolder of its origin's folder.
+#: Value of the option ``sources`` if each source is a subfolder of the folder of an origin.
 SOURCE_FOLDERS = "folders"
 
 #: Names of the column of groups and of sources, in order of preference.
 _COLUMNS = {"group": ("group", "content"), "source": ("source",)}
 
 #: Maximum number of examples in a message.
-_MAX_NAMES = 3
+_MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class NameTable:
         Maps the path of each listed image to its group or source, or to the path itself if the cell
         is empty.
     columns
-        Description of the columns that were read.
+        Description of the columns, such as ``paths are in column `path`, groups in column 3``.
     unmatched_rows
-        Rows that match no image.
+        Rows, except comments, that match no image.
     has_header
-        Whether the columns have names.
+        Whether the table has a header.
     """
 
     names: dict[str, str]
@@ -81,20 +81,21 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     Returns
     -------
     dict
-        Maps the path of each listed image, relative to the folder, to its group. An image with an
-        empty group is its own group.
+        Maps the path of each listed image, relative to the folder, to its group. If ``folder`` is
+        ``None``, the paths are those in the table. An image with an empty group is its own group.
 
     Raises
     ------
     DataError
-        The file is unreadable, no row matches an image, an image has two groups, or the column
-        can't be determined.
+        The file is unreadable, has no rows or only one column, or has no row that matches an image;
+        an image has two groups; or the group column can't be determined.
 
     Warns
     -----
     WhichgenWarning
-        The columns have no names, a row matches no image, or an image has no row. If there is no
-        such problem, the columns and the numbers of groups and images are logged.
+        The table has no header, a row matches no image, or an image has no row. If there is no
+        such problem, the columns and the numbers of groups and images are logged. A separate
+        warning lists the skipped files in ``folder`` (:func:`~whichgen.data.dataset.list_images`).
     """
     return _read_names(file, "group", column, folder)
 
@@ -111,7 +112,7 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
         The image folder.
     real
         Names of folders of photographs (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
-        They are used only for ``folders``.
+        They are used only if ``option`` is ``folders``.
 
     Returns
     -------
@@ -121,6 +122,11 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
     Raises
     ------
     DataError
+        See :func:`list_source_folders` and :func:`read_sources`.
+
+    Warns
+    -----
+    WhichgenWarning
         See :func:`list_source_folders` and :func:`read_sources`.
     """
     if option == SOURCE_FOLDERS:
@@ -132,7 +138,8 @@ def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
     """Read the source of each image from a table, as :func:`read_groups` does.
 
     The source column is ``source`` or, if there is no such column, the only column besides the
-    paths. An image with an empty source is its own source. For all else, see :func:`read_groups`.
+    paths. An image with an empty source is its own source. See :func:`read_groups` for the
+    parameters, the result, the exceptions and the warnings.
     """
     return _read_names(file, "source", "", folder)
 
@@ -140,8 +147,8 @@ def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
 def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, str]:
     """Return a dictionary from the relative path of each image to the name of its source folder.
 
-    The images of a source are in ``folder/origin/source``. Source folders of the same name in
-    several origins are one source.
+    The images of a source are in ``folder/origin/source`` and its subfolders. Source folders of the
+    same name in several origins are one source.
 
     Parameters
     ----------
@@ -155,6 +162,11 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
     DataError
         The origins can't be determined (:func:`~whichgen.data.layouts.folder_layout.read_layout`),
         or an image is directly in its origin's folder.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files that are not images are skipped.
     """
     layout = read_layout(folder, real)
     for path in (path for paths in layout.origins.values() for path in paths):
@@ -182,7 +194,7 @@ def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict
     if is_complete:
         _LOG.info("%s.", message)
     else:
-        warnings.warn(f"{message}.", WhichgenWarning, stacklevel=1)
+        warnings.warn(f"{message}. Check the table.", WhichgenWarning, stacklevel=1)
     return table.names
 
 
@@ -201,8 +213,8 @@ def read_name_table(
         ``group`` or ``source``.
     images
         Path of each image, relative to the image folder or absolute. If ``None``, the paths are the
-        cells of the column of paths or, if no column has such a name, all cells with the suffix of
-        an image.
+        cells of the column of paths or, if no column has such a name, the cells with the suffix of
+        an image in the column that has the most of them.
     column
         Name of the column of groups or sources, or its number, counted from 1; if empty, see
         :func:`read_groups` and :func:`read_sources`.
@@ -215,8 +227,8 @@ def read_name_table(
     Raises
     ------
     DataError
-        The file is unreadable, no row matches an image, an image has two groups or sources, or the
-        column can't be determined.
+        The file is unreadable, has no rows or only one column, or has no row that matches an image;
+        an image has two groups or sources; or the column of groups or sources can't be determined.
     """
     rows = read_rows(file, f"{kind}s file")
     find_image = _find_path if images is None else PathMatcher(images).find
@@ -239,8 +251,8 @@ def read_name_table(
     if not n_matches[path_index]:
         raise DataError(
             f"no row of the {kind}s file {file} matches an image. Its first row is "
-            f"{' | '.join(rows[0].cells)[:120]!r}. Write paths relative to the image folder, such "
-            f"as {images[0] if images else 'real/0.png'}."
+            f"{' | '.join(rows[0].cells)[:120]!r}. Write the paths of the images, such as "
+            f"{images[0] if images else 'real/0.png'}."
         )
     candidates = [
         i
@@ -293,6 +305,11 @@ def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
         Name of the second column: ``group`` or ``source``.
     names
         Maps each path to its group or source.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
     """
     write_text(file, format_rows([("path", column), *names.items()]), keep_bytes=True)
 
@@ -302,8 +319,9 @@ def _find_header(
 ) -> Row | None:
     """Return the header, or ``None`` if the table has no header.
 
-    The first row is the header if it contains a known column name or does not contain a path. A
-    header with a known column name may be a comment.
+    The header is the first row, which may be a comment, if it contains a known column name; or else
+    the first row that is not a comment, if it contains a known column name or no cell with the
+    suffix of an image. A row that matches an image is never the header.
 
     Parameters
     ----------
@@ -351,7 +369,7 @@ def _find_column(
 
 
 def _find_path(cell: str) -> str | None:
-    """Return the path in a cell, or ``None`` if the cell has no suffix of an image file."""
+    """Return the path in a cell, or ``None`` if the cell does not end with an image suffix."""
     path = cell.strip()
     return path if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else None
 
@@ -362,5 +380,5 @@ def _describe_column(header: Row | None, index: int) -> str:
 
 
 def _list_rows(rows: Sequence[Row]) -> str:
-    lines = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_NAMES]]
-    return ", ".join(lines) + (", …" if len(rows) > _MAX_NAMES else "")
+    lines = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_EXAMPLES]]
+    return ", ".join(lines) + (", …" if len(rows) > _MAX_EXAMPLES else "")

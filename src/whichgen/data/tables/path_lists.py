@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.text_tables import PATH_COLUMNS, Row, normalize_header, parse_lines, parse_rows
 from whichgen.io.untrusted_files import read_text_file
 
-#: Number of paths that are looked up to find the column of paths.
+#: Maximum number of lines whose paths are looked up to find the column of paths.
 _PROBED_PATHS = 20
 
 
 def get_list_file(argument: str) -> Path | None:
-    """Return the path list ``FILE`` of an argument ``@FILE``, or ``None`` for any other argument.
+    """Return the path of the list of an argument ``@FILE``, or ``None`` for any other argument.
 
     If there is a file or folder named ``@user.jpg``, the argument ``@user.jpg`` denotes it, not a
     list. The argument ``@./user.jpg`` denotes the list ``user.jpg``.
@@ -48,8 +49,9 @@ def read_path_list(file: Path) -> list[str]:
     """Read a list of paths: a text file with one path per line, or a table.
 
     In a table (:mod:`whichgen.io.text_tables`), the paths are in the column with a name such as
-    ``path``, or else in the first column with a path that exists. Empty lines are skipped. A line
-    that begins with ``#`` is skipped, too, unless it is the path of an existing file.
+    ``path``, or else in the first column with a path that exists. A file without such a column name
+    is a table only if none of its first 20 lines is itself an existing path or a URL. Lines without
+    a path are skipped, and so are lines that begin with ``#`` but not with an existing path.
 
     Parameters
     ----------
@@ -60,12 +62,13 @@ def read_path_list(file: Path) -> list[str]:
     -------
     list of str
         The paths and URLs. If a local path does not exist, it is also looked up relative to the
-        folder of the list, without surrounding blanks, and with slashes instead of backslashes.
+        folder of the list, without surrounding blanks, and with slashes instead of backslashes. If
+        no such file exists, the path is returned as in the list, without surrounding blanks.
 
     Raises
     ------
     DataError
-        The file is unreadable or contains no path.
+        The file is missing or unreadable, or contains no path.
 
     Warns
     -----
@@ -86,16 +89,16 @@ def read_path_list(file: Path) -> list[str]:
         for row in parse_rows(text, prefers_comma=file.suffix.lower() == ".csv")
         if not row.is_comment or _resolve(row.cells[0], file.parent)
     ]
-    entries = _find_paths(file, lines, rows)
+    entries = [entry for entry in _find_paths(file, lines, rows) if entry.strip()]
     if not entries:
-        raise DataError(f"path list {file} is empty. Write one path per line.")
+        raise DataError(f"path list {file} contains no paths. Write one path per line.")
     return [_resolve(entry, file.parent) or entry.strip() for entry in entries]
 
 
 def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
-    """Return the unresolved paths: the cells of the path column, or all lines if there is none.
+    """Return the cells of the column of paths, or all lines if there is no such column.
 
-    A header is skipped.
+    A header is skipped. The cells and lines are returned as in the file, and may be empty.
     """
     names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
     column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
@@ -120,7 +123,7 @@ def _report_column(file: Path, column: str) -> None:
 
 def _resolve(entry: str, folder: Path) -> str | None:
     """Return the path or URL of an entry, or ``None`` if the file does not exist."""
-    if "://" in entry:
+    if re.match(r"\w+://", entry.strip()):
         return entry.strip()
     return next((path for path in _spell(entry, folder) if os.path.lexists(path)), None)
 
