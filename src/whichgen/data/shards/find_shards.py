@@ -49,7 +49,8 @@ class Item:
     ----------
     name
         Path or URL of the image. For an image in an archive, the path or URL of the archive,
-        followed by ``/`` and the name or row number of the image.
+        followed by ``/`` and the name or row number of the image. For the unreadable end of an
+        archive, the path or URL of the archive.
     load
         Function that returns the content of the image file, or raises :class:`ImageError` if the
         image is unreadable. The function can be called by any thread.

@@ -19,7 +19,7 @@ def find_copies_across_sources(
     *,
     progress: Progress = no_progress,
 ) -> list[tuple[int, int]]:
-    """Find clusters of near-duplicates that contain images of different sources.
+    """Link near-duplicates that have different sources.
 
     Unreadable files are skipped.
 
@@ -35,8 +35,8 @@ def find_copies_across_sources(
     Returns
     -------
     list of (int, int)
-        Pairs of indices of samples with different sources: the first image of a cluster, and each
-        image of the cluster that has another source than the first image
+        Pairs of indices of samples with different sources: the first image of a cluster of
+        near-duplicates, and each image of the cluster whose source differs from that of the first
         (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
 
     Raises
