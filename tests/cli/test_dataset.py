@@ -144,7 +144,7 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         (["split", "nowhere"], "nowhere does not exist"),
         (["check", "nowhere/x"], "nowhere/x does not exist"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
-        (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
+        (["split", "images", "--fractions", "a,b,c"], "is not a list of three numbers"),
         (["split", "images/real"], "If real is itself an origin, specify its parent folder: "),
         (["split", "deep/gan"], "If gan is itself an origin, specify its parent folder."),
     ],

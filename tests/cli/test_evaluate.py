@@ -117,6 +117,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
     ("options", "message"),
     [
         (["--kinds", "jpeg,fog"], "unknown perturbation fog. Choose from jpeg, blur"),
+        (["--kinds", "jpeg,all"], "For all of them, write only `all`."),
         (["-d", "nowhere/x"], "nowhere/x does not exist"),
         (["-d", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["--backbone", "someone/no-such-model"], "is not a local folder, and can't be loaded"),

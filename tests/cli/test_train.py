@@ -180,6 +180,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
     for wrong, message in (
         (["--shots", "few"], "'few' is not a list of integers"),
+        (["--shots", ""], "'' is not a list of integers"),
         (["--shots", "500"], "too few for 500 per origin"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
         (["--head", "forest"], "'forest' is not one of 'linear', 'knn', 'fusion'"),
@@ -230,7 +231,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["--tpr", 1.5], "--tpr 1.5: the fraction"),
         (["-b", 3, 1], "has no block 3. Choose from 0 to 2"),
         (["-b", -1], "has no block -1"),
-        (["--fractions", "0.5,0.5"], "is not three numbers"),
+        (["--fractions", "0.5,0.5"], "is not a list of three numbers"),
         (["--fractions", "0.5,0.5,0.5"], "must be positive and sum to 1"),
         (["--fractions", "1,0,0"], "must be positive and sum to 1"),
         (["--unknown", "dalle"], "has no origin dalle. Choose from ddpm, flow, gan, real, vae"),

@@ -1,4 +1,4 @@
-"""Options and arguments shared by several commands."""
+"""Options, arguments and helper functions shared by several commands."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
 Coverage = Annotated[
-    float | None, Option(help="Add prediction sets with this coverage (0 to 1), e.g. 0.9.")
+    float | None, Option(help="Add prediction sets with this coverage (between 0 and 1), e.g. 0.9.")
 ]
 Sources = Annotated[
-    str, Option(help="Sources: folders (ORIGIN/SOURCE/file), or TSV or CSV (path, source).")
+    str, Option(help="`folders` (ORIGIN/SOURCE/IMAGE), or TSV or CSV file of path and source.")
 ]
-Real = Annotated[str, Option(help="Folders of real photographs if not named real: NAME,NAME,…")]
+Real = Annotated[str, Option(help="Names of folders of photographs besides real: NAME,NAME,…")]
 Stability = Annotated[
     bool,
     Option(
         "--stability/--no-stability",
-        help="Make answers less specific if altered copies differ (6x the time).",
+        help="Make answers less specific if those of altered copies differ (6x time).",
     ),
 ]
 QdrantUrl = Annotated[
@@ -93,16 +93,19 @@ def join_values(values: Iterable[object]) -> str:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Options for the folder of a model and the public key of its signature."""
+    """Options for the folder of a model and the public key for its signature."""
 
     panel: ClassVar = "Model"
 
-    model: Annotated[
-        Path | None, Option("-m", "--model", help="Folder of a training run or model.")
-    ] = None
+    model: Annotated[Path | None, Option("-m", "--model", help="Run folder or model folder.")] = (
+        None
+    )
     verify_key: Annotated[
         Path | None,
-        Option(envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) of the model's signature."),
+        Option(
+            envvar="WHICHGEN_VERIFY_KEY",
+            help="PEM file of the public key that must verify the model's signature.",
+        ),
     ] = None
 
     @property
@@ -119,15 +122,17 @@ class ModelFolder:
 
             example = ", e.g. output/fusion/openai/clip-vit-base-patch16+traces/my_images"
             runs = suggest_runs(Path("output")) or example
-            raise DataError(f"--model is missing. Set it to the folder of a training run{runs}.")
+            raise DataError(f"--model is missing. Set it to a run folder{runs}.")
         return self.model
 
 
 @dataclass(frozen=True)
 class ModelOptions(ModelFolder):
-    """Options for a trained model, and the device and batch size of its encoder."""
+    """Options for a model, and the name, device and batch size of its encoder."""
 
-    backbone: Annotated[str, Option(help="Encoder folder if it has moved since training.")] = ""
+    backbone: Annotated[
+        str, Option(help="Name or folder of the encoder.", show_default="as in training")
+    ] = ""
     device: Device = "auto"
     batch_size: BatchSize = BATCH_SIZE
 
@@ -139,8 +144,8 @@ class ModelOptions(ModelFolder):
         DataError
             ``--model`` is missing.
         ModelFileError
-            The model is missing or damaged, its signature is not valid, or it was fitted on another
-            encoder.
+            The model is missing or damaged, its signature can't be verified with the key, or it was
+            fitted on another encoder.
         EncoderError
             The encoder can't be loaded.
         """
@@ -160,7 +165,7 @@ class ModelOptions(ModelFolder):
         model
             The loaded model.
         seeds
-            ``seeds[name]`` is a random seed.
+            Random seeds by name.
         data_hash
             Digest of the input images.
         config
@@ -170,6 +175,12 @@ class ModelOptions(ModelFolder):
         -------
         dict
             Result of :func:`~whichgen.io.run_metadata.collect_run_metadata`.
+
+        Raises
+        ------
+        DataError
+            ``--model`` is missing, or the environment variable ``SOURCE_DATE_EPOCH`` is not a valid
+            time.
         """
         from whichgen.io.run_metadata import collect_run_metadata
 
@@ -177,7 +188,15 @@ class ModelOptions(ModelFolder):
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def find_run_folder(self) -> Path:
-        """Return the run folder of the model, or the model folder if it is not part of a run."""
+        """Return the run folder of the model, or the model folder if it is not named ``model``.
+
+        Raises
+        ------
+        DataError
+            ``--model`` is missing.
+        ModelFileError
+            The value of ``--model`` is neither a run folder nor a model folder.
+        """
         from whichgen.models.saved_model import find_model_folder
 
         folder = find_model_folder(self.path)
@@ -190,7 +209,7 @@ class AttributionModel(ModelOptions):
 
     model: Annotated[
         Path | None,
-        Option("-m", "--model", help="Folder of a training run or model.", show_default="built-in"),
+        Option("-m", "--model", help="Run folder or model folder.", show_default="built-in"),
     ] = None
 
     @property
@@ -201,7 +220,10 @@ class AttributionModel(ModelOptions):
         return self.model or BUILTIN_MODEL
 
     def load(self) -> Attributor:
-        """Load the model and its encoder, and print a note if it is the built-in model."""
+        """Load the model and its encoder, and print a note if ``--model`` is not set.
+
+        See :meth:`ModelOptions.load` for the exceptions.
+        """
         if self.model is None:
             say(f"The built-in model is used. Its metrics and limits: {self.path}/README.md")
         return super().load()
@@ -258,8 +280,8 @@ class SplitFlags:
     ] = ""
     sources: Sources = ""
     real: Real = ""
-    fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join_values(
-        SPLIT_FRACTIONS
+    fractions: Annotated[str, Option(help="Fractions of known images in train, val and test.")] = (
+        join_values(SPLIT_FRACTIONS)
     )
     seed: Seed = 0
 
@@ -284,7 +306,7 @@ class SplitFlags:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Options for a saved model, its test dataset and the cache folder."""
+    """Options for a saved model, the dataset to evaluate it on, and the cache folder."""
 
     panel: ClassVar = "Dataset"
 
@@ -294,7 +316,7 @@ class EvaluationOptions:
         Option(
             "-d",
             "--data",
-            help="Test folder or dataset name.",
+            help="Folder or NAME:split=SPLIT:root=FOLDER; its test split is used.",
             show_default="the model's test split",
         ),
     ] = ""
@@ -303,7 +325,13 @@ class EvaluationOptions:
 
 
 def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
-    """Open the feature store of an encoder in ``cache_dir/features``."""
+    """Open the feature store of an encoder in ``cache_dir/features``.
+
+    Raises
+    ------
+    StoreError
+        The feature store can't be read or written.
+    """
     from whichgen.features.store import FeatureStore
 
     return FeatureStore(cache_dir / "features", encoder)
@@ -317,8 +345,8 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     Raises
     ------
     GalleryError
-        The gallery is damaged or was built with another model, or a request to Qdrant fails (see
-        :func:`~whichgen.gallery.search.load_gallery`).
+        The gallery is missing or damaged or was built with another model, or Qdrant can't be used
+        (see :func:`~whichgen.gallery.search.load_gallery`).
     DataError
         The optional dependencies for Qdrant are not installed.
     """
@@ -353,14 +381,15 @@ def parse_shots(text: str) -> list[int]:
     Raises
     ------
     DataError
-        The text is not a list of integers.
+        The text is empty or is not a list of integers.
     """
     try:
-        return sorted({int(n) for n in split_names(text)})
+        numbers = sorted({int(n) for n in split_names(text)})
     except ValueError:
-        raise DataError(
-            f"--shots {text!r} is not a list of integers. Write e.g. 1,10,100."
-        ) from None
+        numbers = []
+    if not numbers:
+        raise DataError(f"--shots {text!r} is not a list of integers. Write e.g. 1,10,100.")
+    return numbers
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
@@ -375,18 +404,20 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
         train, val, test = map(float, text.split(","))
     except ValueError:
         raise DataError(
-            f"--fractions {text!r} is not three numbers. Write e.g. 0.6,0.2,0.2."
+            f"--fractions {text!r} is not a list of three numbers. Write e.g. 0.6,0.2,0.2."
         ) from None
     return train, val, test
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
-    """Parse a list such as ``"jpeg,blur"``, or ``"all"``, into distinct names of perturbations.
+    """Parse a list such as ``"jpeg,blur"`` into distinct names of perturbations.
+
+    The text ``"all"`` stands for all perturbations.
 
     Raises
     ------
     DataError
-        A perturbation is unknown.
+        A perturbation is unknown, or ``all`` is combined with other names.
     """
     from whichgen.data.images.perturbations import INTENSITIES
 
@@ -395,7 +426,7 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     kinds = split_names(text)
     if unknown := [kind for kind in kinds if kind not in INTENSITIES]:
         raise DataError(
-            f"unknown perturbation {', '.join(unknown)}. Choose from {', '.join(INTENSITIES)}, or "
-            "all."
+            f"unknown perturbation {', '.join(unknown)}. Choose from {', '.join(INTENSITIES)}. For "
+            "all of them, write only `all`."
         )
     return kinds

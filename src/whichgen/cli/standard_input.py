@@ -12,13 +12,15 @@ from whichgen.errors import DataError
 #: The argument that stands for standard input.
 DASH = "-"
 
-# Folder of the temporary file. It exists until the process ends.
+# Contains the folder of the temporary file, so that the folder exists until the process ends.
 _folders: list[TemporaryDirectory[str]] = []
 
 
 @cache
 def save_standard_input() -> Path:
-    """Write the image from standard input to a temporary file, and return the file.
+    """Write the image from standard input to a temporary file, and return the path of the file.
+
+    Later calls return the same path.
 
     Raises
     ------
@@ -30,15 +32,20 @@ def save_standard_input() -> Path:
     stream = sys.stdin.buffer
     if stream.isatty():
         raise DataError(
-            "- reads an image from standard input, but this is a terminal. Redirect an image file: "
-            "… - < photo.jpg"
+            "the argument - stands for standard input, which is a terminal. Redirect an image "
+            "file, e.g. `whichgen attribute - < photo.jpg`."
         )
     data = stream.read(MAX_IMAGE_BYTES + 1)
     if not data:
-        raise DataError("standard input is empty. Redirect an image file: … - < photo.jpg")
+        raise DataError(
+            "standard input is empty. Redirect an image file, e.g. `whichgen attribute - < "
+            "photo.jpg`."
+        )
     if len(data) > MAX_IMAGE_BYTES:
         limit = f"{MAX_IMAGE_BYTES // 2**20} MiB"
-        raise DataError(f"standard input is longer than the limit of {limit}. Use a smaller image.")
+        raise DataError(
+            f"standard input exceeds the limit of {limit}. Redirect a smaller image file."
+        )
     _folders.append(TemporaryDirectory(prefix="whichgen-"))
     file = Path(_folders[-1].name) / DASH
     file.write_bytes(data)

@@ -19,7 +19,10 @@ class FixedC:
 
     panel: ClassVar = SelectionFlags.panel
 
-    C: Annotated[float | None, Option("--C", help="Fixed C instead of a sweep.")] = None
+    C: Annotated[
+        float | None,
+        Option("--C", help="Fixed C (inverse regularization strength) instead of a sweep."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class KSweep:
 
     panel: ClassVar = SelectionFlags.panel
 
-    K: Annotated[int | None, Option("--K", help="Fixed k instead of a sweep.")] = None
+    K: Annotated[
+        int | None, Option("--K", help="Fixed k (number of neighbors) instead of a sweep.")
+    ] = None
     k_min: Annotated[int, Option(min=1, help="Smallest k.")] = K_SWEEP[0]
     k_max: Annotated[int, Option(min=1, help="Largest k.")] = K_SWEEP[1]
-    k_values: Annotated[int, Option(min=1, help="Number of k values.")] = K_SWEEP[2]
+    k_values: Annotated[int, Option(min=1, help="Maximum number of k values.")] = K_SWEEP[2]
 
 
 @resumable_command
@@ -84,10 +89,10 @@ def fuse(
         ),
     ] = "",
     no_traces: Annotated[
-        bool, Option("--no-traces", help="Omit the residual statistics (traces).")
+        bool, Option("--no-traces", help="Do not add residual statistics (traces) to --backbone.")
     ] = False,
 ) -> None:
-    """Train a fusion of classifiers on all blocks and residual statistics."""
+    """Train a fusion of linear probes on all blocks of the encoder and residual statistics."""
     from whichgen.cli.training_run import add_traces, build_fit_options, train
 
     settings: dict[str, Any] = {}

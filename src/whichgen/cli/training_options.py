@@ -1,4 +1,4 @@
-"""Options of the training commands."""
+"""Options of the training commands, ``low-data`` and ``cross-source``, and their config file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from whichgen.cli.shared_options import (
 )
 from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS, TPR
 
-#: Alternative names of options and commands, without leading dashes: the option names of the
-#: reference implementation (UniversalAttribution) and command names without hyphens.
+#: Maps alternative names of options and commands to the current names, without leading dashes: the
+#: option names of the reference implementation (UniversalAttribution), with hyphens instead of
+#: underscores, and command names without hyphens.
 ALIASES = {
     "c-step": "c-values",
     "k-step": "k-values",
@@ -41,7 +42,7 @@ def normalize_name(name: str) -> str:
 def load_config(context: typer.Context, value: str) -> str:
     """Set the option defaults of a command from the TOML file ``value``, and return ``value``.
 
-    With the values ``base`` and "", the built-in defaults are used.
+    If ``value`` is ``base`` or empty, the built-in defaults are kept.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def load_config(context: typer.Context, value: str) -> str:
         settings = tomllib.loads(Path(value).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(
-            f"{value} can't be read as TOML ({error}). Write lines such as "
+            f"{value} can't be read as TOML ({error}). Specify a file of lines such as "
             'backbone = "efficientnet_lite0", or omit --config.'
         ) from None
     defaults = {
@@ -77,7 +78,9 @@ def load_config(context: typer.Context, value: str) -> str:
 class TrainingSplit(SplitFlags):
     """Options for the splits, size and generator families of the training dataset."""
 
-    families: Annotated[str, Option(help="File of lines ORIGIN<TAB>FAMILY.")] = ""
+    families: Annotated[
+        str, Option(help="File of generator families: lines ORIGIN<TAB>FAMILY.")
+    ] = ""
     samples_per_class: Annotated[
         int, Option(min=0, help="Maximum number of images per class in each split; 0: all.")
     ] = SAMPLES_PER_CLASS
@@ -102,7 +105,7 @@ class SelectionFlags:
         str, Option(help="Selection metric: AUC, OSCR or accuracy.", show_default="AUC; fuse: OSCR")
     ] = ""
     protocol: Annotated[
-        str, Option(help="Selection protocol: clean, or paper (biased, for comparison).")
+        str, Option(help="Evaluation protocol: clean, or paper (biased, for comparison).")
     ] = "clean"
 
 
@@ -120,7 +123,7 @@ class ControlOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options shared by all training commands."""
+    """Options shared by the training commands, ``low-data`` and ``cross-source``."""
 
     config: Annotated[
         str,
@@ -129,6 +132,7 @@ class TrainOptions:
             "--config",
             is_eager=True,
             callback=load_config,
+            show_default="built-in defaults",
             help='TOML file of option values, e.g. backbone = "traces".',
         ),
     ] = "base"
@@ -143,17 +147,17 @@ class TrainOptions:
     output_dir: Annotated[
         Path | None,
         OutputDir(
-            help="Parent folder; the run folder is BACKBONE/DATA.", show_default="output/METHOD"
+            help="Output folder; run folders are BACKBONE/DATA in it.", show_default="output/METHOD"
         ),
     ] = None
     encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)
     split: TrainingSplit = TrainingSplit()
     selection: SelectionFlags = SelectionFlags()
-    tpr: Annotated[
-        float, Option(help="Fraction of known validation images that the threshold accepts.")
-    ] = TPR
+    tpr: Annotated[float, Option(help="Minimum fraction of known validation images to accept.")] = (
+        TPR
+    )
     augment: Annotated[
-        str, Option(help="Add perturbed training images: jpeg,blur,crop,resize,social or all.")
+        str, Option(help="Add perturbed copies for training: jpeg,blur,crop,resize,social or all.")
     ] = ""
     cache_dir: CacheDir = CACHE_DIR
     jobs: Annotated[int, Option(min=-1, help="Number of fitting processes; -1: one per core.")] = -1
@@ -161,5 +165,5 @@ class TrainOptions:
     controls: ControlOptions = ControlOptions()
     no_thumbnails: Annotated[
         bool,
-        Option("--no-thumbnails", help="Do not store thumbnails of training images in the model."),
+        Option("--no-thumbnails", help="Do not store thumbnails of images in the model."),
     ] = False

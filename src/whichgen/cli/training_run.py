@@ -51,18 +51,18 @@ def add_traces(options: TrainOptions) -> TrainOptions:
 
 
 def build_fit_options(
-    options: TrainOptions, method: SweepMethod | None = None, **settings: Any
+    options: TrainOptions, head_method: SweepMethod | None = None, **settings: Any
 ) -> FitOptions | FusionOptions:
-    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
+    """Build :class:`FitOptions` for a head method, or :class:`FusionOptions` if it is ``None``.
 
     ``settings`` are further fields of the returned options.
 
     Raises
     ------
     DataError
-        ``--blocks`` is set for a fusion.
+        ``--blocks`` is set for a fusion, or ``--protocol`` is invalid.
     FitError
-        An option has an invalid value.
+        Another option is invalid.
     """
     selection = options.selection
     settings |= {
@@ -75,10 +75,10 @@ def build_fit_options(
     if selection.metric:
         settings["metric"] = selection.metric
     blocks = tuple(selection.blocks or ())
-    if method:
-        return FitOptions(head_method=method, blocks=blocks, **settings)
+    if head_method:
+        return FitOptions(head_method=head_method, blocks=blocks, **settings)
     if blocks:
-        raise DataError("fusion uses all blocks. Omit --blocks, or use `whichgen linear`.")
+        raise DataError("fusion uses all blocks. Omit --blocks, or use a linear probe.")
     return FusionOptions(**settings)
 
 
@@ -100,12 +100,14 @@ def prepare_training(
     Raises
     ------
     DataError
-        The dataset or an option is invalid, or the run folder is not available (see
-        :func:`reserve_run_folder`).
+        The dataset or an option is invalid, the run folder is not available (see
+        :func:`reserve_run_folder`), or a known origin has no readable image in a split.
     EncoderError
-        The encoder can't be loaded.
+        The encoder can't be loaded, or can't compute the features.
     FitError
         ``--blocks`` contains a block that the encoder does not have.
+    StoreError
+        The cache can't be read or written.
     """
     data_options = options.split.build_dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
@@ -162,7 +164,11 @@ def prepare_training(
 
 
 def get_run_folder(output_dir: Path, backbone: str, dataset: str) -> Path:
-    """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``."""
+    """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``.
+
+    In the names of the backbone and the dataset, colons are replaced with underscores, and
+    ``split=`` is omitted. A local encoder folder is represented by its name.
+    """
 
     def format_member(member: str) -> str:
         name, variants = split_variants(member)
@@ -204,6 +210,14 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     """Train a model, run the control experiments, write the run folder and print the results.
 
     See :func:`prepare_training` for the parameters.
+
+    Raises
+    ------
+    DataError, EncoderError, StoreError
+        See :func:`prepare_training` and :func:`~whichgen.training.shortcuts.check_shortcuts`.
+    FitError
+        The model can't be fitted (see :func:`~whichgen.training.fit_block.fit` and
+        :func:`~whichgen.training.fit_fusion.fuse`).
     """
     data = prepare_training(options, library_options, method)
     features, encoder, folder = data.features, data.encoder, data.folder

@@ -1,4 +1,4 @@
-"""``whichgen verify``: check the integrity and the signature of a model folder."""
+"""``whichgen verify``: verify the checksums or the signature of a model folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from whichgen.cli.shared_options import ModelFolder
 @command
 def verify(
     model: ModelFolder,
-    run: Annotated[Path | None, Argument(help="Folder of a training run or model.")] = None,
+    run: Annotated[Path | None, Argument(help="Run folder or model folder.")] = None,
 ) -> None:
-    """Verify a model's checksums and, with a public key, its signature."""
+    """Verify a model's signature with a public key or, without a key, its checksums."""
     from whichgen.models.saved_model import find_model_folder
     from whichgen.models.signatures import verify_checksums, verify_signature
 
@@ -27,4 +27,4 @@ def verify(
         say(f"{folder}: checksums match. Add --verify-key to verify the signature.")
     else:
         verify_signature(folder, model.verify_key)
-        say(f"{folder}: checksums match; signature verified with {model.verify_key}.")
+        say(f"{folder}: signature verified with {model.verify_key}.")

@@ -1,1 +1,1 @@
-"""Image datasets: folders, tables, benchmarks, splits, checks, decoding and perturbations."""
+"""Image datasets: folder layouts, shards, tables, benchmarks, origins, splits, checks, images."""

@@ -1,1 +1,1 @@
-"""Read, write and prepare published benchmarks."""
+"""Read benchmarks, write datasets as benchmarks, and prepare published benchmarks."""

@@ -1,8 +1,10 @@
-"""Read the benchmark of a dataset string (``OSMA:split=split3:root=/data``), and write benchmarks.
+"""Read the benchmark of a dataset string, and write datasets as benchmarks.
+
+A dataset string is the name of a benchmark with options, such as ``OSMA:split=split3:root=/data``.
 
 The origins of each public benchmark are listed in a JSON file bundled with whichgen
 (:mod:`whichgen.data.benchmarks.origin_lists`). A dataset that ``whichgen dataset split`` or
-``prepare`` has written is loaded in the same way, but its origins are listed in
+``whichgen dataset prepare`` has written is loaded in the same way, but its origins are listed in
 ``<root>/<name>/origins.json``. If the images have groups or sources (see
 :mod:`whichgen.data.tables.groups`), these are listed in the files ``groups.tsv`` and
 ``sources.tsv`` in the same folder.
@@ -13,6 +15,7 @@ a dataset (train, val, test, val_unknown, test_unknown) divide its images.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +38,7 @@ from whichgen.errors import DataError
 from whichgen.io.atomic_writes import write_text
 from whichgen.plurals import format_count
 
-#: Default data folder of the reference implementation, relative to the working directory.
+#: Default root folder, relative to the working directory, as in the reference implementation.
 DEFAULT_ROOT = Path("dataset")
 
 _GROUPS_FILE, _SOURCES_FILE = "groups.tsv", "sources.tsv"
@@ -65,7 +68,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Return the dataset that a dataset string specifies (see :func:`read_benchmark`).
+    """Read the dataset that a dataset string specifies (see :func:`read_benchmark`).
 
     Parameters
     ----------
@@ -76,18 +79,22 @@ def load_benchmark(spec: str) -> Dataset:
     Raises
     ------
     DataError
-        ``spec`` is a path or another invalid dataset string, or the benchmark can't be read.
+        ``spec`` contains a slash before the first colon or is otherwise not a valid dataset string
+        (:func:`parse_spec`), or the benchmark can't be read (:func:`read_benchmark`).
     """
     if "/" in spec.partition(":")[0]:
+        exists = os.path.exists(spec)  # noqa: PTH110 (Path.exists raises on long names)
+        problem = "is not a folder" if exists else "does not exist"
         raise DataError(
-            f"folder {spec} does not exist. Specify a folder with one subfolder per origin."
+            f"{spec} {problem}. Specify a folder of images, or a dataset string such as "
+            "GenImage:split=split1:root=/data."
         )
     name, options = parse_spec(spec)
     return read_benchmark(name, Path(options.get("root", DEFAULT_ROOT)), options.get("split"))
 
 
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
-    """Return the dataset of a benchmark split, with the groups and sources of the images.
+    """Read the dataset of a benchmark split, with the groups and sources of the images.
 
     The annotation file of the training set is
     ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. In the paths of the validation
@@ -99,9 +106,10 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     Parameters
     ----------
     name
-        Name of the benchmark.
+        Name of the benchmark; the names of bundled benchmarks are case-insensitive.
     root
-        Parent folder of the benchmark's folder, or the benchmark's folder itself.
+        Parent folder of the benchmark's folder. For a benchmark with a bundled list of origins, it
+        can also be the benchmark's folder itself.
     split
         Name of the benchmark split; the first one if ``None``.
 
@@ -168,21 +176,23 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 
 
 def _set_name(sample: Sample, field: str, name: str) -> Sample:
-    """Return a sample with another ``group`` or ``source``, as ``field`` specifies."""
+    """Return a copy of a sample with another name in ``field``: ``group`` or ``source``."""
     return replace(sample, group=name) if field == "group" else replace(sample, source=name)
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
     """Write a dataset as a benchmark with one split, and return the folder of the benchmark.
 
-    See :func:`write_splits` for the files, the exceptions, ``root`` and ``name``.
+    See :func:`write_splits` for the files and the exceptions.
 
     Parameters
     ----------
     dataset
         The dataset.
-    root, name
-        Parent folder and name of the benchmark's folder.
+    root
+        Folder in which the folder ``name`` is created.
+    name
+        Name of the benchmark and of its folder.
     split
         Name of the benchmark split.
     """
@@ -198,21 +208,24 @@ def write_splits(
 ) -> Path:
     """Write the splits of a benchmark as annotation files and ``origins.json``.
 
-    The reference implementation can read the annotation files. Their labels are indices; the
-    indices of the known origins come first. Each subset of unknown origins also has an annotation
+    The annotation files have the format of the reference implementation. Their labels are indices;
+    known origins have the lowest indices. Each subset of unknown origins also has an annotation
     file of its own. Groups and sources are written to ``groups.tsv`` and ``sources.tsv``. If no
     image has a group, an existing file ``groups.tsv`` is deleted; the same applies to sources.
+    Existing files of unknown images with another name in
+    :data:`~whichgen.data.benchmarks.origin_lists.UNKNOWN_FILES` are deleted, too.
 
     Parameters
     ----------
     datasets
-        Maps the name of each benchmark split to its dataset.
+        Maps the name of each benchmark split, at least one, to its dataset.
     root
         Folder in which the folder ``name`` is created.
     name
         Name of the benchmark and of its folder.
     unknown_file
-        Name of the annotation files of all unknown images.
+        Name of the annotation files of all unknown images, one of
+        :data:`~whichgen.data.benchmarks.origin_lists.UNKNOWN_FILES`.
 
     Returns
     -------
@@ -223,6 +236,8 @@ def write_splits(
     ------
     DataError
         ``name`` or the name of a split is not a valid folder name.
+    OSError
+        A file can't be written.
     """
     try:
         benchmark = BenchmarkOrigins(
