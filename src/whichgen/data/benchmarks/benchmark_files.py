@@ -73,8 +73,8 @@ def load_benchmark(spec: str) -> Dataset:
     Parameters
     ----------
     spec
-        Dataset string ``NAME:split=SPLIT:root=FOLDER``. Without ``root``, the folder is
-        :data:`DEFAULT_ROOT`; without ``split``, the split is the first one of the benchmark.
+        Dataset string ``NAME:split=SPLIT:root=FOLDER``. Without ``root``, the root folder
+        is :data:`DEFAULT_ROOT`; without ``split``, the split is the first one of the benchmark.
 
     Raises
     ------
