@@ -316,7 +316,7 @@ class EvaluationOptions:
         Option(
             "-d",
             "--data",
-            help="Folder or NAME:split=SPLIT:root=FOLDER; its test split is used.",
+            help="Folder or dataset name; its test split is used.",
             show_default="the model's test split",
         ),
     ] = ""
