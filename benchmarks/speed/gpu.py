@@ -93,7 +93,7 @@ class UnrecordedEncode(GpuEncode):
     """:class:`GpuEncode` without CUDA graphs."""
 
     def _run(self, batch: torch.Tensor) -> torch.Tensor:
-        return self._pass(batch)
+        return self._concatenate_blocks(batch)
 
 
 def remove_graphs(encoder: Encoder) -> Encoder:

@@ -3,20 +3,21 @@
 import os
 from pathlib import Path
 
-#: Cache folder for features, splits, sweeps and converted weights. Without a home folder, it is
-#: relative to the working folder (``Path.home()`` would raise an error).
+#: Cache folder for features, image facts, splits, sweeps, and converted networks and weights.
+#: Without a home folder, it is relative to the working folder (``Path.home()`` would raise an
+#: error).
 CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
 
-#: True-positive rate: minimum fraction of known validation images that the open-set threshold
-#: accepts.
+#: Minimum true-positive rate: fraction of the known validation images that the open-set threshold
+#: accepts. It is not used if the threshold is chosen by precision.
 TPR = 0.95
 
 #: For models trained with sources: minimum fraction of correct answers among the held-out images
 #: that are attributed to a generator.
 PRECISION = 0.95
 
-#: For models trained with sources: maximum fraction of held-out real images that are classified as
-#: synthetic or attributed to a generator.
+#: Maximum fraction of held-out real images that are classified as synthetic or attributed to a
+#: generator. It is used only if the threshold is chosen by precision.
 FPR = 0.02
 
 #: Default vision encoder.
@@ -28,7 +29,7 @@ BATCH_SIZE = 32
 #: Maximum number of images per class in each split, as in the paper; 0 for no limit.
 SAMPLES_PER_CLASS = 4000
 
-#: Fractions of the known images in train, val and test.
+#: Fractions of the known images in the training, validation and test sets.
 SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
 
 #: The paper's sweep of C: log10 of the smallest and largest value, and number of values.
@@ -43,7 +44,7 @@ MAX_ITER = 1000
 #: Number of bootstrap resamples for a confidence interval or a paired comparison.
 RESAMPLES = 1000
 
-#: Number of similar known images shown with an answer.
+#: Maximum number of similar images (exemplars or images of a gallery) shown for each image.
 SIMILAR_IMAGES = 6
 
 #: Numbers of training images per class in the low-data experiment.
@@ -52,5 +53,5 @@ LOW_DATA_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 #: Numbers of images used to enroll a new generator in the few-shot experiment.
 FEW_SHOT_SIZES = (1, 2, 5, 10, 20, 50)
 
-#: Minimum number of images in a discovered group.
+#: Minimum number of images in a group that HDBSCAN finds (:mod:`whichgen.inference.discover`).
 MIN_GROUP_SIZE = 5

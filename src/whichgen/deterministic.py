@@ -45,6 +45,6 @@ def is_deterministic() -> bool:
 
 
 def call_single_threaded(function: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Limit BLAS and OpenMP to one thread, call ``function(*args)`` and return its result."""
+    """Return the result of ``function(*args)``; BLAS and OpenMP use one thread during the call."""
     with threadpool_limits(1):
         return function(*args)

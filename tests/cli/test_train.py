@@ -247,7 +247,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
             ["--backbone", "someone/no-such-model"],
             "'someone/no-such-model' is not a local folder",
         ),
-        (["--backbone", "images"], "is not a vision encoder"),
+        (["--backbone", "images"], "can't be loaded as a vision encoder"),
         (["--unknown", "gan,vae,ddpm,flow"], "at least two known origins"),
     ],
 )

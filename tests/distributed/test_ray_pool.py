@@ -69,7 +69,7 @@ def test_task_that_kills_every_worker_is_abandoned(
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(pool_module, "_RETRIES", 0)
     with pytest.raises(
-        ClusterError, match=r"the cluster failed.*Run the same command again to resume"
+        ClusterError, match=r"on the Ray cluster failed.*Run the same command again to resume"
     ):
         list(run_on_cluster(NameJob(), [Files(Storage(), ("8/0",))], Workers(1)))
 
@@ -83,14 +83,14 @@ def test_lost_and_duplicate_results_are_errors(
     monkeypatch.setattr(pool_module, "_stream_messages", lambda *_: iter(messages))
     assert list(run_on_cluster(NameJob(), make_shards(2), Workers())) == ["a", "b"]
     monkeypatch.setattr(pool_module, "_stream_messages", lambda *_: iter(change(messages)))
-    with pytest.raises(ClusterError, match="lost results"):
+    with pytest.raises(ClusterError, match="lost or duplicated results"):
         list(run_on_cluster(NameJob(), make_shards(2), Workers()))
 
 
 def test_missing_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module.ray, "is_initialized", lambda: False)
     with (
-        pytest.raises(ClusterError, match=r"no Ray cluster found at 127.0.0.1:9 "),
+        pytest.raises(ClusterError, match=r"can't connect to a Ray cluster at 127.0.0.1:9 "),
         connect_to_ray("127.0.0.1:9"),
     ):
         pass
@@ -114,6 +114,8 @@ def test_ray_client_addresses_are_rejected(monkeypatch: pytest.MonkeyPatch) -> N
         (Workers(gpus=0), {"CPU": 4.0, "GPU": 2.0}, 4, False),
         (Workers(5), {"CPU": 2.0}, 5, True),
         (Workers(gpus=1), {"CPU": 2.0}, 1, True),
+        (Workers(5, cpus=0), {"CPU": 2.0}, 5, False),
+        (Workers(cpus=0), {"CPU": 2.0}, 1, False),
     ],
 )
 def test_number_of_workers_fits_the_cluster(

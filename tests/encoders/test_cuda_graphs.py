@@ -11,7 +11,7 @@ import torch
 
 import whichgen.encoders.cuda_graphs as gpu_module
 from whichgen.encoders import load_encoder
-from whichgen.encoders.cuda_graphs import GpuEncode, Pass
+from whichgen.encoders.cuda_graphs import ConcatenatedForward, GpuEncode
 from whichgen.encoders.torch_runtime import make_torch_encode
 from whichgen.features.batching import is_out_of_memory
 
@@ -34,7 +34,7 @@ class Recorder:
         self.events: list[tuple[str, int]] = []
         self.failure = failure
 
-    def __call__(self, run: Pass, batch: torch.Tensor) -> Pass:
+    def __call__(self, run: ConcatenatedForward, batch: torch.Tensor) -> ConcatenatedForward:
         self.events.append(("record", len(batch)))
         if self.failure is not None:
             raise self.failure

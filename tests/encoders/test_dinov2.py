@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 
 import whichgen.encoders.dinov2_small_weights as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
@@ -211,9 +212,22 @@ def test_an_unwritable_cache_costs_only_time(
     assert not file.read_bytes()
 
 
-def test_other_weights_are_refused(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_only_time(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    file = tmp_path / "weights.safetensors"
+    cached_files.write_cached_files(write, file)
+    assert not cached_files.is_intact(file)
+
+
+@pytest.mark.parametrize("content", [None, b"not these weights"])
+def test_other_weights_are_refused(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
     file = empty_cache / "other.onnx"
-    file.write_bytes(b"not these weights")
+    if content is not None:
+        file.write_bytes(content)
     monkeypatch.setattr(dinov2_module, "_ONNX_FILE", str(file))
     with pytest.raises(EncoderError, match=r"other\.onnx .*damaged or from another version"):
         load_encoder("dinov2_small", device="cpu")

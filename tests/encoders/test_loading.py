@@ -38,10 +38,13 @@ def test_timm_names_are_mapped_to_the_hub(requested: list[str]) -> None:
         "vit_large_patch14_clip_224.openai": "openai/clip-vit-large-patch14",
         "vit_large_patch14_dinov2.lvd142m": "facebook/dinov2-large",
         "vit_base_patch16_siglip_224.webli": "google/siglip-base-patch16-224",
+        "vit_base_patch16_224.orig_in21k": "google/vit-base-patch16-224-in21k",
     }
     for name in expected:
         load_encoder(name)
     assert requested == list(expected.values())
+    # Google's checkpoint contains the weights of 2020, not those of AugReg (Steiner et al., 2021).
+    assert "vit_base_patch16_224.augreg_in21k" not in TIMM_TO_HUB
 
 
 @pytest.mark.parametrize(("timm", "hub"), TIMM_TO_HUB.items())

@@ -2,7 +2,7 @@
 
 Workers do not need a shared disk and do not write files. If a worker dies, Ray processes its shard
 again on a new worker and drops duplicate results. Each worker counts the results of each shard, so
-that missing results are detected.
+that missing and duplicate results are detected.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from whichgen.option_names import name_option
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
 
-#: Maximum number of times that Ray restarts a task whose worker died. The task itself can be the
-#: cause, for example if it needs more memory than the worker has.
+#: Maximum number of times that Ray restarts a task whose worker died. It is limited because the
+#: task itself can be the cause, for example if it needs more memory than the worker has.
 _RETRIES = 8
 
 #: Maximum number of Ray tasks. With more shards, a task processes several shards, because each task
@@ -44,7 +44,7 @@ class Job(Protocol[Result_co]):
         """Load what the job needs, such as a model, and return a function that processes a shard.
 
         Each worker calls this method once, and then the returned function for each of its shards.
-        The function yields the results of the shard.
+        The function yields the results of the shard, none of which may be ``None``.
         """
         ...
 
@@ -56,7 +56,8 @@ class Workers:
     Parameters
     ----------
     count
-        Number of workers; 0 selects as many as the CPUs and GPUs of the cluster allow.
+        Number of workers; 0 selects as many as the CPUs and GPUs of the cluster allow, but at
+        least 1.
     cpus
         Number of CPUs per worker.
     gpus
@@ -111,7 +112,8 @@ class _Worker:
         with warnings.catch_warnings(record=True) as worker_warnings:
             warnings.simplefilter("always", WhichgenWarning)
             try:
-                if self._process is None:  # not in __init__, which Ray would call again forever
+                # Not in __init__, which Ray would retry forever if it failed.
+                if self._process is None:
                     job: Job[Any] = ray.get(self._job)
                     self._process = job.start()
                 for result in self._process(shard):
@@ -127,7 +129,8 @@ class _Worker:
 def connect_to_ray(address: str = "") -> Iterator[None]:
     """Connect to a Ray cluster for the duration of a ``with`` block.
 
-    An existing connection is reused and stays open.
+    If this process is already connected, that connection is used regardless of ``address`` and
+    stays open.
 
     Parameters
     ----------
@@ -139,8 +142,8 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     Raises
     ------
     ClusterError
-        The address starts with ``ray://``, which Ray Data does not support, there is no cluster at
-        the address, or Ray can't start on this machine.
+        The address starts with ``ray://``, which Ray Data does not support; the cluster can't be
+        reached; or Ray can't start on this machine.
     """
     if ray.is_initialized():
         yield
@@ -167,12 +170,12 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         if address == "local":
             raise ClusterError(
-                f"Ray can't start on this machine ({error}). Free some memory, or set "
-                f"{name_option('--engine local')}."
+                f"Ray can't start on this machine ({error}). Check the free memory and disk space, "
+                f"or run without Ray ({name_option('--engine local')})."
             ) from None
         raise ClusterError(
-            f"no Ray cluster found at {address} ({error}). Check the cluster with "
-            f"`ray status --address {address}`."
+            f"can't connect to a Ray cluster at {address} ({error}). Check the address and the "
+            f"cluster with `ray status --address {address}`."
         ) from None
     try:
         yield
@@ -183,12 +186,12 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
     """Run a job on all shards, and yield the results in order of arrival.
 
-    Call this function in a :func:`connect_to_ray` block.
+    Iterate over the results in a :func:`connect_to_ray` block.
 
     Parameters
     ----------
     job
-        The job. Its results are not ``None``.
+        The job.
     shards
         The shards, at least one.
     workers
@@ -202,7 +205,7 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
     Raises
     ------
     ClusterError
-        Ray fails, for example because workers die repeatedly, or results are missing.
+        Ray fails, for example because workers die repeatedly; or results are missing or duplicated.
     WhichgenError
         The job raises this error on a worker.
 
@@ -225,13 +228,14 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
             yield message.result
     if len(counts) != len(shards) or sum(counts) != n_results:
         raise ClusterError(
-            f"the cluster lost results ({n_results} of {sum(counts)} results of {len(counts)} of "
-            f"{len(shards)} shards arrived). Run the same command again to resume."
+            f"the cluster lost or duplicated results (results: {n_results}, expected: "
+            f"{sum(counts)}; completed shards: {len(counts)} of {len(shards)}). Run the same "
+            "command again to resume."
         )
 
 
 def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
-    """Process the shards with a pool of workers, and yield their messages in order of arrival.
+    """Process the shards with a pool of workers, and yield the workers' messages as they arrive.
 
     Raises
     ------
@@ -263,8 +267,9 @@ def _stream_messages(job: Any, shards: Sequence[Shard], workers: Workers) -> Ite
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster failed ({reason}). Run the same command again to resume. If workers run "
-            f"out of memory, use a smaller {name_option('--batch-size')} or more "
+            f"processing on the Ray cluster failed ({reason}). Run the same command again to "
+            "resume. If workers run out of memory, use a smaller "
+            f"{name_option('--batch-size')} or more "
             f"{name_option('--cpus-per-worker', 'CPUs per worker')}."
         ) from error
 
@@ -275,7 +280,7 @@ def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, f
     Parameters
     ----------
     workers
-        The requested numbers.
+        The requested number of workers, and CPUs and GPUs per worker.
     resources
         Total numbers of CPUs (key ``CPU``) and GPUs (key ``GPU``) in the cluster.
 
@@ -287,14 +292,17 @@ def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, f
     gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
     requirements = {"CPU": workers.cpus, "GPU": gpus}
     n_available = int(
-        min((resources.get(name, 0) / n for name, n in requirements.items() if n), default=1)
+        min(
+            (resources.get(name, 0) / n for name, n in requirements.items() if n),
+            default=workers.count or 1,
+        )
     )
     count = workers.count or max(1, n_available)
     if count > n_available:
         warnings.warn(
-            f"the cluster has resources for {n_available} of {count} workers (each with "
-            f"{workers.cpus:g} CPUs and {gpus:g} GPUs); the remaining workers wait. Add nodes, "
-            "or use fewer workers.",
+            f"the cluster has resources for {n_available} of {count} workers (CPUs per worker: "
+            f"{workers.cpus:g}, GPUs per worker: {gpus:g}); the remaining workers wait. Add nodes, "
+            "or use fewer workers, or fewer CPUs or GPUs per worker.",
             WhichgenWarning,
             stacklevel=2,
         )

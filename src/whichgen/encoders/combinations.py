@@ -3,8 +3,8 @@
 The combined encoders are called *members*. The blocks of
 ``openai/clip-vit-base-patch16+traces`` are the blocks of CLIP followed by the blocks of the
 residual statistics (:mod:`whichgen.encoders.residual_statistics`).
-``Encoder.block_groups`` lists the groups of each member, so that a fusion can use any subset of the
-members.
+:attr:`Encoder.block_groups` lists the groups of blocks of each member, so that a fusion can use any
+subset of the members.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def combine_encoders(members: Sequence[Encoder]) -> Encoder:
     Parameters
     ----------
     members
-        At least one encoder; all have the same device and precision.
+        At least one encoder. All must have the same device and precision.
 
     Returns
     -------
     Encoder
         Its ``preprocess`` function preprocesses an image for each member, and concatenates the
-        flattened arrays into one float32 array (values,). Its ``encode`` function returns the
+        flattened results into a one-dimensional float32 array. Its ``encode`` function returns the
         blocks of all members, in the order of ``members``.
     """
     blank = Image.new("RGB", (256, 256))

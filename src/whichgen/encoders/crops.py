@@ -25,14 +25,19 @@ WINDOWS = 5
 def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
-    An image that is smaller than a window is padded by reflection. A preprocessed image is a
-    float32 array (5, …) with one row per window. If some of the five windows coincide, they are
-    encoded once, and the remaining rows are NaN.
+    An image that is smaller than a window is padded by reflection.
 
     Parameters
     ----------
     encoder
         The encoder. The side of a window is its :attr:`Encoder.native_side`.
+
+    Returns
+    -------
+    Encoder
+        Its ``preprocess`` function returns a float32 array (5, …) with one row per window. If
+        some of the five windows coincide, they are preprocessed once, and the remaining rows are
+        NaN; its ``encode`` function ignores these rows.
 
     Raises
     ------
@@ -42,8 +47,8 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     side = encoder.native_side
     if not side:
         raise EncoderError(
-            f"the native input size of {encoder.name} is unknown. Remove :crops from the name of "
-            "the encoder."
+            f"the native input size of encoder {encoder.name} is unknown. Remove :crops from the "
+            "name of the encoder."
         )
 
     def preprocess(image: Image.Image) -> np.ndarray:
@@ -80,6 +85,11 @@ def pad_image(
         Minimum height and width, in pixels.
     mode
         Padding mode of :func:`numpy.pad`.
+
+    Returns
+    -------
+    uint8 array (max(h, side), max(w, side), 3)
+        The padded image.
     """
     bottom, right = (max(0, side - length) for length in pixels.shape[:2])
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode)
@@ -98,8 +108,9 @@ def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
     Returns
     -------
     list of at most five uint8 arrays (side, side, 3)
-        If a side of the image is shorter than ``side``, the windows have its length instead.
-        Windows that coincide are returned once.
+        The windows at the top left, top right, bottom left and bottom right, and in the center.
+        Windows that coincide are returned once. If the height or width of the image is less than
+        ``side``, the windows have this height or width instead.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

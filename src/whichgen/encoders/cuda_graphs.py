@@ -1,6 +1,7 @@
 """Run a network on a GPU with pinned memory, CUDA graphs, and float32 instead of TF32.
 
-When two consecutive batches have the same shape, the forward pass is recorded as a CUDA graph. A
+When two consecutive batches have the same shape, the forward pass is recorded as a CUDA graph, if
+possible, and the graph is used for all batches of this shape until another shape is recorded. A
 single launch runs the whole graph, whereas an unrecorded forward pass launches each kernel
 separately. ``benchmarks/RESULTS-GPU.md`` compares the speed with and without graphs.
 """
@@ -16,9 +17,9 @@ import torch
 
 #: Forward pass of a network: a float tensor (n, …) → one float tensor (n, …) per block.
 Forward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
-#: Forward pass that concatenates the features d_b of all blocks b: a float tensor (n, …) → one
+#: Forward pass that concatenates the d_b features of each block b: a float tensor (n, …) → one
 #: float32 tensor (n, sum of d_b).
-Pass = Callable[[torch.Tensor], torch.Tensor]
+ConcatenatedForward = Callable[[torch.Tensor], torch.Tensor]
 
 
 class CudaGraph:
@@ -28,7 +29,7 @@ class CudaGraph:
 
     Parameters
     ----------
-    run
+    forward
         The forward pass.
     batch
         A batch of the shape to record: float tensor (n, …) on the GPU.
@@ -39,23 +40,31 @@ class CudaGraph:
         The forward pass synchronizes with the CPU, or memory is insufficient.
     """
 
-    def __init__(self, run: Pass, batch: torch.Tensor) -> None:
+    def __init__(self, forward: ConcatenatedForward, batch: torch.Tensor) -> None:
         self._batch = batch.clone()
         self._graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         # Libraries initialize in the first pass on a stream; this pass can't be recorded.
         with torch.cuda.stream(stream):
-            run(self._batch)
+            forward(self._batch)
         torch.cuda.current_stream().wait_stream(stream)
         # With "thread_local", other threads may use the device during the recording.
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-            self._rows = run(self._batch)
+            self._rows = forward(self._batch)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Run the forward pass on a batch of the recorded shape: float32 tensor (n, sum of d_b).
+        """Run the forward pass.
 
-        The next call overwrites the returned tensor.
+        Parameters
+        ----------
+        batch
+            Float tensor (n, …) of the recorded shape.
+
+        Returns
+        -------
+        float32 tensor (n, sum of d_b)
+            The features of all blocks b. The next call overwrites this tensor.
         """
         self._batch.copy_(batch)
         self._graph.replay()
@@ -77,7 +86,8 @@ class GpuEncode:
         self.forward = forward
         self.device = torch.device(device)
         self.dtype = dtype
-        self._passes: dict[torch.Size, Pass] = {}  # at most one entry: the last recorded shape
+        # At most one entry: the last shape that two consecutive batches had.
+        self._forwards: dict[torch.Size, ConcatenatedForward] = {}
         self._last_shape = torch.Size()
         self._dims: list[int] = []
         self._lock = threading.Lock()
@@ -87,8 +97,8 @@ class GpuEncode:
         """Encode images: float32 array (n, …) → one float32 array (n, d_b) per block b."""
         cuda = self.device.type == "cuda"  # false in tests on the CPU
         # For float32 convolutions, cuDNN would use TF32, which is exact to only three digits.
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with self._lock, exact, torch.cuda.device(self.device if cuda else -1):
+        no_tf32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with self._lock, no_tf32, torch.cuda.device(self.device if cuda else -1):
             pinned = torch.empty(pixels.shape, dtype=self.dtype, pin_memory=cuda)
             pinned.copy_(torch.from_numpy(pixels))
             rows = self._run(pinned.to(self.device, non_blocking=True)).cpu().numpy()
@@ -96,16 +106,16 @@ class GpuEncode:
             return [np.array(block, order="C") for block in blocks]
 
     def _run(self, batch: torch.Tensor) -> torch.Tensor:
-        repeated, self._last_shape = batch.shape == self._last_shape, batch.shape
-        if repeated and batch.shape not in self._passes:
-            self._passes = {batch.shape: self._pass}  # frees the memory of the other shape
+        is_repeated, self._last_shape = batch.shape == self._last_shape, batch.shape
+        if is_repeated and batch.shape not in self._forwards:
+            self._forwards = {batch.shape: self._concatenate_blocks}  # frees the other graph
             # Recording fails if the network synchronizes with the CPU or there is too little
             # memory. Then the network is run without a graph.
             with contextlib.suppress(RuntimeError):
-                self._passes[batch.shape] = CudaGraph(self._pass, batch)
-        return self._passes.get(batch.shape, self._pass)(batch)
+                self._forwards[batch.shape] = CudaGraph(self._concatenate_blocks, batch)
+        return self._forwards.get(batch.shape, self._concatenate_blocks)(batch)
 
-    def _pass(self, batch: torch.Tensor) -> torch.Tensor:
+    def _concatenate_blocks(self, batch: torch.Tensor) -> torch.Tensor:
         blocks = self.forward(batch)
         self._dims = [block.shape[1] for block in blocks]
         return torch.cat([block.float() for block in blocks], dim=1)

@@ -1,4 +1,4 @@
-"""Choose what runs an encoder: torch on a CPU or GPU, or OpenVINO on the CPU."""
+"""Choose the device of an encoder (a CPU or GPU with torch, or the CPU with OpenVINO)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def resolve_device(device: str) -> str:
     device
         ``auto``, ``openvino`` or a device of torch, such as ``cpu`` or ``cuda:0``. ``auto`` selects
         the device in the environment variable ``WHICHGEN_DEVICE`` if it is set. Otherwise, it
-        selects the first GPU or, without a GPU, ``openvino`` if OpenVINO is installed
-        (:mod:`whichgen.encoders.openvino`) and ``cpu`` if not. In deterministic mode
-        (:mod:`whichgen.deterministic`), only ``auto`` and ``cpu`` are allowed, and both select
-        ``cpu``.
+        selects the first GPU that torch's ``cuda`` device supports (NVIDIA or AMD). Without such a
+        GPU, it selects ``openvino`` if OpenVINO is installed (:mod:`whichgen.encoders.openvino`)
+        and ``cpu`` if not. In deterministic mode (:mod:`whichgen.deterministic`), only ``auto`` and
+        ``cpu`` are allowed, and both select ``cpu``.
 
     Returns
     -------
@@ -46,8 +46,8 @@ def resolve_device(device: str) -> str:
         if device not in ("auto", "cpu"):
             raise EncoderError(
                 f"{name_option('--deterministic', 'deterministic mode')} does not support "
-                f"{name_option(f'--device {device}')}. Use {name_option('--device cpu')}, or turn "
-                "off deterministic mode."
+                f"{name_option(f'--device {device}')}. Use {name_option('--device cpu')}, or run "
+                "without deterministic mode."
             )
         return "cpu"
     advice = f"Use {name_option('--device cpu')}."
@@ -74,8 +74,8 @@ def count_cores() -> int:
     """Return the number of CPU cores that an encoder may use.
 
     This is the value of the environment variable ``OMP_NUM_THREADS``, which also limits torch. If
-    the value is not a positive integer, it is the number of cores on which this process may run
-    (Linux) or the number of cores of the machine (other systems).
+    the variable is not set to a positive integer, the result is the number of logical cores on
+    which this process may run (Linux) or that the machine has (other systems).
     """
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and int(limit):

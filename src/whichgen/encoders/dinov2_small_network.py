@@ -1,7 +1,7 @@
 """DINOv2's vision transformer (Dosovitskiy et al., 2021; Oquab et al., 2023) in plain torch.
 
-The names of the weights and the results are those of ``Dinov2Model`` in transformers, whose import
-takes seconds.
+The names of the weights and the outputs are those of ``Dinov2Model`` in transformers. This module
+avoids importing transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
 
 
 class VisionTransformer(nn.Module):
-    """A vision transformer without registers.
+    """Vision transformer without register tokens.
 
     Parameters
     ----------
-    width, heads, depth
-        Number of features per token, of attention heads and of blocks.
-    side, patch
-        Side, in pixels, of the images in training, for which there are position embeddings, and of
-        a patch.
+    width
+        Number of features per token.
+    heads
+        Number of attention heads.
+    depth
+        Number of blocks.
+    side
+        Side of the square training images, in pixels. There is one position embedding for the CLS
+        token and one for each patch of such an image; they are interpolated for other sizes.
+    patch
+        Side of a patch, in pixels.
     """
 
     def __init__(self, *, width: int, heads: int, depth: int, side: int, patch: int) -> None:
@@ -28,7 +34,7 @@ class VisionTransformer(nn.Module):
         self.embeddings = _Embeddings(width, side // patch, patch)
         blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
         self.encoder = nn.ModuleDict({"layer": blocks})
-        self.layernorm = nn.LayerNorm(width, eps=1e-6)
+        self.layernorm = nn.LayerNorm(width, eps=1e-6)  # not used, but part of the weights
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Return the output of each block, before the final normalization.
@@ -41,8 +47,8 @@ class VisionTransformer(nn.Module):
 
         Returns
         -------
-        list of torch.Tensor
-            One tensor (n, 1 + patches, width) per block; the first token is the CLS token.
+        list of float tensors (n, 1 + patches, width)
+            One tensor per block; the first token is the CLS token.
         """
         tokens = self.embeddings(pixels)
         outputs = []

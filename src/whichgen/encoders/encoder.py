@@ -1,4 +1,4 @@
-"""The :class:`Encoder` class: preprocessing and features of a frozen network."""
+"""The :class:`Encoder` class: a frozen encoder with its preprocessing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Encoder:
     name
         Name of the encoder (:func:`whichgen.encoders.loading.load_encoder`).
     weights_hash
-        Hash of the architecture and the weights, computed before the weights are converted to
-        ``dtype``, or of the settings of an encoder without weights: 32 hex digits.
+        Hash of the architecture and of the weights before their conversion to ``dtype``; for an
+        encoder without weights, hash of its settings: 32 hex digits.
     preprocessing
         Settings of the preprocessing, as JSON values.
     preprocess
@@ -32,7 +32,8 @@ class Encoder:
     encode
         Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
         (n, d_b) per block b, from first to last block. If memory is insufficient, it raises
-        :class:`MemoryError` or :class:`RuntimeError`.
+        :class:`MemoryError` or :class:`RuntimeError`. With OpenVINO, it raises
+        :class:`~whichgen.errors.OpenVinoError` if the cached network can't be compiled.
     block_dims
         Number of features d_b of each block b.
     device
@@ -42,11 +43,11 @@ class Encoder:
     native_side
         Side, in pixels, of a square image that ``preprocess`` does not resize; 0 if unknown.
     block_groups
-        ``block_groups[m][g]`` contains the numbers (from 0) of the blocks in group g of member m.
-        The members of a combination are the combined encoders
-        (:mod:`whichgen.encoders.combinations`); any other encoder has a single member, itself. A
-        fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal weight. By default,
-        all blocks form one group, because their errors are correlated.
+        ``block_groups[m][g]`` contains the indices of the blocks in group g of member m. The
+        members of a combination are the combined encoders
+        (:mod:`whichgen.encoders.combinations`); any other encoder has a single member, itself. In a
+        fusion of blocks (:mod:`whichgen.heads.fusion`), either all groups or all members have equal
+        weight. By default, all blocks form one group, because their errors are correlated.
     """
 
     name: str

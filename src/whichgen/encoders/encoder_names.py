@@ -1,4 +1,4 @@
-"""Names of encoders, and functions that parse names such as ``a:patches+b:crops``."""
+"""Names of built-in encoders, and functions that split names such as ``a:patches+b:crops``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ SPECTRA = "spectra"
 #: encodes windows at native resolution (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
-#: Variants of each encoder that has no weights. All other encoders are networks.
+#: Names of the encoders without weights, with the variants of each. All other encoders are
+#: networks.
 WEIGHT_FREE: dict[str, tuple[str, ...]] = {TRACES: (HALF,), SPECTRA: ()}
 
 
 def split_members(name: str) -> list[str]:
-    """Split ``a+b`` into ``["a", "b"]``; return the path of an existing folder as the only name."""
+    """Split ``a+b`` into ``["a", "b"]``; do not split the path of an existing folder."""
     return [name] if Path(name).is_dir() else name.split("+")
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into ``a`` and ``["crops"]``; the path of a folder has no variants."""
+    """Split ``a:crops`` into ``a`` and ``["crops"]``; do not split the path of an existing folder."""
     if Path(name).is_dir():
         return name, []
-    network, *variants = name.split(":")
-    return network, variants
+    base_name, *variants = name.split(":")
+    return base_name, variants

@@ -66,7 +66,7 @@ def make_level_table(scale: float, mean: Sequence[float], std: Sequence[float]) 
 
 
 def _make_fast_preprocess(processor: Any) -> Preprocess:
-    """Create the fast implementation from an image with all levels, which is only normalized."""
+    """Create the fast implementation; its lookup table is a normalized image of all levels."""
     levels = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
     unscaled = processor(levels, do_resize=False, do_center_crop=False, return_tensors="np")
     table = np.asarray(unscaled["pixel_values"][0], np.float32).reshape(3, 256)
@@ -80,14 +80,15 @@ def make_table_preprocess(settings: Mapping[str, Any], table: np.ndarray) -> Pre
     ----------
     settings
         Settings of an image processor of transformers. ``size``, ``resample``, ``do_center_crop``
-        and ``crop_size`` are used.
+        and ``crop_size`` are used; images are always resized.
     table
         Normalized value of each level of each channel: float32 array (3, 256).
 
     Returns
     -------
     function
-        Converts an RGB image to a float32 array (3, h, w).
+        Converts an RGB image to a float32 array (3, h, w). It raises :class:`KeyError` if another
+        required setting is missing.
 
     Raises
     ------

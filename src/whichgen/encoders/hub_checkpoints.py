@@ -1,4 +1,4 @@
-"""Checkpoints on the Hugging Face hub that correspond to names of timm."""
+"""Checkpoints on the Hugging Face hub that correspond to timm names."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ TIMM_TO_HUB: dict[str, str] = {
     "vit_base_patch16_224.dino": "facebook/dino-vitb16",
     "vit_small_patch8_224.dino": "facebook/dino-vits8",
     "vit_base_patch8_224.dino": "facebook/dino-vitb8",
-    "vit_base_patch16_224.augreg_in21k": "google/vit-base-patch16-224-in21k",
-    "vit_large_patch16_224.augreg_in21k": "google/vit-large-patch16-224-in21k",
+    "vit_base_patch16_224.orig_in21k": "google/vit-base-patch16-224-in21k",
+    "vit_large_patch16_224.orig_in21k": "google/vit-large-patch16-224-in21k",
 }

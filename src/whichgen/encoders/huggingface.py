@@ -22,16 +22,17 @@ from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
+from whichgen.plurals import format_count
 
 # The type annotations of transformers are incomplete.
 _lib: Any = transformers
 
 # Last part of the names of the weights of a CLS token.
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
-# Prefixes of the names of the weights after the last block. These do not affect features, and they
-# may be missing in a checkpoint.
+# Prefixes of the names of the weights of poolers and heads, which process the output of the last
+# block. They do not affect features, and they may be missing in a checkpoint.
 _AFTER_BLOCKS = ("pooler.", "head.")
-# Settings that affect features but not the shapes of weights.
+# Settings that are hashed with the weights, because they affect features.
 _ARCHITECTURE = (
     "hidden_act",
     "image_size",
@@ -54,8 +55,9 @@ def load_huggingface(name: str) -> Network:
     ------
     EncoderError
         The checkpoint does not exist, can't be downloaded, is damaged or incomplete, requires
-        custom code, or is not a vision model; or it is a local folder that contains only pickled
-        weights or a special file such as a FIFO, or whose index lists files elsewhere.
+        custom code, or has no image processor; or it is a local folder that contains only pickled
+        weights or a special file such as a FIFO, or whose index lists anything other than
+        safetensors files in this folder.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -64,7 +66,7 @@ def load_huggingface(name: str) -> Network:
     try:
         with access as offline:
             try:
-                _reject_special_files(Path(name))
+                _check_files(Path(name))
                 module, missing = _load_vision_model(name)
                 processor = _lib.AutoImageProcessor.from_pretrained(
                     name, backend="pil", trust_remote_code=False
@@ -77,8 +79,8 @@ def load_huggingface(name: str) -> Network:
     missing = missing.difference(unused)
     if missing:
         raise EncoderError(
-            f"{name} is missing {len(missing)} weights of its vision encoder, for example "
-            f"{min(missing)}. Use the checkpoint of a complete encoder."
+            f"{name} lacks {format_count(len(missing), 'weight')} of its vision encoder, for "
+            f"example {min(missing)}. Use the checkpoint of a complete encoder."
         )
     return make_network(name, module, processor, unused)
 
@@ -120,7 +122,7 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
     )
 
 
-def _reject_special_files(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
     """Check the files of a local checkpoint; do nothing if the path is not a folder.
 
     Raises
@@ -133,7 +135,7 @@ def _reject_special_files(folder: Path) -> None:
         return
     invalid = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
     if invalid:
-        raise ValueError(f"{invalid[0]!r} is not a regular file")
+        raise ValueError(f"{invalid[0]!r} is neither a regular file nor a folder")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values():
@@ -145,8 +147,7 @@ def _reject_special_files(folder: Path) -> None:
 
 def _find_native_side(settings: Mapping[str, Any]) -> int:
     """Return the side, in pixels, of a square image that is not resized, or 0 if unknown."""
-    step = "size" if settings.get("do_resize") else "crop_size"
-    size = settings.get(step) or {}
+    size = settings.get("size" if settings.get("do_resize") else "crop_size") or {}
     sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
     return int(sides.pop()) if len(sides) == 1 else 0
 
@@ -178,9 +179,9 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
 
 
 def _explain_failure(name: str, error: Exception, offline: str) -> str:
-    """Return an error message for an exception of transformers.
+    """Return an error message for an exception that was raised while a checkpoint was loaded.
 
-    ``offline`` is the reason why the hub can't be used, or empty.
+    ``offline`` is the reason why only the hub's cache is used, or empty.
     """
     if "trust_remote_code" in str(error):
         return (
@@ -191,13 +192,15 @@ def _explain_failure(name: str, error: Exception, offline: str) -> str:
         files = {p.name for p in Path(name).iterdir()}
         if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):
             return (
-                f"{name} contains pickled weights, which whichgen does not load. Convert them with "
-                "`model.save_pretrained(folder, safe_serialization=True)`."
+                f"{name} contains pickled weights, which whichgen does not load. If you trust "
+                "them, load the model with transformers, and write safetensors files with "
+                "`model.save_pretrained(FOLDER)`."
             )
         return (
-            f"{name} is not a vision encoder in transformers' format, or is damaged "
-            f"({get_first_line(error)}). The folder needs config.json, model.safetensors and "
-            "preprocessor_config.json."
+            f"{name} can't be loaded as a vision encoder in transformers' format "
+            f"({get_first_line(error)}). The folder must contain config.json, "
+            "preprocessor_config.json and intact weights as safetensors files, but no special "
+            "files."
         )
     return (
         f"encoder {name!r} is not a local folder, and can't be loaded from the hub or its cache "

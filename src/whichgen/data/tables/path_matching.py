@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 
 
 class PathMatcher:
-    """Find the image that a path in a table denotes.
+    """Matcher that finds the image that a path in a table denotes.
 
-    These spellings of the path are tried in order: the path itself, without surrounding blanks,
-    with slashes instead of backslashes, and with bytes that are not UTF-8 decoded as code page 1252
-    (Windows). For each spelling, leading folders are removed until the path matches an image. A
-    path without a folder matches if only one image has this file name. ``./``, extra slashes and
-    the Unicode form (composed or decomposed letters) are ignored.
+    Four spellings of a path are tried: as written, without surrounding whitespace, then also with
+    slashes instead of backslashes, and then also with its bytes decoded as code page 1252
+    (Windows). Leading folders of each spelling are removed one by one, except the last folder,
+    until it matches an image. A path without a folder matches the only image with this file name
+    or, if there are several, the one that is directly in the image folder. ``./``, extra slashes
+    and the Unicode form (composed or decomposed letters) are ignored.
 
     Parameters
     ----------
@@ -37,19 +38,13 @@ class PathMatcher:
         }
 
     def find(self, path: str) -> str | None:
-        """Return the image that matches a path, as spelled in ``images``.
+        """Return the image that matches a path from a table, or ``None`` if no image matches.
 
-        Return ``None`` if no image matches, or if the path is only a file name that several images
-        have.
-
-        Parameters
-        ----------
-        path
-            A path from a table.
+        The image is spelled as in ``images``.
         """
         if path in self._exact:
             return path
-        for spelling in _spell(path):
+        for spelling in _yield_spellings(path):
             parts = _normalize(spelling).split("/")
             if len(parts) == 1 and parts[0] in self._by_name:
                 return self._by_name[parts[0]]
@@ -60,8 +55,8 @@ class PathMatcher:
         return None
 
 
-def _spell(path: str) -> Iterator[str]:
-    """Yield the spellings of a path that are tried."""
+def _yield_spellings(path: str) -> Iterator[str]:
+    """Yield the spellings of a path that :meth:`PathMatcher.find` tries, in order."""
     yield path
     path = path.strip()
     yield path
