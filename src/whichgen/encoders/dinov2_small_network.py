@@ -24,7 +24,8 @@ class VisionTransformer(nn.Module):
         Number of blocks.
     side
         Side of the square training images, in pixels. There is one position embedding for the CLS
-        token and one for each patch of such an image; they are interpolated for other sizes.
+        token and one for each patch of such an image. The latter are interpolated for images of
+        another size.
     patch
         Side of a patch, in pixels.
     """
