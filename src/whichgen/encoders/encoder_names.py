@@ -27,12 +27,12 @@ WEIGHT_FREE: dict[str, tuple[str, ...]] = {TRACES: (HALF,), SPECTRA: ()}
 
 
 def split_members(name: str) -> list[str]:
-    """Split ``a+b`` into ``["a", "b"]``; leave the path of an existing folder whole."""
+    """Split ``a+b`` into ``["a", "b"]``; existing folders are not split."""
     return [name] if Path(name).is_dir() else name.split("+")
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into ``a`` and ``["crops"]``; leave the path of an existing folder whole."""
+    """Split ``a:crops`` into ``a`` and ``["crops"]``; existing folders are not split."""
     if Path(name).is_dir():
         return name, []
     base_name, *variants = name.split(":")
