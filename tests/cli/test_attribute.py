@@ -223,7 +223,7 @@ def test_unreadable_images_are_reported_after_the_results(site: Site) -> None:
     for message in (
         "gone.png: no such file",
         "text.png: a text file",
-        "cut.jpg: damaged or truncated",
+        "cut.jpg: can't be decoded",
         "huge.png: the image has more pixels than the limit of 178 million; downscale it",
     ):
         assert result.message.count(message) == 1

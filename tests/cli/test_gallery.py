@@ -89,7 +89,7 @@ def test_invalid_options_are_reported(site: Site) -> None:
     for data, options, message in (
         ("empty", (), "no readable image found"),
         ("no/folder", (), "no/folder does not exist"),
-        ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
+        ("NoSuchSet", (), "dataset 'NoSuchSet' is not one of"),
         ("images", ("--kind", "qdrant"), "is not the address of a Qdrant service"),
         ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "'folder' is not the address"),
         ("images", ("-o", "images"), "images already exists and is not a gallery"),

@@ -241,7 +241,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["--C", 0], "C must be positive"),
         (["--groups", "none.tsv"], "groups file none.tsv does not exist"),
         (["-d", "nowhere/images"], "nowhere/images does not exist"),
-        (["-d", "Nonsense"], "'Nonsense' is neither a folder nor one of"),
+        (["-d", "Nonsense"], "'Nonsense' is not one of"),
         (["-d", "GenImage:split=split1"], "annotation file"),
         (
             ["--backbone", "someone/no-such-model"],

@@ -195,7 +195,7 @@ def test_missing_split_names_its_file(tmp_path: Path, dataset: Dataset) -> None:
         ("GenImage:split=", "invalid option 'split='"),
         ("GenImage:fold=1", "invalid option 'fold=1'"),
         ("GenImage:split=split9", "has no split 'split9'. Choose from split1, split2"),
-        ("Genimagge", "'Genimagge' is neither a folder nor one of Diff.*Check the spelling"),
+        ("Genimagge", "'Genimagge' is not one of Diff.*Check the spelling"),
     ],
 )
 def test_invalid_dataset_string_is_an_error(spec: str, message: str) -> None:
@@ -222,7 +222,7 @@ def test_damaged_list_of_origins_names_its_file(tmp_path: Path) -> None:
     [
         ({"known": ("real",)}, "at least two known origins"),
         ({"known": ("real", "real")}, "duplicate known origins: real"),
-        ({"unknown": ("gan", "a")}, "gan cannot be both known and unknown"),
+        ({"unknown": ("gan", "a")}, "gan can't be both known and unknown"),
         ({"val": ()}, "no val images of real, gan"),
         ({"test": (Sample(Path("/x"), "real"),)}, "no test images of gan"),
     ],

@@ -138,8 +138,10 @@ def test_near_duplicates_of_another_origin_are_a_warning(
 ) -> None:
     folder = image_folder({"real": 8, "gan": 8})
     Image.open(folder / "real" / "000.png").save(folder / "gan" / "again.bmp")
-    (warning,) = [w for w in check_samples(_samples(folder)).warnings if "another origin" in w]
-    assert "2 images are near-duplicates of images of another origin" in warning
+    (warning,) = [
+        w for w in check_samples(_samples(folder)).warnings if "more than one origin" in w
+    ]
+    assert "2 images are in sets of near-duplicates with more than one origin" in warning
     assert "real/000.png" in warning and "gan/again.bmp" in warning
 
 
@@ -178,3 +180,21 @@ def test_invalid_name_of_an_origin_is_a_warning(image_folder: Callable[..., Path
     folder = image_folder({"real": 4, "unknown": 4})
     warnings = check_samples(_samples(folder)).warnings
     assert "ORIGIN NAME: 'unknown' is not a valid origin name" in warnings[0]
+
+
+def test_shortcut_limits_are_inclusive(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 1, "gan": 9})
+    image_folder({"real": 9}, suffix=".bmp", seed=1)
+    image_folder({"gan": 1}, suffix=".jpg", seed=2)
+    warnings = check_samples(_samples(folder)).warnings
+    assert any("9 of 10 images of gan have format PNG" in w for w in warnings)
+
+
+def test_jpeg_quality_is_compared_among_jpeg_files(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 4, "gan": 4})
+    for origin, quality in (("real", 60), ("gan", 90)):
+        for path in list_images(folder / origin)[:2]:
+            Image.open(path).save(path.with_suffix(".jpg"), quality=quality)
+            path.unlink()
+    warnings = [w for w in check_samples(_samples(folder)).warnings if "quality" in w]
+    assert "2 of 2 JPEG files of gan have JPEG quality 90, unlike almost all JPEG" in warnings[0]

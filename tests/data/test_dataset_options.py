@@ -105,6 +105,6 @@ def test_written_benchmark_opens_from_another_directory(
 )
 def test_config_of_wrong_type_is_an_error(config: dict[str, object]) -> None:
     with pytest.raises(
-        DataError, match=r"options are invalid \(.*\)\. Set the dataset with `data`"
+        DataError, match=r"options are invalid \(.*\)\. Specify the dataset with `data`"
     ):
         DatasetOptions.from_config(config)

@@ -85,7 +85,7 @@ def test_jpeg_is_close_to_its_original() -> None:
 @pytest.mark.parametrize("share", [0.95, 0.5, 0.1])
 def test_truncated_file_is_refused(photo: Image.Image, form: str, share: float) -> None:
     data = _bytes(photo.resize((200, 120)), form)
-    with pytest.raises(ImageError, match=r"^cut: (damaged or truncated|not an image)"):
+    with pytest.raises(ImageError, match=r"^cut: (can't be decoded|not an image)"):
         decode_image(data[: int(share * len(data))], "cut")
 
 

@@ -91,7 +91,7 @@ def test_path_lists_and_dataset_strings(place: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("gone", r"dataset 'gone' is neither a folder"),
+        ("gone", r"dataset 'gone' is not one of"),
         ("gone/there", r"gone/there does not exist"),
         ("gone.png", r"gone.png does not exist"),
         ("empty", r"empty contains no images, .tar or .parquet files"),

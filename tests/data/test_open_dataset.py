@@ -103,10 +103,10 @@ def test_unknown_dataset_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "list.csv").touch()
     with pytest.raises(DataError, match=r"list\.csv is not a folder\. Specify a folder"):
         open_dataset(str(tmp_path / "list.csv"), SplitOptions(), cache=cache)
-    with pytest.raises(DataError, match="is neither a folder nor one of"):
+    with pytest.raises(DataError, match="is not one of"):
         open_dataset("nonsense", SplitOptions(), cache=cache)
     # Path.is_dir would raise OSError.
-    with pytest.raises(DataError, match="is neither a folder nor one of"):
+    with pytest.raises(DataError, match="is not one of"):
         list_samples("x" * 300)
 
 

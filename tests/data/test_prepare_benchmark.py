@@ -180,7 +180,10 @@ def test_missing_generators_and_other_folders_are_reported(tree: MakeTree) -> No
     notes = " ".join(prepared.notes)
     assert "split1 omitted: too few or no images of wukong" in notes
     assert "no images of the unknown origins wukong, glide" in notes
-    assert "2 images omitted, because GenImage does not have their folders: dalle3" in notes
+    assert (
+        "2 images omitted, because their folders do not denote an origin of GenImage: dalle3"
+        in notes
+    )
 
 
 def test_folder_without_a_complete_split_is_an_error(tree: MakeTree) -> None:
@@ -189,7 +192,7 @@ def test_folder_without_a_complete_split_is_an_error(tree: MakeTree) -> None:
         DataError, match=r"images found: Midjourney \(3\), real \(2\); split1 omitted"
     ):
         prepare_benchmark("GenImage", folder)
-    with pytest.raises(DataError, match=r"'Foo' is not a published benchmark\. Choose from Diff"):
+    with pytest.raises(DataError, match=r"benchmark 'Foo' is not supported\. Choose from Diff"):
         prepare_benchmark("Foo", folder)
     with pytest.raises(DataError, match="is not a folder"):
         prepare_benchmark("GenImage", folder / "none")

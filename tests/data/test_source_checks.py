@@ -40,7 +40,7 @@ def test_single_and_confounded_sources_are_one_warning_each(
 ) -> None:
     sizes = {"gan/a": 4, "vae/a": 4, "real/b": 4, "real/c": 4, "flow/d": 4, "flow/e": 4}
     single, confounded = _source_warnings(_samples(image_folder(sizes)))
-    assert "only one source of gan, vae, so metrics do not apply to other sources" in single
+    assert "origins with only one source: gan, vae. Their metrics do not apply" in single
     assert "no source of flow, real has images of another origin" in confounded
 
 
@@ -70,7 +70,7 @@ def test_near_duplicates_across_sources_are_a_warning(image_folder: Callable[...
     shutil.copy(folder / "real" / "a" / "001.png", folder / "real" / "b" / "001.png")
     shutil.copy(folder / "gan" / "b" / "001.png", folder / "gan" / "b" / "002.png")
     (warning,) = _source_warnings(_samples(folder))
-    assert "2 images are near-duplicates of images of another source, such as" in warning
+    assert "2 images are in sets of near-duplicates with more than one source, such as" in warning
     assert "real/a/001.png and" in warning
     assert "real/b/001.png" in warning
 

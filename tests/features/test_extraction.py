@@ -195,7 +195,7 @@ def test_unreadable_files_are_skipped_with_reasons(
     assert len(table.skipped) == 5
     for name, reason in zip(
         bad,
-        ("not an image", "not an image", "damaged or truncated", "is empty", "no such file"),
+        ("not an image", "not an image", "can't be decoded", "is empty", "no such file"),
         strict=True,
     ):
         (message,) = (s for s in table.skipped if s.startswith(f"{tmp_path / name}: "))

@@ -148,8 +148,8 @@ def test_unreadable_images_have_an_error_and_others_keep_their_order(
     bad: dict[int, tuple[Any, str]] = {
         0: (tmp_path / "gone.png", "no such file"),
         2: (text, "not an image"),
-        3: (cut, "image 4: damaged or truncated"),
-        5: (truncated, "image 6: damaged or truncated"),
+        3: (cut, "image 4: can't be decoded"),
+        5: (truncated, "image 6: can't be decoded"),
         6: (b"", "image 7: "),
         8: (np.zeros((4, 4, 3)), r"image 9: expected a uint8 array"),
         9: (np.zeros((4, 4, 2), np.uint8), "image 10: expected a uint8 array"),

@@ -66,8 +66,9 @@ class Dataset:
         separately, in addition to all unknown origins together. The subsets of OSMA are ``seed``,
         ``arch`` and ``dataset``.
     families
-        Maps origins to generator families; takes precedence over the table of well-known generators
-        in :mod:`whichgen.data.origins.families`.
+        Maps names of generators (see :func:`~whichgen.data.origins.families.read_families`) to
+        families; takes precedence over the table of well-known generators in
+        :mod:`whichgen.data.origins.families`.
     notes
         Sentences about the dataset that are shown with evaluation results, such as which images
         were omitted and why.
@@ -96,9 +97,10 @@ class Dataset:
         Raises
         ------
         DataError
-            There are fewer than two known origins, a known origin occurs twice, an origin is both
-            known and unknown, a name is invalid (:mod:`whichgen.data.origins.origin_names`), or a
-            known origin has no images in train, val or test.
+            There are fewer than two known origins; a known origin occurs twice; an origin is both
+            known and unknown; a name is invalid, or two names differ only in case or Unicode form
+            (:func:`~whichgen.data.origins.origin_names.validate_origin_names`); or a known origin
+            has no images in train, val or test.
         """
         validate_origin_names((*self.known, *self.unknown))
         check_known_origins(self.name, self.known)
@@ -111,8 +113,8 @@ class Dataset:
         overlap = set(self.known) & set(self.unknown)
         if overlap:
             raise DataError(
-                f"{self.name}: {', '.join(sorted(overlap))} cannot be both known and "
-                "unknown. List each origin once."
+                f"{self.name}: {', '.join(sorted(overlap))} can't be both known and unknown. "
+                "List each origin once."
             )
         for name in ("train", "val", "test"):
             counts = Counter(s.origin for s in self.split(name))
@@ -144,15 +146,17 @@ def check_known_origins(name: str, known: Sequence[str]) -> None:
     """
     if len(known) < 2:
         raise DataError(
-            f"{name}: attribution needs at least two known origins, got {list(known)}. Add a "
-            "folder of images of another origin."
+            f"{name}: attribution needs at least two known origins, got "
+            f"{', '.join(known) or 'none'}. Add images of another origin, or hold out fewer "
+            "origins as unknown."
         )
 
 
 def list_images(folder: Path) -> list[Path]:
     """Return the paths of the image files in a folder and its subfolders, in natural order.
 
-    Files with the suffix of an image count as images; they are not opened.
+    A file is an image if it has the suffix of an image format; its content is not checked. Each
+    path begins with ``folder``.
 
     Warns
     -----

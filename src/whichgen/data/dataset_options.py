@@ -41,8 +41,8 @@ class DatasetOptions(SplitOptions):
     data
         Dataset string, such as ``OSMA:split=split2:root=/data``, or image folder.
     groups
-        TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`). Only
-        for image folders.
+        TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`); if
+        empty, the groups are not known. Only for image folders.
     group_column
         Name of the group column in the file ``groups``, or its number, counted from 1; if empty,
         :func:`~whichgen.data.tables.groups.read_groups` chooses the column.
@@ -51,8 +51,8 @@ class DatasetOptions(SplitOptions):
         the source of each image (see :mod:`whichgen.data.tables.groups`); if empty, the sources are
         not known. Only for image folders.
     families
-        File of ``origin<TAB>family`` lines; may be empty. For an origin that is not in the file,
-        :mod:`whichgen.data.origins.families` determines the family by the name.
+        File of ``origin<TAB>family`` lines; if empty, no file is read. For an origin that is not in
+        the file, :mod:`whichgen.data.origins.families` determines the family by the name.
     samples_per_class
         Maximum number of images per origin in each split; 0 for no limit.
     """
@@ -89,6 +89,14 @@ class DatasetOptions(SplitOptions):
             The dataset, the groups, sources or families file, or an option is invalid.
         StoreError
             The cache of the reader can't be read or written.
+        OSError
+            The splits can't be written to the cache, for example because the disk is full.
+
+        Warns
+        -----
+        WhichgenWarning
+            Files are skipped, the groups or sources file has no header or is incomplete, or the
+            stored facts about images are damaged.
         """
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(
@@ -106,9 +114,10 @@ class DatasetOptions(SplitOptions):
         return dataset
 
     def uses_most_images(self, samples: Sequence[Sample]) -> bool:
-        """Return whether the splits contain at least 90 % of ``samples``, all images of the folder.
+        """Return whether the splits contain at least 90 % of the images of a folder, ``samples``.
 
-        The number is estimated from ``fractions`` and ``samples_per_class``.
+        The number of images in the splits is estimated from ``fractions`` and
+        ``samples_per_class``, as if all origins were known.
         """
         counts = Counter(sample.origin for sample in samples).values()
         limit = self.samples_per_class or len(samples)
@@ -116,7 +125,7 @@ class DatasetOptions(SplitOptions):
         return n_in_splits >= _MOST_SHARE * len(samples)
 
     def list_samples(self) -> list[Sample]:
-        """Return the images of an image folder, with their groups and sources, without splits.
+        """Return all images of an image folder, with their groups and sources, without splits.
 
         Raises
         ------
@@ -130,7 +139,7 @@ class DatasetOptions(SplitOptions):
         WhichgenWarning
             The origins may be wrong
             (:func:`~whichgen.data.layouts.folder_layout.warn_about_layout`), files are skipped, or
-            the groups or sources file is incomplete.
+            the groups or sources file has no header or has rows without an image.
         """
         folder = Path(self.data).resolve()
         layout = read_layout(folder, self.real)
@@ -179,8 +188,8 @@ class DatasetOptions(SplitOptions):
         except ValidationError as error:
             invalid_names = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
             raise DataError(
-                f"the saved dataset options are invalid ({invalid_names}). Set the dataset with "
-                f"{name_option('--data')}."
+                f"the saved dataset options are invalid ({invalid_names}). Specify the dataset "
+                f"with {name_option('--data')}."
             ) from None
 
 

@@ -311,7 +311,7 @@ def _load_image(image: ImageLike, name: str, evidence: EvidenceOptions | None) -
         # Pillow decodes lazily, so a damaged file raises an error here.
         return LoadedImage(to_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # Pillow raises many exception types on damaged files
-        raise ImageError(f"{name}: damaged or truncated ({error})") from None
+        raise ImageError(f"{name}: can't be decoded ({error})") from None
 
 
 def _array_to_image(array: np.ndarray, name: str) -> Image.Image:

@@ -17,7 +17,7 @@ from whichgen.errors import DataError
 from whichgen.io.untrusted_files import read_text_file
 
 #: Possible names of the annotation file of all unknown images of a split, in the order in which the
-#: files are looked up.
+#: files are looked up. ``part`` is ``val`` or ``test``.
 UnknownFile = Literal["{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt"]
 UNKNOWN_FILES: tuple[UnknownFile, ...] = get_args(UnknownFile)
 
@@ -34,7 +34,7 @@ def _validate_folder_name(name: str) -> str:
     """
     # File systems allow 255 bytes, and the names of annotation files begin with the split's name.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
-        raise ValueError(f"{name[:80]!r} is not a valid folder name")
+        raise ValueError(f"{name[:80]!r} is not a valid folder name of at most 200 bytes")
     return name
 
 
@@ -50,7 +50,7 @@ class SplitOrigins(BaseModel):
         Known origins, in the order of their class indices.
     unknown
         Maps the name of each subset of the unknown origins to the origins in it. The subset
-        ``all`` contains all unknown origins.
+        ``all``, if there is one, contains all unknown origins.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +60,9 @@ class SplitOrigins(BaseModel):
 
 class BenchmarkOrigins(BaseModel):
     """Origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
+
+    ``name``, ``folder`` and the names of the splits must be valid folder names of at most 200
+    bytes.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ class BenchmarkOrigins(BaseModel):
     notes
         Sentences about the dataset that are shown with evaluation results.
     splits
-        Maps the name of each benchmark split to its known and unknown origins.
+        Maps the name of each benchmark split to its known and unknown origins; at least one split.
     indices
         Whether all labels in the annotation files are indices. If not, a label may also be the name
         of an origin.
@@ -80,7 +83,13 @@ class BenchmarkOrigins(BaseModel):
         Name, in the reference implementation, of the annotation files of all unknown images.
     image_folders
         Maps each origin to the folders that contain its images in the published archives. A folder
-        is specified by consecutive parts of the path of an image, such as ``fake/ProGAN/bus``.
+        is specified by the consecutive last parts of its path, such as ``fake/ProGAN/celebahq``.
+        Only letters and digits are compared, without case.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        A value is invalid or missing, or there is a value for an unknown field.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -113,15 +122,16 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     Raises
     ------
     DataError
-        There is neither a file nor a bundled list, or the file is invalid.
+        There is neither a file nor a bundled list, or the file is unreadable or invalid.
     """
     file = root / name / "origins.json"
     if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
         return _parse(read_text_file(file, "list of origins"), str(file))
     if name.lower() not in map(str.lower, list_benchmarks()):
         raise DataError(
-            f"dataset {name!r} is neither a folder nor one of {', '.join(list_benchmarks())}, and "
-            f"{file} does not exist. Check the spelling, or set its folder: `{name}:root=FOLDER`."
+            f"dataset {name!r} is not one of {', '.join(list_benchmarks())}, and {file} does not "
+            "exist. Check the spelling of the dataset or image folder, or specify the folder that "
+            f"contains the folder {name}: `{name}:root=FOLDER`."
         )
     return load_bundled_origins(name)
 
@@ -137,7 +147,7 @@ def load_bundled_origins(name: str) -> BenchmarkOrigins:
     file = next((n for n in list_benchmarks() if n.lower() == name.lower()), "")
     if not file:
         raise DataError(
-            f"{name!r} is not a published benchmark. Choose from {', '.join(list_benchmarks())}."
+            f"benchmark {name!r} is not supported. Choose from {', '.join(list_benchmarks())}."
         )
     path = f"origins/{file}.json"
     return _parse((files("whichgen.data.benchmarks") / path).read_text(encoding="utf-8"), path)
@@ -153,6 +163,6 @@ def _parse(content: str, file: str) -> BenchmarkOrigins:
 
 
 def summarize_errors(error: ValidationError) -> str:
-    """Return the first three validation errors as one line of text."""
+    """Return the first three validation errors on one line; long texts are truncated."""
     lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
     return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")

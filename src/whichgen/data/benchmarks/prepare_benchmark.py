@@ -1,15 +1,18 @@
 """Divide the images of a published benchmark that has no annotation files into splits.
 
 The origin of an image is determined by the folder names of the published archives, which may be at
-any depth. The images of each origin are divided in the same way for all splits of the benchmark:
+any depth. The images of each origin are divided once, for all benchmark splits:
 
-- If there are folders ``train`` and ``val`` (GenImage), the images in ``train`` are the training
-  set. One half of the images in ``val`` is the validation set, and the other half is the test set.
+- If some of the images are in folders ``train`` and ``val`` (GenImage), the images in ``train`` are
+  the training set. One half of the images in ``val`` is the validation set, and the other half is
+  the test set.
 - If there is also a folder ``test`` (DiffusionForensics), the folders are the splits.
-- Otherwise (OSMA), 80 % of the images are for training, 10 % for validation and 10 % for testing.
+- If no image is in such a folder (OSMA), 80 % of the images are for training, 10 % for validation
+  and 10 % for testing.
 
-Images are selected at random with a fixed seed. The images that are selected for an origin do not
-depend on the other origins or on the location of the folder.
+In the first two cases, images outside these folders are not used. Images are selected at random.
+The images that are selected for an origin depend on the seed, but not on the other origins or on
+the location of the folder.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class PreparedBenchmark:
     origins
         The bundled list of origins.
     splits
-        Maps the name of each benchmark split to its dataset.
+        Maps the name of each benchmark split that is not omitted to its dataset.
     notes
         Sentences about missing origins, omitted splits, omitted images and small splits.
     """
@@ -77,13 +80,14 @@ def prepare_benchmark(
     Parameters
     ----------
     name
-        Name of a published benchmark (case-insensitive).
+        Name of a benchmark with a bundled list of origins
+        (:func:`~whichgen.data.benchmarks.origin_lists.list_benchmarks`); case-insensitive.
     folder
         Folder that contains the extracted archives.
     samples_per_class
         Maximum number of images per origin in each of train, val and test; 0 for no limit.
     seed
-        Random seed for selecting the images.
+        Random seed for selecting the images; not negative.
 
     Returns
     -------
@@ -93,8 +97,13 @@ def prepare_benchmark(
     Raises
     ------
     DataError
-        ``name`` is not a published benchmark, the folder does not exist, or every benchmark split
-        has a known origin with too few images in the folder.
+        ``name`` is not in the list, the folder does not exist, or every benchmark split has a known
+        origin with too few images in the folder.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files or folders are skipped (:func:`~whichgen.data.dataset.list_images`).
     """
     benchmark = load_bundled_origins(name)
     if not folder.is_dir():
@@ -106,10 +115,10 @@ def prepare_benchmark(
         origin: _divide(images_by_split, samples_per_class, (seed, zlib.crc32(origin.encode())))
         for origin, images_by_split in images.items()
     }
-    size = f"at most {samples_per_class}" if samples_per_class else "all"
+    limit = f"at most {samples_per_class} images per class in each split"
     notice = (
         f"These splits were made by `whichgen dataset prepare {benchmark.name}` (seed {seed}, "
-        f"{size} images per class), not by the authors of the benchmark"
+        f"{limit if samples_per_class else 'all images'}), not by the authors of the benchmark"
     )
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
@@ -127,10 +136,10 @@ def prepare_benchmark(
         )
         examples = [names[-1] for o, names in benchmark.image_folders.items() if o != REAL]
         raise DataError(
-            f"{folder} has too few images of the known origins of every split of {benchmark.name} "
-            f"(images found: {counts or 'none'}; {notes[0]}). Specify the folder of the extracted "
-            f"archives, which contains folders such as {join_names(examples, 3)}, or use the "
-            f"images without these splits: {name_option(f'--data {folder}')}"
+            f"{folder} has too few images for any split of {benchmark.name} (images found: "
+            f"{counts or 'none'}; {notes[0]}). Specify the folder of the extracted archives, which "
+            f"contains folders such as {join_names(examples, 3)}, or use the images without these "
+            f"splits: {name_option(f'--data {folder}')}"
         )
     origins_in_use = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
     if missing_unknown := [
@@ -140,8 +149,8 @@ def prepare_benchmark(
     notes += _list_shortfalls(parts, samples_per_class)
     if unmatched_folders:
         notes.append(
-            f"{format_count(unmatched_folders.total(), 'image')} omitted, because "
-            f"{benchmark.name} does not have their folders: {join_names(sorted(unmatched_folders))}"
+            f"{format_count(unmatched_folders.total(), 'image')} omitted, because their folders "
+            f"do not denote an origin of {benchmark.name}: {join_names(sorted(unmatched_folders))}"
         )
     return PreparedBenchmark(benchmark, splits, tuple(notes))
 
@@ -151,11 +160,14 @@ def _find_images(
 ) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
     """Find the images of each origin by the names of their folders.
 
+    Copies of a photograph of ImageNet are omitted.
+
     Returns
     -------
     dict
         ``images[origin][split]`` is the list of the origin's images in folders of the split
-        (``train``, ``val`` or ``test``); the split is empty if no folder name denotes a split.
+        (``train``, ``val`` or ``test``). ``images[origin][""]`` is the list of the origin's images
+        that are not in such a folder.
     Counter
         Number of images without an origin in each folder that has such images.
     """
@@ -190,7 +202,10 @@ def _normalize(name: str) -> str:
 
 
 def _find_origin(parts: Sequence[str], patterns: Iterable[tuple[str, tuple[str, ...]]]) -> str:
-    """Return the origin whose pattern occurs in the path of a folder, or an empty string."""
+    """Return the first origin with a pattern that occurs in the path of a folder.
+
+    The string is empty if there is no such origin.
+    """
     names = tuple(map(_normalize, parts))
     for origin, pattern in patterns:
         starts = range(len(names) - len(pattern) + 1)
@@ -205,8 +220,9 @@ def _divide(
     """Return the images of an origin for train, val and test, in random order.
 
     ``images_by_split[split]`` are the images in the folder of a split, and ``images_by_split[""]``
-    are the images that are not in the folder of a split. ``limit`` is the maximum number of images
-    in each of train, val and test; 0 for no limit.
+    are the images that are not in the folder of a split; the latter are used only if there are no
+    others. ``limit`` is the maximum number of images in each of train, val and test; 0 for no
+    limit.
     """
     rng = np.random.default_rng(seed)
     shuffled_images = {
@@ -217,6 +233,7 @@ def _divide(
     parts = {part: shuffled_images.get(part, []) for part in _PARTS}
     if not any(parts.values()):
         images = shuffled_images[""]
+        # Leave one image each for validation and testing.
         n_train = min(int(_TRAIN_FRACTION * len(images)), max(len(images) - 2, 0))
         parts |= {"train": images[:n_train], "val": images[n_train:]}
     if not parts["test"]:

@@ -1,4 +1,4 @@
-"""Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
+"""Check a dataset before training: files, duplicates, shortcuts, names of origins and sources.
 
 A shortcut is a property of the files, not of the image content, that separates origins. For
 example, all images of one origin are PNG files, and all images of another origin are JPEG files. If
@@ -47,11 +47,11 @@ class OriginCheck:
     unreadable
         Number of files that exist but can't be read or decoded.
     formats, sizes, modes
-        Map each format, size (width and height in pixels, such as ``640×480``) and color mode to
-        the number of readable files that have it, most frequent first.
+        Map each format, size (width and height in pixels after EXIF rotation, such as ``640×480``)
+        and color mode to the number of readable files that have it, most frequent first.
     qualities
-        Maps each JPEG quality to the number of readable JPEG files that have it, most frequent
-        first.
+        Maps each estimated JPEG quality, such as ``"90"``, to the number of readable JPEG files
+        that have it, most frequent first.
     former_jpeg
         Number of readable files that are not JPEG files but whose pixels have traces of JPEG
         compression (:mod:`whichgen.data.images.jpeg_history`).
@@ -79,10 +79,10 @@ class CheckReport:
     exact_duplicates
         Number of readable files that are identical to an earlier file.
     near_duplicates
-        Number of readable files that are near-duplicates of an earlier file but not identical to an
-        earlier file (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+        Number of readable files, without exact duplicates, in excess of one per cluster of
+        near-duplicates (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
     sources
-        Numbers of sources and images of each origin; empty if the sources are not known.
+        Numbers of sources and images of each origin; empty unless every sample has a source.
     warnings
         Messages about label conflicts, shortcuts, near-duplicates, the names of the origins
         (:mod:`whichgen.data.origins.origin_names`) and the sources
@@ -108,12 +108,12 @@ def check_samples(
 ) -> CheckReport:
     """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates.
 
-    If all samples have a source, the sources are checked, too.
+    The names of the origins are checked, too. So are the sources, if every sample has a source.
 
     Parameters
     ----------
     samples
-        The samples.
+        All images of the dataset.
     reader
         Reads the images and caches facts about them; by default, nothing is cached.
     progress
@@ -158,9 +158,9 @@ def check_samples(
         warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
     warnings += _find_shortcuts("JPEG quality", {o.origin: o.qualities for o in origins})
     warnings += compare_histories(histories)
-    conflicting = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
+    conflict_paths = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
     duplicate_clusters = [c for c in clusters.values() if len(c) > 1]
-    warnings += _describe_duplicates(samples, duplicate_clusters, conflicting)
+    warnings += _describe_duplicates(samples, duplicate_clusters, conflict_paths)
     has_sources = bool(samples) and all(s.source for s in samples)
     if has_sources:
         warnings += check_sources(samples, images, list(clusters.values()))
@@ -175,7 +175,7 @@ def check_samples(
 
 
 def _describe_duplicates(
-    samples: Sequence[Sample], clusters: Sequence[Sequence[int]], conflicting: Collection[Path]
+    samples: Sequence[Sample], clusters: Sequence[Sequence[int]], conflict_paths: Collection[Path]
 ) -> list[str]:
     """Return warnings about near-duplicates.
 
@@ -185,7 +185,7 @@ def _describe_duplicates(
         All samples.
     clusters
         Indices of the samples in each cluster of at least two near-duplicates.
-    conflicting
+    conflict_paths
         Paths of files with a label conflict, which is a separate warning. Their clusters are not
         reported as near-duplicates across origins.
     """
@@ -197,19 +197,19 @@ def _describe_duplicates(
             f"NEAR-DUPLICATES: {n_images} of {len(samples)} images are near-duplicates of one "
             f"another, in {format_count(len(clusters), 'set')}. The largest set has "
             f"{len(largest)} images, such as {samples[largest[0]].path} and "
-            f"{samples[largest[1]].path}. All images of a set are in the same split and add little "
-            "information. Keep one image of each set."
+            f"{samples[largest[1]].path}. They add little information, and when a folder is split, "
+            "all images of a set are put into the same split. Keep one image of each set."
         )
     unreported_clusters = (
-        c for c in clusters if not any(samples[i].path in conflicting for i in c)
+        c for c in clusters if not any(samples[i].path in conflict_paths for i in c)
     )
     if mixed_clusters := find_mixed_clusters(
         samples, unreported_clusters, lambda sample: sample.origin
     ):
         n_mixed, first, other = mixed_clusters
         warnings.append(
-            f"NEAR-DUPLICATES: {n_mixed} images are near-duplicates of images of another origin, "
-            f"such as {first.path} and {other.path}. Check their origins."
+            f"NEAR-DUPLICATES: {n_mixed} images are in sets of near-duplicates with more than one "
+            f"origin, such as {first.path} and {other.path}. Check their origins."
         )
     return warnings
 
@@ -239,7 +239,8 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
     """Return a warning for each origin that a property separates from another origin.
 
     A property separates two origins if at least 90 % of the readable files of one origin have a
-    value that at most 10 % of the readable files of the other origin have.
+    value that at most 10 % of the readable files of the other origin have. Files without the
+    property are ignored: only JPEG files have a JPEG quality.
 
     Parameters
     ----------
@@ -250,15 +251,17 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
         values of each origin are in descending order of count.
     """
     totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
-    limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}
+    # 1 - _SHORTCUT_SHARE would be rounded to less than 0.1.
+    limits = {origin: total - _SHORTCUT_SHARE * total for origin, total in totals.items()}
+    files = "JPEG files" if name == "JPEG quality" else "images"
     warnings = []
     for origin, total in totals.items():
         value, n = next(iter(counts[origin].items()))
         other_origins = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
         if n >= _SHORTCUT_SHARE * total and other_origins:
             warnings.append(
-                f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
-                f"almost all images of {', '.join(other_origins)}. A classifier can learn this "
+                f"SHORTCUT: {n} of {total} {files} of {origin} have {name} {value}, unlike "
+                f"almost all {files} of {', '.join(other_origins)}. A classifier can learn this "
                 "instead of the origin. Process the original files of all origins in the same way."
             )
     return warnings

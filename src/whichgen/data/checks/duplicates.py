@@ -17,7 +17,8 @@ NEAR_DISTANCE = 4
 #: Number of pairs of near-duplicates in memory above which their clusters are joined.
 _MAX_PAIRS = 10**6
 
-#: Number of comparisons per hash before clusters are joined for the first time.
+#: Maximum number of comparisons per hash, for each part of the bits, before clusters are joined for
+#: the first time. Most pairs are then in one cluster and need not be compared.
 _FIRST_STEPS = 16
 
 
@@ -127,15 +128,15 @@ def _find_near_pairs(
 ) -> Iterator[np.ndarray]:
     """Yield pairs of near hashes in different clusters that are equal in a part of their bits.
 
-    The hashes are sorted by this part and by cluster. Step s compares each hash with the hash that
-    is s places after the end of its cluster.
+    The hashes are sorted by this part and by cluster. In the first step, each hash is compared with
+    the hash that follows its cluster; in each further step, with the next one.
 
     Parameters
     ----------
     hashes, parts
         Distinct hashes, and the compared part of their bits: uint64 arrays (n,).
     clusters
-        Cluster of each hash: integer array (n,).
+        Number of the cluster of each hash: integer array (n,).
     distance
         Maximum Hamming distance of near hashes, in bits.
     max_steps

@@ -1,4 +1,4 @@
-"""Low-level properties of image files: size, format, quantization tables and color statistics.
+"""Low-level properties of images: size, format, metadata, quantization and color statistics.
 
 A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcuts`
 measures how well the properties alone predict the origin.
@@ -30,7 +30,7 @@ _FILE = (
     *(f"quantization_{table}_{i}" for table in range(2) for i in range(64)),
 )
 
-#: Names of all properties, in the order of :func:`list_properties`.
+#: Names of all properties, in the order of the columns of :func:`list_properties`.
 PROPERTIES = (*_FILE, *_COLOR)
 _COLUMNS = {name: column for column, name in enumerate(PROPERTIES)}
 
@@ -44,11 +44,11 @@ def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
     - ``bytes``: file size in bytes. ``bytes_per_pixel``: file size divided by the number of pixels.
     - ``width``, ``height``: size in pixels, before EXIF rotation. ``aspect``: width divided by
       height.
-    - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file, 0 for all other
-      formats and modes.
+    - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file (``other`` if there
+      is no property for it), 0 for all other formats and modes.
     - ``exif``, ``icc``: 1 if the file has EXIF metadata or an ICC profile, otherwise 0.
-    - ``quantization_…``: entries of the first two quantization tables of a JPEG (luminance and
-      chrominance); 0 for a missing table and for other formats.
+    - ``quantization_…``: entries of quantization tables 0 (luminance) and 1 (chrominance) of a JPEG
+      file; 0 for a missing table and for other formats.
     - ``mean_…``, ``std_…``: mean and standard deviation of each channel over all pixels, in
       [0, 255], after :func:`~whichgen.data.images.decoding.decode_image`.
     """
@@ -73,13 +73,18 @@ def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
 
 
 def select_properties(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
-    """Return the columns of the named properties, in the order of ``names``.
+    """Return the columns of some properties.
 
     Parameters
     ----------
     values
         Array (n, n_properties) from :func:`list_properties`.
     names
-        Some of :data:`PROPERTIES`.
+        Names of the properties; a subset of :data:`PROPERTIES`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_names)
+        The columns, in the order of ``names``.
     """
     return values[:, [_COLUMNS[name] for name in names]]

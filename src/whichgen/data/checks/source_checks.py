@@ -1,4 +1,4 @@
-"""Check whether the sources of a dataset reveal the origin, and whether their images overlap."""
+"""Check whether sources reveal the origin, differ in file properties or share near-duplicates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import ImageError
 
 #: A source differs from the other sources of an origin if at least this fraction of its images have
-#: a value that at most one minus this fraction of the images of the other sources have.
+#: a value of a property that at most one minus this fraction of the images of the other sources
+#: have.
 _DIFFERENCE_SHARE = 0.9
 
 #: Minimum number of images of a source that is compared with other sources. Single images often
@@ -50,7 +51,7 @@ class SourceCount:
 
 
 def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
-    """Count the sources of each origin and their images.
+    """Count the sources of each origin, and the images of the origin in each source.
 
     Parameters
     ----------
@@ -103,8 +104,9 @@ def check_sources(
     warnings = []
     if single_source_origins := [c.origin for c in counts if c.n_sources == 1]:
         warnings.append(
-            f"SOURCES: only one source of {join_names(single_source_origins, _MAX_NAMES)}, so "
-            "metrics do not apply to other sources. Add images from other sources."
+            "SOURCES: origins with only one source: "
+            f"{join_names(single_source_origins, _MAX_NAMES)}. Their metrics do not apply to other "
+            "sources. Add images from other sources."
         )
     if confounded_origins := [c.origin for c in counts if not c.n_shared_sources]:
         warnings.append(
@@ -127,8 +129,9 @@ def check_sources(
     if mixed_clusters := find_mixed_clusters(samples, clusters, lambda sample: sample.source):
         n_images, first, other = mixed_clusters
         warnings.append(
-            f"SOURCES: {n_images} images are near-duplicates of images of another source, such as "
-            f"{first.path} and {other.path}. These sources are assigned to the same split."
+            f"SOURCES: {n_images} images are in sets of near-duplicates with more than one source, "
+            f"such as {first.path} and {other.path}. When a folder is split, these sources count "
+            "as one. Keep one image of each set to separate them."
         )
     return warnings
 
@@ -147,7 +150,7 @@ def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict
     The rows of ``properties`` (:func:`~whichgen.data.checks.shortcut_properties.list_properties`)
     correspond to ``samples``. Origins whose sources do not differ are omitted.
     """
-    sizes = _count_by_origin(samples)
+    image_counts = _count_by_origin(samples)
     differences: dict[str, dict[str, None]] = defaultdict(dict)
     for prefix in ("format_", ("width", "height"), "quantization_0_"):
         table = select_properties(
@@ -161,10 +164,14 @@ def _find_differences(samples: Sequence[Sample], properties: np.ndarray) -> dict
                 totals[sample.origin][row.tobytes()] += 1
         for (origin, source), values in counts.items():
             value, n = values.most_common(1)[0]
-            size, n_other = sizes[origin][source], sizes[origin].total() - sizes[origin][source]
-            is_common = size >= _MIN_IMAGES and n >= _DIFFERENCE_SHARE * size
-            if is_common and totals[origin][value] - n <= (1 - _DIFFERENCE_SHARE) * n_other:
+            n_images = image_counts[origin][source]
+            n_other = image_counts[origin].total() - n_images
+            is_common = n_images >= _MIN_IMAGES and n >= _DIFFERENCE_SHARE * n_images
+            # 1 - _DIFFERENCE_SHARE would be rounded to less than 0.1.
+            if is_common and totals[origin][value] - n <= n_other - _DIFFERENCE_SHARE * n_other:
                 differences[origin][source] = None
     return {
-        origin: sorted(names) for origin, names in differences.items() if len(sizes[origin]) > 1
+        origin: sorted(names)
+        for origin, names in differences.items()
+        if len(image_counts[origin]) > 1
     }

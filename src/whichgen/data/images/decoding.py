@@ -1,7 +1,8 @@
-"""Read image files, validate them against limits, and decode them."""
+"""Read, hash and decode image files, check them against limits, and make thumbnails."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import re
@@ -35,13 +36,13 @@ _PROFILE_MARKS = (b"acsp", b"iCCP")
 #: for the version of Adobe DNG.
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 
-#: Key of the note about repaired damage in ``image.info``.
+#: Key in ``image.info`` of the note about the repair of a JPEG file.
 REPAIR_NOTE = "repair_note"
 
 _NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"
 
-#: JPEG marker that begins a segment. In a scan, FF is followed by 00 or by a restart marker (D0 to
-#: D7).
+#: JPEG marker that begins a segment or ends the image. In the data of a scan, FF is followed by 00
+#: or by a restart marker (D0 to D7).
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 #: End of the error message for an image with too many pixels.
@@ -59,7 +60,7 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     ImageError
-        The file is missing, unreadable, empty, or larger than
+        The file is missing, unreadable, empty, not a regular file, or larger than
         :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES`.
     """
     return load_bytes(lambda: read_regular_file(path, MAX_IMAGE_BYTES), str(path))
@@ -85,9 +86,10 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
-        raise ImageError(
-            f"{name}: can't be read ({error.strerror or error}). Check its path and permissions."
-        ) from None
+        advice = "Check its path and permissions"
+        if error.errno == errno.EFBIG:
+            advice = "Replace it by a smaller file"
+        raise ImageError(f"{name}: can't be read ({error.strerror or error}). {advice}.") from None
     if not data:
         raise ImageError(f"{name}: the file is empty; replace it")
     return data
@@ -96,9 +98,9 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 def hash_image(data: bytes) -> bytes:
     """Return the 20-byte BLAKE2b digest of the content of an image file.
 
-    The feature store identifies images by this digest. The hash of a file with a color profile is
-    personalized, because early versions of whichgen ignored profiles: the features that they stored
-    for such a file must not be reused.
+    The keys of the feature store are computed from this digest. BLAKE2b gets a personalization
+    string if the file has a color profile, because early versions of whichgen ignored profiles: the
+    features that they stored for such a file must not be reused.
 
     Parameters
     ----------
@@ -143,8 +145,9 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
     Raises
     ------
     ImageError
-        The file is not an image in a supported format, is damaged, or exceeds a limit of
-        :mod:`whichgen.data.images.formats`.
+        The file is not an image in a supported format, its format needs a package that is not
+        installed, or the file is damaged or exceeds the limit of pixels, aspect ratio or JPEG scans
+        (:mod:`whichgen.data.images.image_limits`).
     """
     image = open_image(data, name)
     return ImageHeader(str(image.format), image.width, image.height)
@@ -189,8 +192,7 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
     Raises
     ------
     ImageError
-        The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
-        of :mod:`whichgen.data.images.formats`.
+        See :func:`read_header`, or the pixels can't be decoded.
     """
     return decode_file(data, name).pixels
 
@@ -229,7 +231,8 @@ def _load_image(data: bytes, name: str) -> Image.Image:
     Raises
     ------
     Exception
-        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
+        :class:`ImageError` if the file can't be opened or exceeds a limit, or any exception that
+        Pillow raises when it decodes the pixels.
     """
     image, note = open_image(data, name), ""
     try:
@@ -265,7 +268,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def open_image(data: bytes, name: str = "image") -> Image.Image:
-    """Open an image file, and check it against the limits of :mod:`whichgen.data.images.formats`.
+    """Open an image file, and check it against :mod:`whichgen.data.images.image_limits`.
 
     Pixels are not decoded, except for ICO and JPEG XL files.
 
@@ -286,7 +289,7 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def _open_checked(data: bytes, name: str) -> Image.Image:
-    """Open an image file and check it; raise any exception that Pillow raises."""
+    """Open an image file and check its limits, without converting the exceptions of Pillow."""
     image: Image.Image
     if data.startswith(_ICON):
         # Pillow decodes an icon when it opens it. An icon contains complete image files, whose
@@ -394,12 +397,12 @@ def _convert_errors(data: bytes, name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombWarning as error:
         # Raised only if the user has turned warnings into errors. Its limit is below MAX_PIXELS.
-        raise ImageError(f"{name}: {error}; downscale it") from None
+        raise ImageError(f"{name}: {str(error).rstrip('.')}; downscale it") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {describe_unsupported(data)}") from None
     except Exception as error:
         # Pillow raises many exception types on damaged files, such as OSError and struct.error.
-        reason = " ".join(str(error).split())
-        raise ImageError(f"{name}: damaged or truncated ({reason}); replace it") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: can't be decoded ({reason}); replace it") from None
