@@ -185,7 +185,7 @@ def test_published_layouts_are_read_and_explained(site: Site) -> None:
     result = whichgen("dataset", "check", "set")
     assert result.code == 0, result.err
     assert "These folders are splits, not origins: train, val." in result.message
-    assert "nature is read as the origin real." in result.message
+    assert "The origin of the images in nature is real." in result.message
     rows = dict(re.findall(r"^(\w+) +(\d+) ", result.out, re.MULTILINE))
     assert rows == {"ddpm": "10", "gan": "10", "real": "10", "vae": "10"}
     result = whichgen("knn", *site.options(data="set"), "--unknown", "ddpm", "--K", 2)

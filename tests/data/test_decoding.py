@@ -326,7 +326,7 @@ def test_thumbnail_carries_no_metadata(kind: str) -> None:
         (b"\0\0\0\x18ftypisom", "a video"),
         (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
         (b"%PDF-1.7", "a PDF document"),
-        (bytes(1100), "only zeros"),
+        (bytes(1100), "a file that begins with zeros"),
         (b"an error message", "a text file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

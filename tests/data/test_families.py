@@ -16,7 +16,7 @@ from whichgen.errors import DataError
     [
         ("OpenAI GPT image", "gpt_image_1 gpt-image-1.5 openai_gpt_image_2 GPT-4o"),
         ("Google Gemini image", "gemini_2_5_flash_image google_gemini nano_banana_pro"),
-        ("Google Imagen", "imagen_3 google-imagen-4"),
+        ("Google Imagen", "imagen_3 google-imagen-4 google_deepmind_imagen_3"),
         ("Midjourney", "Midjourney midjourney_2022 midjourney_v6 niji_5"),
         ("Stable Diffusion 1", "stable_diffusion_v_1_4 sd15 sdv1_new2 stable_diffusion_1.5 sd-1.4"),
         ("Stable Diffusion 2", "stable_diffusion_2 sd21 sd_turbo"),
@@ -68,7 +68,7 @@ def test_overrides_take_precedence(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "does not exist"),
-        ("", "is empty. Write one origin<TAB>family"),
+        ("", "has no entries. Write one origin<TAB>family"),
         ("gan GAN\n", "line 1: expected `origin<TAB>family`, got 'gan GAN'"),
         ("a\tb\na\tc\n", "line 2: a has more than one family: b and c"),
         ("a 1\tb\nA_1\tc\n", "line 2: A_1 has more than one family: b and c"),

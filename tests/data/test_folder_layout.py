@@ -122,15 +122,15 @@ def test_origins_of_published_layouts(
         (["train/val/real"], "in the folders of several splits"),
         (
             ["airplane/0_real", "airplane/1_fake", "train/0_real"],
-            "airplane, train is not the name of a generator.*If data is the generator, specify",
+            "not names of generators: airplane, train.*If data is the generator, specify",
         ),
         (
             ["train/car/0_real", "train/car/1_fake", "test/biggan/1_fake"],
-            "car is not the name of a generator",
+            "not names of generators: car",
         ),
         (
             ["photos/real", "photos/fake", "art/real", "art/fake"],
-            "photos is not the name of a generator",
+            "not names of generators: photos",
         ),
         (["a/0_real", "a/1_fake", "a/masks", "b/0_real", "b/1_fake"], "but also masks"),
         (
@@ -141,7 +141,7 @@ def test_origins_of_published_layouts(
         (["x/real", "x/adm", "y"], "can't determine which folders are origins"),
         (
             ["images/x/real", "recons/x/real", "dire/x/adm"],
-            "contains reconstructions .* in dire, recons, .*data/images",
+            r"contains reconstructions .* in dire, recons\. .*data/images",
         ),
     ],
 )
@@ -207,9 +207,15 @@ def test_splits_are_read_from_folders(tmp_path: Path) -> None:
     splits = {int(path.stem): split for path, split in layout.splits.items()}
     assert splits == {0: "train", 1: "train", 2: "val", 3: "val", 4: "train", 5: "val", 6: "val"}
     assert "These folders are splits, not origins: train, val." in layout.notes
-    assert any("nature is read as the origin real" in note for note in layout.notes)
+    assert any("The origin of the images in nature is real" in note for note in layout.notes)
     # Without training images, nothing is divided.
     assert read_layout(_make(tmp_path / "b", ["test/real", "test/gan"])).splits == {}
+
+
+def test_unnamed_generators_are_explained(tmp_path: Path) -> None:
+    layout = read_layout(_make(tmp_path, ["real", "ai", "fake"]))
+    assert _origins(layout) == {"ai": [1], "fake": [2], "real": [0]}
+    assert "named after the folder of generated images (ai, fake)" in layout.notes[0]
 
 
 def test_source_is_the_subfolder_of_the_origin(tmp_path: Path) -> None:

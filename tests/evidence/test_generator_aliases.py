@@ -51,7 +51,7 @@ def test_file_extends_and_overrides_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty"),
+        ("", "has no entries"),
         ("gpt-image 2\n", r"line 1: expected `name<TAB>origin`, got 'gpt-image 2'"),
         ("a\tb\n---\tc\n", "line 2"),
         ("a\t\n", "line 1"),

@@ -123,7 +123,7 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
     assert (summary.n_images, summary.n_added_rows) == (10, 8)
     assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
-        "a text file, not an image; replace it by the image",
+        "a text file, not an image; replace it with the image",
         "the file is empty; replace it",
     ]
 

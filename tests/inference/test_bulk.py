@@ -57,7 +57,7 @@ def test_answers_equal_those_of_attribute(
         values = {"probabilities": answer.probabilities, "score": answer.score}
         assert answer == replace(expected, image=answer.image, **values)
     assert answers["3.png"].error.endswith(
-        "a.tar/3.png: a text file, not an image; replace it by the image"
+        "a.tar/3.png: a text file, not an image; replace it with the image"
     )
     assert answers["3.png"].origin is None
     # A job on a cluster worker skips known images.

@@ -81,11 +81,15 @@ def open_dataset(
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
-        if options.unknown or options.real or groups is not None or sources is not None:
+        folder_options = {
+            "--unknown": options.unknown or None,
+            "--groups": groups,
+            "--sources": sources,
+            "--real": options.real or None,
+        }
+        if names := [name_option(o) for o, value in folder_options.items() if value is not None]:
             raise DataError(
-                f"the options for image folders do not apply to {spec}. Remove "
-                f"{name_option('--unknown')}, {name_option('--groups')}, "
-                f"{name_option('--sources')} and {name_option('--real')}."
+                f"the options for image folders do not apply to {spec}. Remove {', '.join(names)}."
             )
         return dataset
     folder = folder.resolve()
@@ -116,12 +120,14 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
         Path of a folder, or dataset string.
     real
         Names of folders of photographs
-        (:func:`~whichgen.data.layouts.folder_layout.read_layout`); ignored for a benchmark.
+        (:func:`~whichgen.data.layouts.folder_layout.read_layout`); ignored for a benchmark, and if
+        no subfolder contains images.
 
     Returns
     -------
     tuple of Sample
-        The images and their origins. The origin of an image directly in the folder is empty.
+        The images and their origins, in natural order of their paths, or benchmark split by split.
+        The origin of an image directly in the folder is empty.
 
     Raises
     ------
@@ -145,7 +151,7 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     if any(path.parent != folder for path in paths):
         layout = read_layout(folder, real)
         warn_about_layout(layout)
-        origins = {path: origin for origin, group in layout.origins.items() for path in group}
+        origins = {path: origin for origin, images in layout.origins.items() for path in images}
     return tuple(Sample(path, origins.get(path, "")) for path in paths)
 
 
@@ -155,7 +161,7 @@ def _hash_folder(
     groups: Mapping[str, str] | None,
     sources: Mapping[str, str] | None,
 ) -> str:
-    """Return a digest of all that determines the splits of a folder: its images and the options.
+    """Return a digest of the images of a folder, the options, the groups and the sources.
 
     Each image is represented by its path, size and modification time.
     """

@@ -16,7 +16,7 @@ class FileKind:
     name
         Name of the kind in messages, with its article if it has one, such as ``a video``.
     advice
-        Advice for messages: how to get an image in a supported format.
+        What the user can do with such a file, such as ``export it as PNG``.
     suffixes
         Suffixes of files of this kind.
     starts
@@ -96,14 +96,14 @@ _VIDEO = FileKind(
 )
 _TEXT = FileKind(
     "a text file",
-    "replace it by the image",
+    "replace it with the image",
     (".txt", ".caption", ".csv", ".tsv", ".md", ".yaml", ".yml", ".toml", ".log", ".py"),
     is_sidecar=True,
 )
-_ZEROS = FileKind("only zeros", "replace it")
+_ZEROS = FileKind("a file that begins with zeros", "replace it")
 
-#: Description of a file of unknown kind.
-_OTHER = "not an image in a supported format; convert it to PNG"
+#: Description of a file of unknown kind, which can also be a damaged file in a supported format.
+_OTHER = "damaged, or not in a supported format; replace it or convert it to PNG"
 
 #: Kinds that are recognized by the suffix or the first bytes of a file.
 _KINDS = (
@@ -152,7 +152,12 @@ _KINDS = (
         (b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"),
     ),
     FileKind("a gzip archive", "extract it first", starts=(b"\x1f\x8b",)),
-    FileKind("a Parquet file", "use extract or attribute-bulk", (".parquet",), (b"PAR1",)),
+    FileKind(
+        "a Parquet file",
+        "use `whichgen extract` or `whichgen attribute-bulk`",
+        (".parquet",),
+        (b"PAR1",),
+    ),
     FileKind(
         "an OpenEXR image",
         _CONVERT,
@@ -207,7 +212,7 @@ _KINDS = (
     FileKind("a macOS metadata file", "delete it", starts=(b"\0\x05\x16\x07",)),
 )
 
-#: Number of bytes at the start of a file that are examined to recognize text.
+#: Number of bytes at the start of a file that are examined to recognize zeros, text and markup.
 _HEAD_BYTES = 1024
 
 #: Tags that occur near the start of an HTML page, in lower case.
@@ -227,18 +232,19 @@ def describe_unsupported(data: bytes) -> str:
 
 
 def describe_suffix(suffix: str) -> str:
-    """Describe files that have a suffix, such as ``Photoshop document; export it as PNG``.
+    """Describe the kind of files with a suffix: ``Photoshop document; export it as PNG``.
 
     Parameters
     ----------
     suffix
-        Lowercase suffix with its dot.
+        Lowercase suffix with its dot, such as ``.psd``.
 
     Returns
     -------
     str
-        Kind of the files, followed by advice unless such files often accompany images (``text
-        file``). The string is empty for the suffix of a supported format and for an unknown suffix.
+        Name of the kind, followed by advice unless such files often accompany images (``text
+        file``). The string is empty for an unknown suffix and for the suffix of a format that is
+        supported without the extra ``formats``.
     """
     for optional in OPTIONAL_FORMATS:
         if suffix in optional.suffixes:
@@ -247,7 +253,7 @@ def describe_suffix(suffix: str) -> str:
 
 
 def is_unsupported_image(suffix: str) -> bool:
-    """Return whether a lowercase suffix is that of images in an optional or unsupported format."""
+    """Return whether a lowercase suffix belongs to an optional or unsupported image format."""
     return any(suffix in optional.suffixes for optional in OPTIONAL_FORMATS) or any(
         kind.is_image and suffix in kind.suffixes for kind in _KINDS
     )
@@ -278,7 +284,10 @@ def _find_kind(data: bytes) -> FileKind | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Return whether the first bytes of a file are printable text in UTF-8 or UTF-16."""
+    """Return whether the first bytes of a file are printable text.
+
+    The text is in UTF-8, or in UTF-16 with a byte-order mark.
+    """
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     # Ignore the last character, which may be truncated.
     text = head.decode(encoding, errors="replace").rstrip("\ufffd")

@@ -4,14 +4,19 @@ Usually, each direct subfolder of a dataset folder is an origin. Published datas
 layouts, which are recognized by folder names:
 
 - **Splits**: If all subfolders of a folder are named ``train``, ``val`` or ``test`` (or
-  ``training``, ``validation`` and so on), they are splits, not origins.
+  ``training``, ``validation`` and so on), and the folder directly contains no images, they are
+  splits, not origins.
 - **Pairs of photographs and generated images** (CNNDetection or ForenSynths, GenImage): All
-  subfolders of a folder are named ``0_real`` and ``1_fake``, or ``nature`` and ``ai``. The name of
-  a parent folder is the generator.
-- **Generators in a folder of generated images** (OSMA): The subfolders of ``fake`` are the origins,
-  unless ``real`` has subfolders of the same names.
-- **Origins in domains** (DiffusionForensics): A folder ``real`` and its sibling folders are the
-  origins. The names of their parent folders are ignored.
+  subfolders of a folder have names such as ``0_real`` and ``1_fake``, or ``nature`` and ``ai``. The
+  generator is named after a parent folder. If there is only one pair, and it has no parent folder
+  or only parent folders with generic names (``archive``), the generator is named after the folder
+  of generated images.
+- **Generators in a folder of generated images** (OSMA): The subfolders of ``fake`` are the origins
+  if their names can be names of generators, and ``real`` has no subfolder of the same name. If
+  there are several such pairs, a name must also occur in at least two of them.
+- **Origins in domains** (DiffusionForensics): If the folders ``real`` are not direct
+  subfolders of the dataset folder, all folders at their level are origins. The names of the parent
+  folders are ignored.
 
 If the layout is ambiguous, :func:`read_layout` raises an error.
 """
@@ -48,19 +53,21 @@ class FolderLayout:
     Parameters
     ----------
     origins
-        Maps each origin, in alphabetical order, to the paths of its images in natural order.
+        Maps each origin, in alphabetical order, to the paths of its images, folder by folder, in
+        natural order.
     splits
         Maps the path of each image to ``train``, ``val`` or ``test``, or to an empty string if the
         image is not in the folder of a split. The dictionary is empty unless there is a folder
         for train and a folder for val or test.
     sources
-        Maps the path of an image to the name of the subfolder of its origin's folder that contains
-        the image. Images directly in the folder of an origin are omitted.
+        Maps the path of an image to the name of the direct subfolder of its origin's folder that
+        contains the image. Folders of splits are ignored. Images directly in the folder of an
+        origin are omitted.
     images_without_origin
         Paths of images directly in the dataset folder.
     notes
-        Sentences that explain which folders are origins or splits; empty if each direct subfolder
-        is an origin.
+        Sentences that explain which folders are origins or splits; empty if none of the layouts
+        in the module docstring was recognized, so each direct subfolder is an origin.
     """
 
     origins: dict[str, list[Path]]
@@ -89,44 +96,46 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     Raises
     ------
     DataError
-        The folder does not exist or has no subfolder with images, it is not clear which folders are
-        origins or splits, or a name in ``real`` is not the name of a folder.
+        ``folder`` is not a folder, has no subfolder with images, or contains reconstructions
+        (DiffusionForensics) instead of images; it is not clear which folders are origins or splits;
+        or a name in ``real`` is not the name of a folder with images.
 
     Warns
     -----
     WhichgenWarning
-        Files that are not images are skipped (:func:`~whichgen.data.dataset.list_images`).
+        Files or folders are skipped (:func:`~whichgen.data.dataset.list_images`).
     """
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         raise DataError(
             f"{folder} is not a folder. Specify a folder with one subfolder per origin."
         )
+    absolute = Path(os.path.abspath(folder))  # noqa: PTH100 (Path.absolute keeps "..")
     images: dict[Parts, list[Path]] = defaultdict(list)
     for path in list_images(folder):
         images[path.relative_to(folder).parts[:-1]].append(path)
     images_without_origin = tuple(images.pop((), []))
     if not images and (folder / "origins.json").is_file():
         raise DataError(
-            f"{folder} contains annotation files, not images. Specify {folder.name}:split=split1:"
-            f"root={folder.parent} instead."
+            f"{folder} contains annotation files, not images. Specify "
+            f"{absolute.name}:root={absolute.parent} instead."
         )
     if not images:
         raise DataError(
             f"{folder} has no subfolder with images. Put the images of each origin in a separate "
-            f"subfolder: {folder}/real/…, {folder}/some_generator/…. If {folder.name} is itself an "
-            f"origin, specify its parent folder: {folder.parent}"
+            f"subfolder: {folder}/real/…, {folder}/some_generator/…. If {absolute.name} is itself "
+            f"an origin, specify its parent folder: {absolute.parent}"
         )
+    split_of, origin_parts_of, notes = _remove_splits(folder, images)
     names = {name.casefold() for parts in images for name in parts}
     if missing := [name for name in real if name.casefold() not in names]:
-        folder_names = sorted({n for parts in images for n in parts if not find_split(n)})
+        folder_names = sorted({name for parts in origin_parts_of.values() for name in parts})
         examples = list(filter(means_photographs, folder_names)) or folder_names
         raise DataError(
             f"{folder} contains no folder named {', '.join(missing)}. Set {name_option('--real')} "
             f"to the name of a folder of photographs. Choose from {join_names(examples)}."
         )
     photographs = {name.casefold() for name in real}
-    split_of, origin_parts_of, notes = _remove_splits(folder, images)
-    labels, label_notes = label_folders(folder, set(origin_parts_of.values()), photographs)
+    labels, label_notes = label_folders(absolute, set(origin_parts_of.values()), photographs)
     origins: dict[str, list[Path]] = defaultdict(list)
     splits: dict[Path, str] = {}
     sources: dict[Path, str] = {}
@@ -155,16 +164,22 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
 
 
 def warn_about_layout(layout: FolderLayout) -> None:
-    """Issue the notes of a layout and the warnings of :func:`check_origin_names` as warnings."""
+    """Warn with each note of a layout and each message of :func:`check_origin_names`.
+
+    Warns
+    -----
+    WhichgenWarning
+        The layout has notes, or its origins may be wrong.
+    """
     for note in (*layout.notes, *check_origin_names(layout.origins)):
         warnings.warn(note, WhichgenWarning, stacklevel=1)
 
 
 def check_origin_names(origins: Collection[str]) -> list[str]:
-    """Return warnings about origins that are probably wrong.
+    """Return messages about probable mistakes in the origins of a dataset.
 
-    There is a warning about a single origin, about a missing origin ``real``, and about names of
-    other origins that may denote photographs.
+    There is a message if there is only one origin, if no origin is named ``real``, and if the name
+    of another origin denotes photographs (``nature``, ``coco``).
 
     Parameters
     ----------
@@ -175,8 +190,9 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
     if len(origins) == 1:
         (only,) = origins
         messages.append(
-            f"{only} is the only origin, but attribution needs at least two. If the subfolders of "
-            f"{only} are origins, specify {only} instead."
+            f"{only} is the only origin, but attribution needs at least two. Add a folder of "
+            f"images of another origin. If the subfolders of {only} are origins, specify the "
+            f"folder {only} instead."
         )
     candidates = sorted(o for o in origins if o != REAL and may_be_photographs(o))
     if not candidates and REAL not in origins:
@@ -204,9 +220,9 @@ def _remove_splits(
 ) -> tuple[dict[Parts, str], dict[Parts, Parts], list[str]]:
     """Return the split of each folder, the path of each folder without splits, and notes.
 
-    A folder is a split if the folder and all its siblings have names of splits, and the parent
-    folder contains no images directly. Otherwise, the folder may be an image category, such as
-    ``train`` (the vehicle).
+    A folder is a split if the folder and all its siblings have names of splits, and ``images`` does
+    not contain the parent folder. Otherwise, the folder may be an image category, such as ``train``
+    (the vehicle).
 
     Raises
     ------

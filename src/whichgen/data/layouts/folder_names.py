@@ -1,4 +1,4 @@
-"""Recognize the folder names of splits, photographs, generated images and image categories."""
+"""Recognize folder names of splits, photographs, generated images, generators and containers."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import re
 from collections.abc import Iterable
 
 #: Optional end of the name of a split.
-_KIND = r"(_?(set|data|images?|imgs?|split))?"
+_SPLIT_SUFFIX = r"(_?(set|data|images?|imgs?|split))?"
 
-#: Names of the folders of each split.
+#: Patterns of the normalized names (:func:`_normalize`) of the folders of each split.
 _SPLITS = {
-    "train": re.compile(rf"train(ing)?{_KIND}"),
-    "val": re.compile(rf"(val(id(ation)?)?|dev|eval(uation)?){_KIND}"),
-    "test": re.compile(rf"test(ing)?{_KIND}"),
+    "train": re.compile(rf"train(ing)?{_SPLIT_SUFFIX}"),
+    "val": re.compile(rf"(val(id(ation)?)?|dev|eval(uation)?){_SPLIT_SUFFIX}"),
+    "test": re.compile(rf"test(ing)?{_SPLIT_SUFFIX}"),
 }
 #: Optional start (class index) and end of the names of folders of photographs and generated images.
-_LABEL = r"(\d_?)?"
+_CLASS_INDEX = r"(\d_?)?"
 _SUFFIX = r"(_?(images?|imgs?|photos?|faces))?"
 
-#: Names that denote ``real``, photographs, and images of an unnamed generator.
-_PLAIN_REAL = re.compile(rf"{_LABEL}reals?{_SUFFIX}")
+#: Patterns of normalized names that denote ``real``, photographs, and images of an unnamed
+#: generator.
+_PLAIN_REAL = re.compile(rf"{_CLASS_INDEX}reals?{_SUFFIX}")
 _PHOTOGRAPHS = re.compile(
-    rf"{_LABEL}(reals?|nature|natural|photos?|photographs?|photography|authentic|genuine|pristine"
-    rf"|originals?|camera|non_?ai|not_?ai|human){_SUFFIX}"
+    rf"{_CLASS_INDEX}(reals?|nature|natural|photos?|photographs?|photography|authentic|genuine"
+    rf"|pristine|originals?|camera|non_?ai|not_?ai|human){_SUFFIX}"
 )
 _GENERATED = re.compile(
-    rf"{_LABEL}(fakes?|ai|aigc|ai_?gen|ai_?generated|ai_?made|generated|synthetic|synthesi[sz]ed"
-    rf"|synth){_SUFFIX}"
+    rf"{_CLASS_INDEX}(fakes?|ai|aigc|ai_?gen|ai_?generated|ai_?made|generated|synthetic"
+    rf"|synthesi[sz]ed|synth){_SUFFIX}"
 )
 
 #: Image categories in the folders of CNNDetection: those of LSUN, PASCAL VOC and CycleGAN.
@@ -71,7 +72,7 @@ def find_split(name: str) -> str:
 
 
 def means_photographs(name: str) -> bool:
-    """Return whether a folder name denotes photographs, such as ``0_real`` and ``nature``."""
+    """Return whether a folder name denotes photographs, such as ``0_real`` or ``nature``."""
     return bool(_PHOTOGRAPHS.fullmatch(_normalize(name)))
 
 
@@ -90,11 +91,12 @@ def means_generated(name: str) -> bool:
     return bool(_GENERATED.fullmatch(_normalize(name)))
 
 
-def names_generator(name: str) -> bool:
+def may_be_generator(name: str) -> bool:
     """Return whether a folder name can be the name of a generator.
 
-    It can't if it is the name of a photograph dataset, an image category of CNNDetection, a class
-    of ImageNet, a generic name such as ``images``, or a name without letters.
+    It can't if it denotes photographs or is the name of a photograph dataset, an image category of
+    CNNDetection, a class of ImageNet (``n01440764``), a generic name such as ``images``, or a name
+    without letters.
     """
     normal = _normalize(name)
     is_other_name = (
@@ -107,7 +109,7 @@ def names_generator(name: str) -> bool:
 
 
 def is_container(name: str) -> bool:
-    """Return whether a folder name is generic, such as ``archive`` and ``images``."""
+    """Return whether a folder name is generic, such as ``archive`` or ``images``."""
     return _normalize(name) in _CONTAINERS
 
 

@@ -1,4 +1,4 @@
-"""Determine which folders of a dataset are origins by the names of all folders.
+"""Determine which folders of a dataset are origins from the names of all folders.
 
 A folder is represented by the parts of its path relative to the dataset folder, without the folders
 of splits: ``("progan", "cat", "0_real")``.
@@ -14,27 +14,28 @@ from whichgen.constants import REAL
 from whichgen.data.layouts.folder_names import (
     is_container,
     join_names,
+    may_be_generator,
     means_generated,
     means_photographs,
     means_real,
-    names_generator,
 )
 from whichgen.errors import DataError
 
 #: Parts of a folder's path relative to the dataset folder.
 Parts = tuple[str, ...]
 
-#: Origin of the images in a folder, and number of path parts of the origin's folder.
+#: Origin of the images in a folder, and number of parts of the path of the origin's folder.
 Label = tuple[str, int]
 
-#: Folders of DiffusionForensics with reconstructions of the images in the folder ``images``.
+#: Folders of DiffusionForensics with reconstructions of the images in the folder ``images``, and
+#: with the differences between images and reconstructions.
 _RECONSTRUCTIONS = {"recons", "dire"}
 
 
 def label_folders(
     folder: Path, tree: Collection[Parts], photographs: Collection[str]
 ) -> tuple[dict[Parts, Label], list[str]]:
-    """Return the label of each folder, and sentences that explain the labels.
+    """Determine the origin of the images in each folder.
 
     Parameters
     ----------
@@ -44,6 +45,14 @@ def label_folders(
         All folders that directly contain images, without the dataset folder itself.
     photographs
         Names of additional folders of photographs, case-folded (:meth:`str.casefold`).
+
+    Returns
+    -------
+    labels : dict
+        Maps each folder in ``tree`` to its :data:`Label`.
+    notes : list of str
+        Sentences that explain the labels; empty if the origins are the direct subfolders of the
+        dataset folder and no pair (:func:`_find_pairs`) was found.
 
     Raises
     ------
@@ -55,9 +64,9 @@ def label_folders(
     reconstructions = sorted(_RECONSTRUCTIONS & top_folders)
     if reconstructions and top_folders <= {*_RECONSTRUCTIONS, "images"}:
         raise DataError(
-            f"{folder} contains reconstructions (DiffusionForensics) in "
-            f"{join_names(reconstructions)}, not images of an origin. Specify the folder "
-            f"{folder / 'images'}."
+            f"{folder} contains reconstructions of images (DiffusionForensics) in "
+            f"{join_names(reconstructions)}. Specify the folder of the original images instead, "
+            f"such as {folder / 'images'}."
         )
     for parts, names in list_children(tree).items():
         ambiguous_names = sorted(n for n in names if not (means_real(n) or means_generated(n)))
@@ -77,18 +86,23 @@ def label_folders(
     if generated := sorted({origin for origin, _ in labels.values() if means_generated(origin)}):
         raise DataError(
             f"{folder}: can't determine which generator made the images in "
-            f"{join_names(generated)}. Rename {join_names(generated)} to the name of the "
-            "generator, or move all other folders except photographs out of the dataset folder."
+            f"{join_names(generated)}. Rename each such folder to the name of its generator."
         )
     parent_folders = sorted({p[depth - 1] for p in tree})
     return labels, [
-        f"The origins are the folders in {join_names(parent_folders)}, because one of them "
-        "contains photographs."
+        f"The origins are the subfolders of {join_names(parent_folders)}, because one of these "
+        "subfolders contains photographs."
     ]
 
 
 def list_children(tree: Iterable[Parts]) -> dict[Parts, set[str]]:
-    """Return the names of the subfolders of each folder that has subfolders."""
+    """Return a dictionary from each folder that has subfolders to the names of its subfolders.
+
+    Parameters
+    ----------
+    tree
+        All folders that directly contain images.
+    """
     children: dict[Parts, set[str]] = defaultdict(set)
     for parts in tree:
         for i, name in enumerate(parts):
@@ -105,8 +119,8 @@ def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[s
     Raises
     ------
     DataError
-        The folders that denote ``real`` are at different depths, or a folder with images is above
-        this depth.
+        A folder that denotes ``real`` is deeper and not in another folder of photographs, or a
+        folder with images is above this depth.
     """
 
     def is_real(name: str) -> bool:
@@ -119,10 +133,10 @@ def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[s
         )
         if has_deeper_real or len(parts) <= depth:
             raise DataError(
-                f"{folder}: can't determine which folders are origins, because the folders named "
-                f"real are at different levels, or {folder.joinpath(*parts)} is not at the level "
-                f"of real. Put the images of each origin into one subfolder: {folder}/real/…, "
-                f"{folder}/some_generator/…"
+                f"{folder}: can't determine which folders are origins, because "
+                f"the folders of photographs and {folder.joinpath(*parts)} are at different "
+                "levels. Put the images of each origin into one subfolder: "
+                f"{folder}/real/…, {folder}/some_generator/…"
             )
     return depth
 
@@ -130,9 +144,10 @@ def _find_depth(folder: Path, tree: Collection[Parts], photographs: Collection[s
 def _find_pairs(tree: Collection[Parts], photographs: Collection[str]) -> set[Parts]:
     """Return the folders whose subfolders are photographs and generated images.
 
-    The name of every subfolder must denote photographs or generated images. In any folder except
-    the dataset folder, photographs may be missing, and generated images may be missing if all names
-    of subfolders also occur in a complete pair. Folders in ``real`` are not searched.
+    The name of every subfolder must denote photographs, be in ``photographs``, or denote generated
+    images. In any folder except the dataset folder, photographs may be missing, and generated
+    images may be missing if all names of subfolders also occur in a complete pair. Folders in
+    ``real`` and folders in other pairs are not searched.
     """
     children = {
         parts: names
@@ -173,7 +188,7 @@ def _label_pairs(
             raise DataError(
                 f"{folder.joinpath(*parts)} is neither in a folder of photographs nor in a folder "
                 f"of generated images, unlike other folders in {folder / parts[0]}. Move its "
-                "images into one of them."
+                "images into such a folder."
             )
         if pair is None:
             labels[parts] = parts[0], 1
@@ -196,7 +211,8 @@ def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collectio
 
     - Each generated image is in a subfolder whose name can be the name of a generator.
     - No folder of photographs has a subfolder of the same name.
-    - There is only one pair, or at least two pairs have a subfolder of the same name.
+    - Only one pair has generated images, or the generated images of at least two pairs have a
+      subfolder of the same name.
     """
     names_by_pair: dict[Parts, set[str]] = defaultdict(set)
     photograph_names: set[str] = set()
@@ -209,21 +225,22 @@ def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collectio
     generated_names = [name for names in names_by_pair.values() for name in names]
     is_repeated = len(names_by_pair) == 1 or len(set(generated_names)) < len(generated_names)
     return is_repeated and all(
-        names_generator(name) and name not in photograph_names for name in generated_names
+        may_be_generator(name) and name not in photograph_names for name in generated_names
     )
 
 
 def _name_generators(folder: Path, pairs: Collection[Parts]) -> dict[Parts, str]:
     """Return the name of the generator of each pair.
 
-    The name is the first part of the path of the pair that differs between the pairs and can be the
-    name of a generator. It is empty if there is only one pair and all parts of its path are
-    generic.
+    The name is the part of the pair's path at a level where the parts of all pairs can be names of
+    generators. This is the first such level from the level at which the paths begin to differ, or
+    else the deepest such level above it. The name is empty if there is only one pair and all parts
+    of its path are generic.
 
     Raises
     ------
     DataError
-        The part of a path can't be the name of a generator.
+        There is no such level.
     """
     if len(pairs) == 1 and all(map(is_container, next(iter(pairs)))):
         return dict.fromkeys(pairs, "")
@@ -232,12 +249,12 @@ def _name_generators(folder: Path, pairs: Collection[Parts]) -> dict[Parts, str]
         first += 1
     # The folder of an image category may be a parent or a subfolder of the generator's folder.
     levels = [*range(first, min(map(len, pairs))), *range(first - 1, -1, -1)]
-    level = next((i for i in levels if all(names_generator(pair[i]) for pair in pairs)), levels[0])
-    invalid_names = sorted({pair[level] for pair in pairs if not names_generator(pair[level])})
+    level = next((i for i in levels if all(may_be_generator(pair[i]) for pair in pairs)), levels[0])
+    invalid_names = sorted({pair[level] for pair in pairs if not may_be_generator(pair[level])})
     if invalid_names:
         raise DataError(
-            f"{folder}: can't determine which folder is the generator, because "
-            f"{join_names(invalid_names)} is not the name of a generator. If {folder.name} is the "
+            f"{folder}: can't determine which folder is the generator, because these are "
+            f"not names of generators: {join_names(invalid_names)}. If {folder.name} is the "
             f"generator, specify {folder.parent}. Otherwise, put the images in a folder named "
             f"after the generator: {folder}/some_generator/{invalid_names[0]}/…"
         )
@@ -254,16 +271,20 @@ def _explain_pairs(
     real = {parts[len(q)] for parts, q in pair_of.items() if q is not None} - {
         parts[len(q)] for parts in generated if (q := pair_of[parts]) is not None
     }
-    fake = join_names(sorted({p[len(q)] for p in generated if (q := pair_of[p]) is not None}))
+    generated_names = sorted({p[len(q)] for p in generated if (q := pair_of[p]) is not None})
+    listing = join_names(generated_names)
     origins = sorted({labels[parts][0] for parts in generated})
-    note = f"{join_names(sorted(real))} is read as the origin real. " if real - {REAL} else ""
+    note = ""
+    if real - {REAL}:
+        note = f"The origin of the images in {join_names(sorted(real))} is real. "
     if has_generator_subfolders:
-        return f"{note}The folders in {fake} are read as generators: {join_names(origins)}."
-    if origins == [fake]:
+        return f"{note}The folders in {listing} are generators: {join_names(origins)}."
+    if origins == generated_names:
         return (
-            f"{note}{fake} is read as one generator, because no folder has the name of a generator."
+            f"{note}The generator is named after the folder of generated images ({listing}), "
+            "because no folder name was recognized as the name of a generator."
         )
     return (
-        f"{note}The generator of the images in {fake} is read from the name of a parent folder: "
+        f"{note}The generator of the images in {listing} is named after a parent folder: "
         f"{join_names(origins)}."
     )

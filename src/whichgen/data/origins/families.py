@@ -1,10 +1,10 @@
 """Assign generators to families: all versions of one product, or all networks of one technique.
 
 The families of products are listed in the file ``families.tsv`` in this folder. For example, FLUX.1
-dev and FLUX.1 schnell belong to the family FLUX.1. Users can provide another file of the same
-format. Networks that are not products, such as those of research papers, belong to the family of
-their technique: GAN, diffusion, autoregressive, flow or VAE. If neither the product nor the
-technique is known, the generator is its own family.
+dev and FLUX.1 schnell belong to the family FLUX.1. Users can provide a file of the same format that
+takes precedence. Networks that are not products, such as those of research papers, belong to the
+family of their technique: GAN, diffusion, autoregressive, flow or VAE. If neither the product nor
+the technique is known, the generator is its own family.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def assign_families(
     """Return a dictionary from each origin except ``real`` to its family.
 
     The family of an origin is that of ``overrides`` or else of :func:`find_family`. If both lack
-    the origin, it is its own family. So is an origin that is the only one of its family and differs
-    from the name of the family only in spelling: the family of ``midjourney`` is ``midjourney``,
-    but the family of ``flux_1_dev`` is ``FLUX.1``.
+    the origin, it is its own family. An origin is also its own family if the product family
+    contains no other origin and has the same name in another spelling: the family of ``midjourney``
+    is ``midjourney``, but the family of ``flux_1_dev`` is ``FLUX.1``.
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ def read_families(file: Path) -> dict[str, str]:
     Raises
     ------
     DataError
-        The file is unreadable or empty, a line is invalid, or an origin has two families.
+        The file is unreadable or has no entries, a line is invalid, or an origin has two different
+        families.
     """
     return read_generator_table(file, "families", ("origin", "family"))
 

@@ -13,7 +13,7 @@ from whichgen.errors import DataError
 from whichgen.io.text_tables import parse_pairs
 from whichgen.io.untrusted_files import read_text_file
 
-#: Names of companies that may precede the name of a generator.
+#: Names of companies and research groups that may precede the name of a generator.
 _MAKERS = (
     *("openai", "google", "googledeepmind", "adobe", "stabilityai", "blackforestlabs", "bfl"),
     *("baidu", "bytedance", "alibaba", "tencent", "microsoft", "nvidia", "xai", "meta", "briaai"),
@@ -28,9 +28,10 @@ _MAX_NAME = 200
 def normalize_name(name: str) -> str:
     """Return the normalized spelling of a generator name, without the name of its maker.
 
-    Letters are converted to lower case. Spaces, punctuation (except between two numbers) and a
-    trailing ``.0`` of a version are removed: ``OpenAI gpt-image-2`` and ``GPT image 2.0`` become
-    ``gptimage2``.
+    Letters are converted to lower case. Spaces and punctuation are replaced by a period between two
+    numbers (``SD-1-5`` becomes ``sd1.5``) and removed elsewhere. A trailing ``.0`` of a version is
+    removed: ``OpenAI gpt-image-2`` and ``GPT image 2.0`` become ``gptimage2``. Only the first 200
+    characters of the name are used.
     """
     text = unicodedata.normalize("NFKC", name[:_MAX_NAME]).casefold()
     words = _WORD.findall(text)
@@ -41,10 +42,10 @@ def normalize_name(name: str) -> str:
         is_between = word.isdecimal() and bool(parts) and parts[-1][-1].isdigit()
         parts.append(f".{word}" if is_between else word)
     key = "".join(parts)
-    maker = next((m for m in _MAKERS if key.startswith(m) and len(key) > len(m)), "")
-    # "Meta AI" and "xAI" are the names of generators, so the maker is not removed.
-    product = key[len(maker) :]
-    return key if product in ("", "ai") else product
+    makers = [m for m in _MAKERS if key.startswith(m) and len(key) > len(m)]
+    product = key[len(max(makers, key=len, default="")) :]
+    # "Meta AI" is the name of a generator, so the maker is not removed.
+    return key if product == "ai" else product
 
 
 def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dict[str, str]:
@@ -57,8 +58,11 @@ def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dic
     ----------
     text
         Content of the table.
-    file, columns
-        Names of the table and of its columns, for error messages.
+    file
+        Name of the table for error messages. If it ends with ``.csv``, commas are preferred as
+        delimiters.
+    columns
+        Names of the columns, for error messages and to recognize a header.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dic
     Raises
     ------
     DataError
-        A line is invalid, or a name has two values.
+        A line is invalid, or a name has two different values.
     """
     table: dict[str, str] = {}
     for number, name, value in parse_pairs(text, file, columns):
@@ -104,11 +108,14 @@ def read_generator_table(file: Path, kind: str, columns: tuple[str, str]) -> dic
     Raises
     ------
     DataError
-        The file is unreadable or empty, a line is invalid, or a name has two values.
+        The file is unreadable or has no entries, a line is invalid, or a name has two different
+        values.
     """
     table = parse_generator_table(read_text_file(file, f"{kind} file"), str(file), columns)
     if not table:
-        raise DataError(f"{kind} file {file} is empty. Write one {'<TAB>'.join(columns)} per line.")
+        raise DataError(
+            f"{kind} file {file} has no entries. Write one {'<TAB>'.join(columns)} per line."
+        )
     return table
 
 

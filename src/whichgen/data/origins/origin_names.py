@@ -43,10 +43,12 @@ def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = R
     Raises
     ------
     DataError
-        A name is invalid, or two names differ only in upper and lower case or in their Unicode form
-        (composed or decomposed letters).
+        A name is reserved, empty, a relative path (``.`` or ``..``), or longer than
+        :data:`MAX_NAME_BYTES` bytes; begins or ends with white space; or contains a comma, slash,
+        backslash or invisible character. Or two names differ only in upper and lower case or in
+        their Unicode form (composed or decomposed letters).
     """
-    first: dict[str, str] = {}
+    names_by_key: dict[str, str] = {}
     for name in names:
         if name.casefold() in reserved:
             reason = f"{name.casefold()} is a reserved name. Use the name of the generator"
@@ -54,7 +56,7 @@ def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = R
             reason = _explain_invalid(name)
         if reason:
             raise DataError(f"{name!r} is not a valid origin name: {reason}.")
-        other = first.setdefault(fold_name(name), name)
+        other = names_by_key.setdefault(fold_name(name), name)
         if other != name:
             aspect = "upper and lower case" if _compose(name) != _compose(other) else "Unicode form"
             raise DataError(
@@ -83,7 +85,7 @@ def _explain_invalid(name: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """Return a key of a name that ignores upper and lower case and the Unicode form."""
+    """Return a key that is the same for names that differ only in case or in Unicode form."""
     return _compose(_compose(name).casefold())
 
 

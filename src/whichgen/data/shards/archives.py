@@ -1,7 +1,7 @@
 """Read images from WebDataset tar files and from Parquet files with a column of encoded images.
 
-Archives are untrusted: nothing is extracted to disk, member names are not used as paths, and
-members that are too large or not regular files are not read.
+Archives are untrusted: nothing is extracted to disk, names of members are not used as paths, and
+members of tar files that are too large or not regular files are not read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ARCHIVE_ERRORS = (tarfile.TarError, pa.ArrowException, OSError, ValueError, EOFE
 #: has no limit.
 _MAX_HEADER = 1 << 20
 
-#: Types of the tar headers that contain the name or attributes of the next member.
+#: Types of the tar headers that contain the name or attributes of the members that follow.
 _HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
@@ -51,7 +51,8 @@ class _TarStream(io.RawIOBase):
 
     A complete tar file ends with blocks of zeros, at which tarfile stops. Therefore, tarfile
     reaches the end of the file only if the file is truncated. Without the error, tarfile would
-    continue to read empty bytes, up to the size of the truncated member.
+    continue with empty reads for each block of the truncated member, whose header can state any
+    size.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -67,8 +68,8 @@ class _TarStream(io.RawIOBase):
 class _TarMember(tarfile.TarInfo):
     """Tar member that raises :class:`tarfile.ReadError` for an invalid or oversized header.
 
-    By default, tarfile stops at an invalid header without an error, and reads a header of any size
-    into memory. The limit here is 1 MiB (:data:`_MAX_HEADER`).
+    By default, tarfile stops without an error at an invalid header after the first member, and
+    reads a header of any size into memory. The limit here is 1 MiB (:data:`_MAX_HEADER`).
     """
 
     @classmethod
@@ -76,7 +77,7 @@ class _TarMember(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # two blocks of zeros are the regular end of an archive
+            raise  # a block of zeros is the regular end of an archive
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}") from None
         if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
@@ -90,22 +91,27 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     """Yield the name and content of each image in an uncompressed tar file, in one pass.
 
     These members are skipped: hidden and system files
-    (:func:`~whichgen.io.folder_listing.is_system_path`), members that are not regular files, and
-    files without the suffix of an image. If several images have the same name, ``#2`` is appended
-    to the name of the second image, ``#3`` to the name of the third image, and so on. If an image
-    has an unsupported format or more than
-    :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes, an error message (str) is
-    yielded instead of its content (bytes).
+    (:func:`~whichgen.io.folder_listing.is_system_path`), members that are not regular files, sparse
+    files, and files without the suffix of an image.
 
     Parameters
     ----------
     stream
         The file, opened for reading in binary mode; need not be seekable.
 
+    Yields
+    ------
+    name : str
+        Name of the image in the archive. If several images have the same name, ``#2`` is appended
+        to the name of the second image, ``#3`` to the name of the third image, and so on.
+    content : bytes or str
+        Content of the image. An error message (str) if the suffix is that of an unsupported format,
+        or the image has more than :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes.
+
     Raises
     ------
     Exception
-        One of :data:`ARCHIVE_ERRORS`: the archive is damaged or truncated.
+        One of :data:`ARCHIVE_ERRORS`: the archive is compressed, damaged, truncated or unreadable.
     """
     occurrences: Counter[str] = Counter()
     with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
@@ -132,7 +138,7 @@ def _size_error_message(size: int) -> str:
 
 
 def _is_visible(member: tarfile.TarInfo) -> bool:
-    """Return whether a member is a regular file that is neither hidden nor a system file."""
+    """Return whether a member is a regular file that is not sparse, hidden or a system file."""
     is_regular = member.isreg() and not member.issparse()
     return is_regular and not is_system_path(PurePosixPath(member.name))
 
@@ -148,7 +154,7 @@ def open_parquet(stream: Any) -> pq.ParquetFile:
     Raises
     ------
     Exception
-        One of :data:`ARCHIVE_ERRORS`: the file is not a valid Parquet file.
+        One of :data:`ARCHIVE_ERRORS`: the file is unreadable or not a valid Parquet file.
     """
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
@@ -165,8 +171,9 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     name
         Name of the file in error messages.
     column
-        Name of the image column. If empty, the image column is a binary column with a common name
-        (``image``, ``jpg``, …) or else the only binary column.
+        Name of the image column. If empty, the image column is the first binary column with a
+        common name, in the order ``image``, ``img``, ``jpg``, ``png``, ``webp``, ``bytes``,
+        ``image_bytes``, ``content``, or else the only binary column.
 
     Returns
     -------
@@ -178,7 +185,7 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     ------
     DataError
         The file has no binary column; ``column`` is not a binary column; or ``column`` is empty
-        and the file has several binary columns without a common name.
+        and the file has several binary columns, none of which has a common name.
     """
     candidates: dict[str, str] = {}
     for field in schema:
@@ -208,13 +215,9 @@ def _is_bytes(data_type: pa.DataType) -> bool:
 
 
 def read_parquet(
-    stream: Any, column: str, groups: Sequence[int], first_row: int
+    stream: Any, column: str, row_groups: Sequence[int], first_row: int
 ) -> Iterator[Member]:
     """Yield the name and content of each image in some row groups of a Parquet file.
-
-    The name of an image is its row number in the file, counted from 0. If a row has no image or its
-    image has more than :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes, an error
-    message (str) is yielded instead of the content (bytes).
 
     Parameters
     ----------
@@ -222,18 +225,28 @@ def read_parquet(
         The file, opened for reading in binary mode; must be seekable.
     column
         Path of the image column, from :func:`find_image_column`.
-    groups
+    row_groups
         Indices of consecutive row groups.
     first_row
-        Row number in the file, counted from 0, of the first row of ``groups``.
+        Row number in the file, counted from 0, of the first row of ``row_groups``.
+
+    Yields
+    ------
+    name : str
+        Row number of the image in the file, counted from 0.
+    content : bytes or str
+        Content of the image. An error message (str) if the row has no image, or the image has more
+        than :data:`~whichgen.data.images.image_limits.MAX_IMAGE_BYTES` bytes.
 
     Raises
     ------
     Exception
-        One of :data:`ARCHIVE_ERRORS`: the file is damaged or truncated.
+        One of :data:`ARCHIVE_ERRORS`: the file is damaged, truncated or unreadable.
     """
     row = first_row
-    batches = open_parquet(stream).iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column])
+    batches = open_parquet(stream).iter_batches(
+        _BATCH_ROWS, row_groups=row_groups, columns=[column]
+    )
     for batch in batches:
         (values,) = batch.columns
         if pa.types.is_struct(values.type):
