@@ -1,20 +1,28 @@
-"""whichgen: attribute images to the generative model that created them, or to ``unknown``.
+"""Attribute images to the generative model that created them, or to ``unknown``.
 
 >>> from whichgen import Attributor
 >>> attributor = Attributor.load("runs/demo")  # doctest: +SKIP
 >>> attributor.attribute(["photo.jpg"])[0].origin  # doctest: +SKIP
 'midjourney'
 
-:class:`OriginClassifier` is a scikit-learn estimator. To fit your own model, open a folder of
-images with one subfolder per origin and load an encoder, then call :func:`extract_splits` and
-:func:`fit`:
+To fit your own model, open a folder of images with one subfolder per origin, load an encoder,
+extract the features of the images, and fit a head:
 
 >>> from pathlib import Path
->>> from whichgen import extract_splits, fit, load_encoder, open_dataset
->>> dataset = open_dataset("my-images", cache=Path("cache"))  # doctest: +SKIP
+>>> from whichgen import FitOptions, extract_splits, fit, load_encoder, open_dataset, save_model
+>>> from whichgen.features.store import FeatureStore
+>>> from whichgen.heads.linear import LinearMethod
+>>> cache = Path("cache")
+>>> dataset = open_dataset("my-images", cache=cache)  # doctest: +SKIP
 >>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
+>>> store = FeatureStore(cache / "features", encoder)  # doctest: +SKIP
+>>> features = extract_splits(dataset, encoder, store)  # doctest: +SKIP
+>>> model = fit(features, encoder, FitOptions(LinearMethod())).model  # doctest: +SKIP
+>>> save_model(model, Path("my-model"))  # doctest: +SKIP
 
-Each subpackage imports only from subpackages that precede it in this order::
+:class:`OriginClassifier` does the same as a scikit-learn estimator.
+
+Each subpackage imports only from itself and from subpackages that precede it in this order::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
        → gallery → distributed → training → experiments → report → service → cli
@@ -44,8 +52,8 @@ if TYPE_CHECKING:
     from whichgen.training.fit_fusion import fuse as fuse
     from whichgen.training.split_features import extract_splits as extract_splits
 
-# Module that defines each public name. It is imported on first use, because `import whichgen` must
-# not import torch.
+# Module that defines each public name. Modules other than `version` are imported on first use,
+# because `import whichgen` must not import torch.
 _MODULES = {
     "Attribution": "inference.attribution",
     "Attributor": "inference.attributor",

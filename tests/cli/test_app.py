@@ -238,7 +238,7 @@ def test_empty_paths_are_refused(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "is empty. Specify a path" in capsys.readouterr().err
+    assert "is empty. Specify a path or name." in capsys.readouterr().err
 
 
 def test_other_options_may_be_empty() -> None:

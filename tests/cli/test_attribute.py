@@ -355,7 +355,7 @@ def test_only_a_pdf_report_needs_fpdf(site: Site, monkeypatch: pytest.MonkeyPatc
     assert result.code == 0, result.err
     result = whichgen("attribute", "-m", "nowhere", image, "--report", site.folder / "case.pdf")
     assert result.code == 1 and "whichgen[serve]" in result.message
-    assert "PDF: extra serve" in whichgen("attribute", "--help").out
+    assert "PDF needs extra `serve`" in whichgen("attribute", "--help").out
 
 
 def test_unknown_report_suffix_fails_before_attribution(site: Site) -> None:

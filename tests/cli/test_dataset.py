@@ -41,7 +41,7 @@ def test_check_passes_a_good_dataset(site: Site) -> None:
     result = whichgen("dataset", "check", "images")
     assert result.code == 0, result.err
     assert "images: 50 images" in result.out
-    assert "No problems found." in result.message
+    assert "No warnings." in result.message
     assert "missing" not in result.out and "unreadable" not in result.out
     assert "0 exact duplicates" in result.message
 
@@ -67,7 +67,7 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
         "1 exact duplicate",
     ):
         assert message in result.message, message
-    assert "No problems found" not in result.message
+    assert "No warnings." not in result.message
 
 
 def test_check_accepts_a_dataset_name(site: Site) -> None:
@@ -101,7 +101,11 @@ def test_check_counts_sources(site: Site) -> None:
     assert whichgen(*split).code == 0
     assert "images per source" in whichgen("dataset", "check", "images:root=sets").out
     result = whichgen("dataset", "check", "images:root=sets", "--sources", "folders")
-    assert "defines its own sources. Remove --sources." in result.message
+    assert "but images:root=sets is a dataset name. Remove --sources." in result.message
+    result = whichgen("dataset", "check", "images:root=sets", "--real", "Nature")
+    assert "--real applies only to folders" in result.message
+    result = whichgen("dataset", "check", "nowhere/images", "--sources", "folders")
+    assert "folder nowhere/images does not exist" in result.message
 
 
 def test_an_origin_with_one_image_is_named(site: Site) -> None:
@@ -168,7 +172,7 @@ def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     result = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
     assert result.code == 0, result.err
-    assert "Unreadable files skipped: 2. First error: " in result.message
+    assert "Unreadable files skipped: 2. Replace or remove them. First error: " in result.message
     skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
     assert len(skipped.splitlines()) == 2
     assert "can't be decoded" in skipped
@@ -199,15 +203,13 @@ def test_photographs_in_a_folder_of_another_name(site: Site) -> None:
     result = whichgen("dataset", "check", "images")
     assert result.code == 1
     assert "If Nature contains photographs, add --real Nature." in result.message
-    assert "No problems found" not in result.message
+    assert "No warnings." not in result.message
     result = whichgen("dataset", "check", "images", "--real", "nature")
     assert result.code == 0, result.err
     assert re.search(r"^real +10 ", result.out, re.MULTILINE)
     result = whichgen("knn", *site.options(out="x"), *UNKNOWN, "--real", "Nature", "--K", 2)
     assert result.code == 0, result.err
     assert "Photographs called synthetic" in result.out
-    result = whichgen("dataset", "check", "GenImage", "--real", "Nature")
-    assert "GenImage defines its own origins. Remove --real." in result.message
 
 
 def test_genimage_is_prepared_checked_and_used(site: Site) -> None:

@@ -72,7 +72,7 @@ def test_evaluate_reports_skipped_files(mine: Site) -> None:
         "evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache
     )
     assert result.code == 0, result.err
-    assert "Unreadable files skipped: 1. First error: " in result.message
+    assert "Unreadable files skipped: 1. Replace or remove them. First error: " in result.message
     assert "no such file" in result.message
 
 

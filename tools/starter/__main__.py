@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.starter.photographs import write_copies
-from whichgen.cli.console import progress
+from whichgen.cli.console import show_progress
 from whichgen.constants import REAL
 from whichgen.data.dataset import Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
@@ -127,7 +127,7 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
     encoder = load_encoder(BACKBONE, device="cpu")
     store = FeatureStore(cache / "features", encoder)
     copies = write_copies(samples, cache / "starter")
-    images = extract([*samples, *copies], encoder, store, progress=progress)
+    images = extract([*samples, *copies], encoder, store, progress=show_progress)
     fusion = FusionOptions(**FUSION_GRID, fpr=FPR)
 
     split = SourceSplit()
@@ -135,7 +135,7 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
     families = {origin: SERVICE if origin in SERVICES else OPEN for origin in sources}
     families["stylegan2"] = "GAN"
     folds = [replace(fold, families=families) for fold in folds]
-    result = evaluate_cross_source(folds, images, encoder, fusion, split, progress=progress)
+    result = evaluate_cross_source(folds, images, encoder, fusion, split, progress=show_progress)
 
     dataset = folds[0]
     known = np.array([s.origin in dataset.known for s in images.samples])
@@ -174,7 +174,7 @@ def train_builtin_model(wild: Path, small: Path, cache: Path, folder: Path) -> N
     start, limits = card.split("## Limits")
     answers = dict(zip(result.paths, result.answers, strict=True))
     small_samples = DatasetOptions(data=str(small)).list_samples()
-    small_images = extract(small_samples, encoder, store, progress=progress)
+    small_images = extract(small_samples, encoder, store, progress=show_progress)
     small_answers, _, small_origins = predict_table(model, small_images)[1]
     is_photograph = np.array(small_origins) == REAL
     tests = TESTS.format(

@@ -1,1 +1,1 @@
-"""Command-line interface: one module per command or command group, and shared modules."""
+"""Command-line interface: modules that define commands, and modules that commands share."""

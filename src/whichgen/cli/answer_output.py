@@ -1,4 +1,4 @@
-"""Output of ``whichgen attribute``: tables, CSV and Parquet."""
+"""Output of ``whichgen attribute``: tables, CSV, Parquet and notes on unusual images."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _MAX_NAMES = 3
 
 
 def _show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
-    """Print the provenance evidence of each image, and whether the model agrees with it.
+    """Print the provenance evidence of images, and whether the model agrees with it.
 
-    Nothing is printed if no evidence was collected. If ``wide``, paths are not shortened.
+    The table has one row per image with evidence. Below it is the number of the other images whose
+    evidence was collected. If ``wide``, paths are not shortened.
     """
     from whichgen.evidence.collect import CAVEAT
     from whichgen.inference.verdict import make_verdict
@@ -37,15 +38,15 @@ def _show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> N
     for answer in answers:
         verdict = make_verdict(answer)
         if verdict.evidence.sentence:
-            unclear = "no answer" if answer.error else "–"
-            agreement_words = {True: "agrees", False: "disagrees", None: unclear}
+            neutral_word = "no answer" if answer.error else "–"
+            agreement_words = {True: "agrees", False: "disagrees", None: neutral_word}
             row = {"image": answer.image, "evidence in the file": verdict.evidence.sentence}
             rows.append(row | {"model": agreement_words[verdict.agreement.agrees]})
     show_table(rows, paths=("image",), wide=wide)
-    collected = [answer for answer in answers if answer.provenance is not None]
-    if len(rows) < len(collected):
+    n_without_evidence = sum(answer.provenance is not None for answer in answers) - len(rows)
+    if n_without_evidence > 0:
         say(
-            f"note: no evidence in {len(collected) - len(rows)} of "
+            f"note: no evidence in {n_without_evidence} of "
             f"{format_count(len(answers), 'file')}; {CAVEAT}"
         )
 
@@ -53,19 +54,22 @@ def _show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> N
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
     """Print a table of provenance evidence, and a table of the answers of ``model``.
 
-    The table of answers has one row per readable image.
+    The table of answers has one row per readable image, and the following columns:
 
-    Some columns need an explanation:
-
-    - ``level`` is the coarse origin (a generator family, ``synthetic`` or ``real``) if the origin
-      is ``unknown``. The column is omitted if no image is classified as unknown.
-    - ``unstable`` lists the altered copies that made an answer less specific. The column is omitted
-      if all answers are stable.
-    - ``percentile`` is the percentage of validation images of known origins with an equal or lower
+    - ``image`` and ``origin``.
+    - ``level``: the coarse origin (:attr:`Attribution.coarse_origin`) if it differs from the
+      origin. The column is omitted if no image is classified as ``unknown``.
+    - ``unstable``: the altered copies with a different answer, if the stability check made the
+      answer less specific. The column is omitted if all answers are stable.
+    - ``percentile``: the percentage of validation images of known origins with an equal or lower
       score.
+    - ``set``: the prediction set, if prediction sets were requested.
+    - ``candidates (%)``: the two most probable origins, without prediction sets.
+    - ``most similar``: the origin or else the file name of the most similar gallery image, and its
+      cosine similarity, if a gallery was searched.
 
-    If ``wide``, the table always has the column ``level``, and also shows the score, the threshold
-    and the probabilities of all known origins.
+    If ``wide``, the table always has the column ``level``, and shows the score, the threshold and
+    the probabilities of all known origins instead of the candidates. Paths are not shortened.
     """
     _show_evidence_summaries(answers, wide=wide)
     answers = [answer for answer in answers if not answer.error]
@@ -73,7 +77,7 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     with_unstable = any(answer.unstable for answer in answers)
     rows = []
     for answer in answers:
-        ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
+        ranking = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
         if with_level:
             row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
@@ -85,10 +89,10 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
             row["set"] = ", ".join(answer.prediction_set) or "none"
         if wide:
             row |= {"score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
-            row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}
+            row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranking}
         elif answer.prediction_set is None:
             row["candidates (%)"] = ", ".join(
-                f"{origin} {100 * p:.1f}" for origin, p in ranked[:2] if p >= _MIN_PROBABILITY
+                f"{origin} {100 * p:.1f}" for origin, p in ranking[:2] if p >= _MIN_PROBABILITY
             )
         if answer.nearest and answer.nearest[0].path:
             first = answer.nearest[0]
@@ -104,7 +108,18 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
 def write_answer_rows(
     answers: Sequence[Attribution], schema: pa.Schema, *, parquet: Path | None, as_csv: bool
 ) -> None:
-    """Write one row per image to the file ``parquet``, to standard output as CSV, or to both.
+    """Write one row per image to a Parquet file, to standard output as CSV, or to both.
+
+    Parameters
+    ----------
+    answers
+        The answers to write.
+    schema
+        Columns of the rows (:func:`whichgen.inference.answer_table.make_answer_schema`).
+    parquet
+        Path of the Parquet file; ``None`` to write no file.
+    as_csv
+        Whether to print the rows as CSV.
 
     Raises
     ------
@@ -122,12 +137,16 @@ def write_answer_rows(
 
 
 def warn_unusual(answers: Sequence[Attribution]) -> None:
-    """Print one warning per kind of note (:attr:`Attribution.notes`), with up to 3 file names."""
-    by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    """Print the notes on unusual images (:attr:`Attribution.notes`), one warning per kind of note.
+
+    The kind of a note is its text before the first colon. A warning contains the number of images,
+    at most three file names, and the complete note on the first image.
+    """
+    notes_by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for answer in answers:
         for note in answer.notes:
-            by_kind[note.partition(":")[0]].append((Path(answer.image).name, note))
-    for pairs in by_kind.values():
+            notes_by_kind[note.partition(":")[0]].append((Path(answer.image).name, note))
+    for pairs in notes_by_kind.values():
         names = ", ".join(name for name, _ in pairs[:_MAX_NAMES])
         ellipsis = ", …" if len(pairs) > _MAX_NAMES else ""
         first_name, first_note = pairs[0]
@@ -135,4 +154,4 @@ def warn_unusual(answers: Sequence[Attribution]) -> None:
             warn(f"note: 1 image ({first_name}): {first_note}")
         else:
             count = f"{len(pairs)} of {len(answers)} images"
-            warn(f"note: {count} ({names}{ellipsis}). For {first_name}: {first_note}")
+            warn(f"note: {count} ({names}{ellipsis}), for example {first_name}: {first_note}")

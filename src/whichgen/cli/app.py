@@ -22,19 +22,26 @@ from whichgen.cli.exits import fail
 from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
 from whichgen.errors import WhichgenWarning
 
-#: Options for a path or dataset, which can't be empty.
+#: Options for a model or dataset, whose value can't be empty.
 _PATH_OPTIONS = ("-m", "--model", "-d", "--data")
 
 
 def exit_on_empty_path(arguments: Sequence[str]) -> None:
-    """Exit with status 2 if a path is empty, for example an unset shell variable in quotes.
+    """Exit with status 2 if a path is empty, for example because a shell variable is not set.
 
     ``Path("")`` would be the working folder. This function checks arguments that do not follow an
-    option, and the values of options for models and datasets.
+    option, and the values of options for models and datasets. It does not check the first argument,
+    the command.
+
+    Raises
+    ------
+    SystemExit
+        A path is empty.
     """
     for previous, argument in pairwise(arguments):
         if not argument and (not previous.startswith("-") or previous in _PATH_OPTIONS):
-            fail(f"the argument after {previous or repr(previous)} is empty. Specify a path.", 2)
+            name = previous or repr(previous)
+            fail(f"the argument after {name} is empty. Specify a path or name.", 2)
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
@@ -59,9 +66,8 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 def prepend_dot_slash(arguments: Sequence[str]) -> list[str]:
     """Prepend ``./`` to existing input files and folders whose names begin with a hyphen.
 
-    Input files are images, ``.tar`` and ``.parquet`` files.
-
-    Without the prefix, Typer would parse the arguments as options.
+    Input files are images, ``.tar`` and ``.parquet`` files. Without the prefix, Typer would parse
+    their names as options.
     """
     return [
         f"./{argument}" if argument.startswith("-") and _is_input_path(Path(argument)) else argument
@@ -124,10 +130,11 @@ def main() -> None:
 
 
 def is_simple_evidence(arguments: Sequence[str]) -> bool:
-    """Return whether the command is ``evidence`` with images and no option except ``--json``.
+    """Return whether the command is ``evidence`` with paths and no option except ``--json``.
 
-    Such a command runs without the command-line parser, because importing the parser takes longer
-    than inspecting an image.
+    Any other argument that begins with a hyphen, including ``-``, counts as an option. The
+    ``evidence`` command then runs without the command-line parser, because importing the parser
+    takes longer than inspecting an image.
     """
     command, *values = arguments or [""]
     images = [value for value in values if value != "--json"]

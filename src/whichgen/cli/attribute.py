@@ -11,7 +11,7 @@ from typer import Option
 
 from whichgen.cli.answer_output import show_answers, warn_unusual, write_answer_rows
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, require_extra, say, show_json, warn
+from whichgen.cli.console import require_extra, say, show_json, show_progress, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
@@ -41,7 +41,8 @@ def attribute(
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
     parquet: Annotated[Path | None, Option(help="Write results to this Parquet file.")] = None,
     report: Annotated[
-        Path | None, Option(help="Write a report to this .html or .pdf file (PDF: extra serve).")
+        Path | None,
+        Option(help="Write a report to this .html or .pdf file (PDF needs extra `serve`)."),
     ] = None,
     coverage: Coverage = None,
     gallery: Annotated[
@@ -84,7 +85,7 @@ def attribute(
         stability=stability,
         evidence=options,
         batch_size=model.batch_size,
-        progress=progress,
+        progress=show_progress,
     )
     seconds = time.perf_counter() - start
     answers = [
@@ -108,19 +109,21 @@ def attribute(
     elif not (as_csv or parquet or report):
         show_answers(answers, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
-        column = "differing_copies" if as_json or as_csv or parquet else "unstable"
+        listing = "the report" if report else "the column `unstable`"
+        if as_json or as_csv or parquet:
+            listing = "`differing_copies`"
         say(
             f"note: the stability check also attributed {len(COPIES)} slightly altered copies of "
-            f"each image ({', '.join(COPIES)}). If a copy gets a different answer, the answer for "
-            f"the image becomes less specific, and `{column}` lists the copy. The check needs "
-            f"{1 + len(COPIES)} encodings per image ({seconds:.1f} s in total); turn it off with "
-            "--no-stability."
+            f"each image ({', '.join(COPIES)}). If a copy does not confirm the answer, the answer "
+            f"for the image becomes less specific, and {listing} lists the copy. With the check, "
+            f"each image was encoded {1 + len(COPIES)} times ({seconds:.1f} s in total); turn it "
+            "off with --no-stability."
         )
     warn_unusual(answers)
     if coverage is not None:
         say(
-            f"note: the prediction set contains the true origin for {100 * coverage:g} % of images "
-            "of known origins if they resemble the validation images. This does not apply to "
-            "unknown origins."
+            f"note: on average, at least {100 * coverage:g} % of the prediction sets of images of "
+            "known origins contain the true origin, provided that the images resemble the "
+            "validation images. This does not apply to images of unknown origins."
         )
     exit_on_unreadable([answer.error for answer in answers if answer.error], len(answers))

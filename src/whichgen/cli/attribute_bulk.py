@@ -7,7 +7,7 @@ from typing import Annotated
 
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import progress, say, warn
+from whichgen.cli.console import say, show_progress, warn
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.shared_options import (
@@ -34,8 +34,8 @@ def attribute_bulk(
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume.
 
-    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
-    s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
+    Files are images, .tar or .parquet files. URLs have the form s3://BUCKET/PREFIX or
+    hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards
     from whichgen.inference.bulk_answers import AnswerFolder
@@ -67,7 +67,7 @@ def attribute_bulk(
         saved_model, backbone, model.device, batch_size, coverage, stability, options, keys_to_skip
     )
     with engine.process(shards, job) as results:
-        summary = answers.write(results, total=count_images(shards), progress=progress)
+        summary = answers.write(results, total=count_images(shards), progress=show_progress)
     say(
         f"{format_count(summary.n_images, 'image')}, "
         f"{format_count(summary.n_written, 'new result')}. Results: {output_dir}"

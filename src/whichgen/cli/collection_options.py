@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CollectionSources = Annotated[
-    list[str], Argument(help="Files, folders, URLs, @FILE with one per line, or a dataset name.")
+    list[str], Argument(help="Files, folders, URLs, @FILE (one path per line), or a dataset name.")
 ]
 
 
@@ -34,17 +34,23 @@ class EngineOptions:
 
     panel: ClassVar = "Collection and cluster"
 
-    column: Annotated[str, Option(help="Name of the image column in Parquet files.")] = ""
+    column: Annotated[
+        str,
+        Option(
+            help="Name of the image column in Parquet files.",
+            show_default="image, jpg etc. or the only binary column",
+        ),
+    ] = ""
     engine: Annotated[
         Literal["local", "ray"], Option(help="Run in this process (local) or on a Ray cluster.")
     ] = "local"
     workers: Annotated[
         int, Option(min=0, help="Number of Ray workers; 0: as many as possible.")
     ] = 0
-    cpus_per_worker: Annotated[float, Option(min=0, help="CPUs per worker.")] = 1
+    cpus_per_worker: Annotated[float, Option(min=0, help="Number of CPUs per worker.")] = 1
     gpus_per_worker: Annotated[
         float | None,
-        Option(min=0, help="GPUs per worker, e.g. 0.25.", show_default="1 if available"),
+        Option(min=0, help="Number of GPUs per worker, e.g. 0.25.", show_default="1 if available"),
     ] = None
     address: Annotated[
         str,
@@ -68,7 +74,8 @@ class EngineOptions:
     ) -> Iterator[Iterator[T]]:
         """Yield an iterator that runs a job on each shard and yields the results one by one.
 
-        A connection to a Ray cluster stays open until the context exits.
+        This is a context manager. It closes the connection to the Ray cluster on exit, unless the
+        connection already existed.
 
         Parameters
         ----------
@@ -82,7 +89,16 @@ class EngineOptions:
         Raises
         ------
         ClusterError
-            The Ray cluster can't be reached or started, or its address starts with ``ray://``.
+            The Ray cluster can't be reached or started, or its address starts with ``ray://``; or,
+            from the iterator, the cluster fails.
+        WhichgenError
+            The job fails: if the engine is ``local``, when the job is started or from the iterator;
+            if it is ``ray``, from the iterator.
+
+        Warns
+        -----
+        WhichgenWarning
+            See :func:`~whichgen.distributed.ray_pool.run_on_cluster`.
         """
         if self.engine == "local":
             run = run_locally or job.start()

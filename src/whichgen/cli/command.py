@@ -1,4 +1,4 @@
-"""Decorator for commands: groups of options become options, and errors become messages."""
+"""Decorator for commands, which expands option groups and converts errors to messages."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     """Convert a function to a command for :meth:`typer.Typer.command`.
 
     A parameter annotated with a dataclass (an option group) becomes one option per field, and the
-    function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
-    heading of its options in ``--help``.
+    function receives the dataclass instance. Option groups can be nested. The class attribute
+    ``panel`` of a dataclass, if any, is the heading of its options in ``--help``.
 
     Parameters
     ----------
     function
         Function that runs the command; its docstring is the help text.
     resumable
-        Whether completed work is kept after an error (see :func:`call_command`, which handles
-        errors).
+        Whether the command keeps completed work after an error, so that a rerun resumes it (see
+        :func:`call_command`, which handles errors).
 
     Returns
     -------
@@ -65,7 +65,7 @@ def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
     Parameters
     ----------
     run
-        The command, without parameters.
+        Function without parameters that runs the command.
     resumable
         Whether the messages for OSError and Ctrl-C say that completed work is kept.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.console import say, show_progress, show_table
 from whichgen.cli.shared_options import OutputDir, Seed, check_writable
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
@@ -41,7 +41,7 @@ def compare(
     first, *other_runs = map(read_run_predictions, runs)
     comparisons = {
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
-        for other in progress(other_runs, description="Comparing", total=len(other_runs))
+        for other in show_progress(other_runs, description="Comparing", total=len(other_runs))
     }
     unit = first.predictions[0].unit
     if unit == "sources":
@@ -51,7 +51,7 @@ def compare(
         show_table(
             [format_comparison(c) for c in comparison.values()],
             title=f"A: {first.folder}\nB: {name}",
-            caption=f"%, paired bootstrap over {unit}, {resamples} resamples",
+            caption=f"metrics in %; paired bootstrap over {unit}, {resamples} resamples",
         )
     if output_dir:
         records = {
@@ -76,7 +76,7 @@ def compare(
 def format_comparison(comparison: Comparison) -> dict[str, str]:
     """Format the comparison of one metric as a table row, in percent except for the p-value.
 
-    Without an interval, there is no p-value either.
+    If the bounds of the interval are NaN, the interval is ``none``, and the p-value is empty.
     """
     from whichgen.evaluation.answer_metrics import ANSWER_TITLES
     from whichgen.evaluation.headline_metrics import METRIC_TITLES

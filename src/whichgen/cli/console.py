@@ -33,16 +33,13 @@ _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 
 @cache
 def get_console(*, stderr: bool = False) -> Console:
-    """Return the console of standard output or standard error.
-
-    Rich is imported only where a table, a color or a progress bar is printed.
-    """
-    from rich.console import Console
+    """Return the console of standard output or standard error."""
+    from rich.console import Console  # takes time to import
 
     return Console(stderr=stderr)
 
 
-def progress(
+def show_progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
     """Yield the items and show a progress bar on standard error.
@@ -86,10 +83,11 @@ def show_table(
     title, caption
         Text above and below the table.
     paths
-        Columns that contain paths. If the table is too wide, their common parent folder is moved to
-        the caption, and longer paths are shortened (:func:`shorten_path`).
+        Columns that contain paths. If the table is too wide, the common parent folder of the paths
+        in a column is moved to the caption, and paths that are still too long are shortened
+        (:func:`shorten_path`).
     wide
-        Print the table at its full width, even if it does not fit the terminal.
+        Print the table at its full width, without shortening, even if it does not fit the terminal.
     """
     if not rows:
         return
@@ -124,7 +122,7 @@ def show_table(
 
 
 def _build_table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
-    """Build a table from the cells of each column; numbers are right-aligned.
+    """Build a table from the cells of each column; columns of numbers are right-aligned.
 
     If ``narrow``, long cells are wrapped. A column of at most 24 characters is not wrapped if it
     contains only numbers, or if its texts contain no spaces or have their own line breaks.
@@ -171,7 +169,7 @@ def shorten_path(path: str, width: int) -> str:
 
 
 def escape_path(path: str) -> str:
-    """Escape tabs and line breaks in a path."""
+    """Escape tabs and line feeds in a path."""
     return path.replace("\t", "\\t").replace("\n", "\\n")
 
 
@@ -181,13 +179,12 @@ def show_json(value: Any) -> None:
 
 
 def _sanitize(text: str) -> str:
-    """Escape characters that control the terminal or change the writing direction."""
+    """Escape lone surrogates, and control and writing-direction characters (``_CONTROL``)."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], escape_name(text))
 
 
 def say(text: str) -> None:
     """Print an informational message on standard error."""
-    # Not sys.stderr.write: a progress bar redirects standard error.
     print(_sanitize(text), file=sys.stderr)
 
 
@@ -217,7 +214,10 @@ def warn_skipped(reasons: Sequence[str]) -> None:
     ``reasons`` are the error messages, one per file; the warning contains only the first.
     """
     if reasons:
-        warn(f"Unreadable files skipped: {len(reasons)}. First error: {reasons[0]}")
+        warn(
+            f"Unreadable files skipped: {len(reasons)}. Replace or remove them. First error: "
+            f"{reasons[0]}"
+        )
 
 
 @contextmanager

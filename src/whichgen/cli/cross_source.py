@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Option
 
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import progress, say, show_table, warn_skipped
-from whichgen.cli.shared_options import check_writable, open_store, split_names
+from whichgen.cli.console import say, show_progress, show_table, warn_skipped
+from whichgen.cli.shared_options import OutputDir, check_writable, open_store, split_names
 from whichgen.cli.training_options import TrainOptions
 from whichgen.errors import DataError
 
 
+@dataclass(frozen=True)
+class CrossSourceOptions(TrainOptions):
+    """Like :class:`TrainOptions`, but ``--output-dir`` is the results folder itself."""
+
+    output_dir: Annotated[
+        Path | None, OutputDir(help="Results folder.", show_default="output/cross-source/HEAD")
+    ] = None
+
+
 @resumable_command
 def cross_source(
-    options: TrainOptions,
+    options: CrossSourceOptions,
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "fusion",
     folds: Annotated[int, Option(min=3, help="Number of folds; each source is in one fold.")] = 8,
     shares: Annotated[
@@ -47,10 +57,9 @@ def cross_source(
         raise DataError("cross-source does not support --augment. Omit the option.")
     data_options = options.split.build_dataset_options(data=options.data)
     is_fusion = head == "fusion"
-    if is_fusion:
-        options = add_traces(options)
+    train_options: TrainOptions = add_traces(options) if is_fusion else options
     method = None if is_fusion else SWEEP_METHODS[head]()
-    library_options = build_fit_options(options, method, **(FUSION_GRID if is_fusion else {}))
+    library_options = build_fit_options(train_options, method, **(FUSION_GRID if is_fusion else {}))
     folder = check_writable(options.output_dir or Path("output") / "cross-source" / head)
     samples = data_options.list_samples()
     seed = data_options.seed
@@ -66,8 +75,9 @@ def cross_source(
     name = Path(options.data).resolve().name
     for split in splits:  # raise errors about sources before the images are encoded
         make_fold_datasets(name, samples, *unknown, split)
+    encoder_options = train_options.encoder
     encoder = load_encoder(
-        options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
+        encoder_options.name, device=encoder_options.device, dtype=encoder_options.dtype
     )
     reader = ImageReader(options.cache_dir)
     images = extract(
@@ -75,16 +85,16 @@ def cross_source(
         encoder,
         open_store(options.cache_dir, encoder),
         reader=reader,
-        batch_size=options.encoder.batch_size,
-        progress=progress,
+        batch_size=encoder_options.batch_size,
+        progress=show_progress,
     )
     warn_skipped(images.skipped)
-    links = find_copies_across_sources(samples, reader, progress=progress)
+    links = find_copies_across_sources(samples, reader, progress=show_progress)
     if links:
         linked_sources = {samples[i].source for pair in links for i in pair}
         say(
-            f"note: {len(linked_sources)} sources share near-duplicates with other sources; these "
-            "sources are kept in the same fold"
+            f"note: {len(linked_sources)} sources share near-duplicates with other sources. "
+            "Sources that share near-duplicates are kept in the same fold."
         )
     datasets = [make_fold_datasets(name, samples, *unknown, split, links=links) for split in splits]
     results = []
@@ -98,7 +108,7 @@ def cross_source(
                 library_options,
                 split,
                 reader=reader,
-                progress=progress,
+                progress=show_progress,
             )
         )
     record = collect_run_metadata(

@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, say, show_table, warn
+from whichgen.cli.console import say, show_progress, show_table, warn
 from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.shared_options import (
     CacheDir,
@@ -27,7 +27,9 @@ from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.plurals import format_count
 
-app = typer.Typer(help="Split, check or prepare a dataset.", no_args_is_help=True)
+app = typer.Typer(
+    help="Split, check or prepare a dataset, or find shortcuts.", no_args_is_help=True
+)
 
 Data = Annotated[str, Argument(help="Folder with one subfolder per origin, or dataset name.")]
 
@@ -54,7 +56,7 @@ def split(
     from whichgen.data.dataset import SPLITS
 
     options = flags.build_dataset_options(data=str(folder.resolve()), samples_per_class=0)
-    dataset = options.open(cache_dir, progress=progress)
+    dataset = options.open(cache_dir, progress=show_progress)
     title = name or folder.resolve().name
     annotations = write_benchmark(dataset, output_dir, title)
     counts = {part: Counter(s.origin for s in dataset.split(part)) for part in SPLITS}
@@ -97,13 +99,14 @@ def check(
         is_in_subfolders = all(sample.path in layout.sources for sample in samples)
         for note in layout.notes:
             say(note)
-    elif sources:
-        raise DataError(f"{data} defines its own sources. Remove --sources.")
-    elif real:
-        raise DataError(f"{data} defines its own origins. Remove --real.")
     else:
         samples = list(list_samples(data))
-    report = check_samples(samples, ImageReader(cache_dir), progress=progress)
+        if sources or real:
+            option = "--sources" if sources else "--real"
+            raise DataError(
+                f"{option} applies only to folders, but {data} is a dataset name. Remove {option}."
+            )
+    report = check_samples(samples, ImageReader(cache_dir), progress=show_progress)
     rows = [asdict(row) for row in report.origins]
     rare_columns = ("missing", "unreadable", "qualities", "former_jpeg")
     empty_columns = {column for column in rare_columns if not any(row[column] for row in rows)}
@@ -142,11 +145,12 @@ def check(
     exit_on_unreadable(report.errors, len(samples), "file")
     if warnings:
         raise SystemExit(1)
+    sources_text = "; sources" if report.sources else ""
     say(
         "Checked: names of origins, damaged files, duplicates and near-duplicates; formats, sizes, "
-        "color modes, JPEG quality and traces of JPEG per origin. No problems found. `whichgen "
-        "dataset shortcuts` also tests whether a classifier can predict the origin from such "
-        "properties."
+        f"color modes, JPEG quality and traces of JPEG per origin{sources_text}. No warnings. "
+        "`whichgen dataset shortcuts` also tests whether a classifier can predict the origin from "
+        "such properties."
     )
 
 
@@ -166,32 +170,32 @@ def prepare(
     seed: Seed = 0,
     force: Annotated[bool, Option("--force", help="Overwrite existing annotation files.")] = False,
 ) -> None:
-    """Write the annotation files of a published benchmark that you have only as images."""
+    """Write annotation files for a published benchmark from its extracted archives."""
     from whichgen.data.benchmarks.benchmark_files import write_splits
     from whichgen.data.benchmarks.prepare_benchmark import prepare_benchmark
     from whichgen.data.dataset import SPLITS
 
-    prepared = prepare_benchmark(name, folder, samples_per_class=samples_per_class, seed=seed)
-    title, file = prepared.origins.name, prepared.origins.unknown_file
+    benchmark = prepare_benchmark(name, folder, samples_per_class=samples_per_class, seed=seed)
+    title, unknown_file = benchmark.origins.name, benchmark.origins.unknown_file
     if not force and (existing := sorted((output_dir / title).glob("*/annotations/*.txt"))):
         raise DataError(
             f"{existing[0]} exists. Choose another --output-dir, or add --force to overwrite the "
             f"annotation files of {title}."
         )
-    annotations = write_splits(prepared.splits, output_dir, title, unknown_file=file)
+    annotations = write_splits(benchmark.splits, output_dir, title, unknown_file=unknown_file)
     show_table(
         [
             {"split": split, **{part: len(dataset.split(part)) for part in SPLITS}}
-            for split, dataset in prepared.splits.items()
+            for split, dataset in benchmark.splits.items()
         ],
         title=f"{title}: images per split",
     )
-    for note in prepared.notes:
+    for note in benchmark.notes:
         warn(f"note: {note}")
     root = "" if output_dir == Path("dataset") else f":root={output_dir}"
     say(
         f"Annotation files: {annotations}. Train with --data "
-        f"{title}:split={next(iter(prepared.splits))}{root}"
+        f"{title}:split={next(iter(benchmark.splits))}{root}"
     )
 
 
@@ -205,10 +209,10 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
 
     reader = ImageReader(cache_dir)
     options = flags.build_dataset_options(data=data)
-    dataset = options.open(cache_dir, reader=reader, progress=progress)
+    dataset = options.open(cache_dir, reader=reader, progress=show_progress)
     for note in dataset.notes:
         say(f"note: {note}")
-    report = check_shortcuts(dataset, reader, seed=flags.seed, progress=progress)
+    report = check_shortcuts(dataset, reader, seed=flags.seed, progress=show_progress)
     show_table(
         tabulate_shortcuts(report),
         title=f"{data}: origins predicted from file properties and mean color (%)",
@@ -221,9 +225,9 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
 def format_frequent_values(counts: Mapping[str, int]) -> str:
     """Format the three most frequent values with their counts, one per line, e.g. ``PNG (5)``.
 
-    ``counts[value]`` is the number of files, most frequent value first. A single value is formatted
-    without its count. If there are more values, the last line is the number of omitted values, e.g.
-    ``2 more``.
+    ``counts[value]`` is the number of files, most frequent value first. The count is omitted if
+    there is only one value. If there are more than three values, the last line is the number of
+    omitted values, e.g. ``2 more``.
     """
     if len(counts) == 1:
         return next(iter(counts))

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.console import say, show_progress, show_table
 from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.shared_options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.defaults import MIN_GROUP_SIZE
@@ -25,7 +25,7 @@ def discover(
         int | None, Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN")
     ] = None,
     min_size: Annotated[
-        int, Option(min=2, help="Minimum number of images per group; without --n-clusters.")
+        int, Option(min=2, help="Minimum number of images per group; ignored with --n-clusters.")
     ] = MIN_GROUP_SIZE,
     every_image: Annotated[
         bool, Option("--all", help="Group all images, not only those classified as `unknown`.")
@@ -52,7 +52,7 @@ def discover(
         raise DataError(f"{folder} contains no images. Specify a folder of images.")
     check_writable(output_dir)
     attributor = model.load()
-    features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
+    features, errors = attributor.encode(files, batch_size=model.batch_size, progress=show_progress)
     readable_files = np.array(
         [file for file, error in zip(files, errors, strict=True) if not error]
     )
@@ -91,8 +91,11 @@ def discover(
     )
     if agreement:
         say(f"Agreement with subfolders: {agreement}")
-    say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")
+    say(
+        f"Results: {output_dir} (report.md, sheet.png, groups.csv, groups.json, one list per group)"
+    )
     if groups:
         group = shlex.quote(f"@{output_dir / groups[0].name}.txt")
-        say(f"To add a group to the model: whichgen enroll NAME {group} -m {model.path}")
+        path = shlex.quote(str(model.path))
+        say(f"To add a group to the model: whichgen enroll NAME {group} -m {path}")
     exit_on_unreadable([error for error in errors if error], len(files))

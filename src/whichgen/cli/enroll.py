@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument
 
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, say, show_table, warn
+from whichgen.cli.console import say, show_progress, show_table, warn
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.shared_options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
@@ -51,7 +51,7 @@ def enroll(
         name,
         contents,
         batch_size=model.batch_size,
-        progress=progress,
+        progress=show_progress,
     )
     if result.n_images < len(files):
         warn(f"Duplicate images ignored: {len(files) - result.n_images}")

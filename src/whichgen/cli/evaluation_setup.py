@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whichgen.cli.console import progress, say
+from whichgen.cli.console import say, show_progress
 from whichgen.cli.shared_options import EvaluationOptions, SplitFlags, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
@@ -50,7 +50,7 @@ def prepare_evaluation(test: EvaluationOptions) -> EvaluationSetup:
         data_options = DatasetOptions.from_config(config)
     else:
         raise DataError("the model does not record its dataset. Specify a dataset with --data.")
-    dataset = data_options.open(test.cache_dir, progress=progress)
+    dataset = data_options.open(test.cache_dir, progress=show_progress)
     for note in dataset.notes:
         say(f"note: {note}")
     store = open_store(test.cache_dir, attributor.encoder)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import progress, say, show_table, warn_skipped
+from whichgen.cli.console import say, show_progress, show_table, warn_skipped
 from whichgen.cli.shared_options import (
     EvaluationOptions,
     RunFolder,
@@ -30,7 +30,12 @@ def evaluate(test: EvaluationOptions) -> None:
 
     setup = prepare_evaluation(test)
     point = evaluate_perturbation(
-        setup.model, setup.dataset, setup.encoder, setup.store, intervals=True, progress=progress
+        setup.model,
+        setup.dataset,
+        setup.encoder,
+        setup.store,
+        intervals=True,
+        progress=show_progress,
     )
     warn_skipped(point.skipped)
     show_evaluation(point.test, f"{setup.dataset.name}: test split", point.intervals, point.unit)
@@ -60,7 +65,7 @@ def robustness(
             setup.encoder,
             setup.store,
             kinds=perturbations,
-            progress=progress,
+            progress=show_progress,
         )
     )
     warn_skipped(points[0].skipped)
@@ -105,7 +110,7 @@ def few_shot(
     list_draws(unknown_images, image_counts, range(repeats))
     splits = ("test", "val_unknown", "test_unknown")
     features = extract_splits(
-        setup.dataset, setup.encoder, setup.store, splits=splits, progress=progress
+        setup.dataset, setup.encoder, setup.store, splits=splits, progress=show_progress
     )
     points = list(
         measure_few_shot(
@@ -113,7 +118,7 @@ def few_shot(
             features,
             image_counts=image_counts,
             seeds=range(repeats),
-            progress=progress,
+            progress=show_progress,
         )
     )
     config = {**setup.data_options.as_config(), "shots": image_counts}
@@ -164,7 +169,7 @@ def low_data(
             samples_per_class=image_counts,
             seeds=range(repeats),
             cache=options.cache_dir / "sweeps",
-            progress=progress,
+            progress=show_progress,
         )
     )
     record = collect_run_metadata(

@@ -6,7 +6,7 @@ from functools import partial
 
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
-from whichgen.cli.console import progress, say
+from whichgen.cli.console import say, show_progress
 from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.shared_options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
@@ -44,7 +44,7 @@ def extract(
     job = EncodeJob(name, device, dtype, local_encoder.key, batch_size, keys)
     encode_locally = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
     with engine.process(shards, job, encode_locally) as results:
-        summary = write_features(results, store, total=count_images(shards), progress=progress)
+        summary = write_features(results, store, total=count_images(shards), progress=show_progress)
     say(
         f"{format_count(summary.n_images, 'image')}, {summary.n_added_rows:,} newly encoded. "
         f"Features: {store.folder}"

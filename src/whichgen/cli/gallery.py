@@ -11,10 +11,10 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command, resumable_command
 from whichgen.cli.console import (
-    progress,
     require_extra,
     say,
     show_json,
+    show_progress,
     show_table,
     warn,
     warn_skipped,
@@ -95,7 +95,7 @@ def build(
         attributor.encoder,
         open_store(cache_dir, attributor.encoder),
         batch_size=model.batch_size,
-        progress=progress,
+        progress=show_progress,
     )
     warn_skipped(images.skipped)
     if images.n_duplicates:
@@ -109,7 +109,7 @@ def build(
     record = model.describe_run(
         attributor.model, {"seed": seed}, images.compute_data_hash(), **config
     )
-    options: dict[str, Any] = {"force": force, "progress": progress}
+    options: dict[str, Any] = {"force": force, "progress": show_progress}
     if kind == "qdrant":
         gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
     else:
@@ -152,7 +152,7 @@ def search(
         model = replace(model, model=find_gallery_model(gallery, config))
     attributor = model.load()
     index = open_gallery(gallery, attributor.model, qdrant_url)
-    features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
+    features, errors = attributor.encode(files, batch_size=model.batch_size, progress=show_progress)
     neighbors = iter(index.find_neighbors(attributor.model.head.forward(features), k))
     results: list[dict[str, Any]] = [
         {

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import progress, say, warn
+from whichgen.cli.console import say, show_progress, warn
 from whichgen.cli.shared_options import OutputDir, check_writable
 
 
@@ -35,7 +35,7 @@ def report(
     points = read_low_data(low_data) if low_data else ()
     file = folder / "report.html"
     thumbnails = write_html_page(
-        pages, file, low_data=points, images=not no_images, progress=progress
+        pages, file, low_data=points, images=not no_images, progress=show_progress
     )
     if thumbnails.missing:
         warn(f"The page omits missing or unreadable images: {len(thumbnails.missing)}.")

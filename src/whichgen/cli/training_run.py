@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from whichgen.cli.console import progress, say, warn, warn_skipped
+from whichgen.cli.console import say, show_progress, warn, warn_skipped
 from whichgen.cli.result_output import show_run
 from whichgen.cli.shared_options import check_writable, open_store, parse_kinds
 from whichgen.cli.training_options import TrainOptions
@@ -140,7 +140,7 @@ def prepare_training(
         lambda samples: splits == SPLITS and data_options.uses_most_images(samples),
         batch_size=options.encoder.batch_size,
     )
-    dataset = data_options.open(options.cache_dir, reader=reader, progress=progress)
+    dataset = data_options.open(options.cache_dir, reader=reader, progress=show_progress)
     reader.only_facts = True
     for note in dataset.notes:
         say(f"note: {note}")
@@ -155,7 +155,7 @@ def prepare_training(
         augmented_splits=FITTING_SPLITS if method == "fusion" else ("train",),
         seed=library_options.seed,
         batch_size=options.encoder.batch_size,
-        progress=progress,
+        progress=show_progress,
     )
     warn_skipped(features.skipped)
     return TrainingData(
@@ -224,9 +224,9 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     shortcuts = shuffle = None
     if not options.controls.no_shortcut_check:
         shortcuts = check_shortcuts(
-            features.dataset, features.reader, seed=library_options.seed, progress=progress
+            features.dataset, features.reader, seed=library_options.seed, progress=show_progress
         )
-    settings: dict[str, Any] = {"config": data.config, "progress": progress}
+    settings: dict[str, Any] = {"config": data.config, "progress": show_progress}
     result: FitResult | FusionResult
     if isinstance(library_options, FusionOptions):
         result = fuse(features, encoder, library_options, **settings)
@@ -239,11 +239,11 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     try:
         if seeds:
             shuffle = run_label_shuffle(
-                result, head_method, seeds=seeds, jobs=jobs, progress=progress
+                result, head_method, seeds=seeds, jobs=jobs, progress=show_progress
             )
     except FitError as error:
         warn(f"The shuffled-label control failed and is omitted from the report: {error}")
     reserve_run_folder(folder, data.config, force=options.force)
-    write_run(result, folder, shortcuts=shortcuts, shuffle=shuffle, progress=progress)
+    write_run(result, folder, shortcuts=shortcuts, shuffle=shuffle, progress=show_progress)
     show_run(read_run(folder), features.dataset.name)
     say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")
