@@ -102,13 +102,13 @@ def test_an_unstable_answer_is_marked_and_the_check_can_be_turned_off(
     result = whichgen(*command)
     assert re.search(r"origin +level +unstable +percentile", result.out)
     assert len(re.findall(r"\bjpeg\b", result.out)) == changed
-    assert re.search(
-        r"6 encodings per image \(\d+\.\d s in total\); turn it off with", result.message
-    )
+    assert re.search(r"encoded 6 times \(\d+\.\d s in total\); turn it off with", result.message)
     rows = list(csv.DictReader(io.StringIO(whichgen(*command, "--csv").out)))
     assert [row["original_answer"] for row in rows] == [a["original_answer"] for a in after]
     result = whichgen(*command, "--no-stability")
-    assert "unstable" not in result.out and "encodings" not in result.message
+    assert "unstable" not in result.out and "encoded" not in result.message
+    result = whichgen(*command, "--report", "answers.html")
+    assert "and the report lists the copy" in result.message
     result = whichgen(*command, "--no-stability", "--csv")
     assert "stability" not in result.out.splitlines()[0]
 
