@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import list_images
-from whichgen.data.images.decoding import decode_image, read_image
+from whichgen.data.images.decoding import decode_file, decode_image, read_image
 from whichgen.data.images.formats import HEIF, IMAGE_SUFFIXES, JPEG_XL, OPTIONAL_FORMATS, SUFFIXES
 from whichgen.data.images.formats import OptionalFormat as Optional
+from whichgen.data.images.image_facts import collect_facts
 from whichgen.data.images.optional_formats import read_jxl_size
 from whichgen.data.images.skipped_files import describe_skipped
 from whichgen.data.shards.archives import read_tar
@@ -66,8 +67,16 @@ def test_optional_formats_are_decoded(
     assert image.size == (96, 64)
     assert np.abs(np.asarray(image).astype(int) - np.asarray(photo)).mean() < 12
     assert set(kind.suffixes) <= IMAGE_SUFFIXES
-    with pytest.raises(ImageError, match=r"^cut: (damaged|can't be decoded) .*; replace it$"):
+    message = r"^cut: (damaged or|can't be decoded) .*; replace it( or convert it to PNG)?$"
+    with pytest.raises(ImageError, match=message):
         decode_image(optional_files[kind][:-200], "cut")
+
+
+@pytest.mark.parametrize("kind", OPTIONAL_FORMATS, ids=lambda kind: kind.name)
+def test_optional_formats_without_exif_metadata(
+    optional_files: dict[Optional, bytes], kind: Optional
+) -> None:
+    assert not collect_facts(decode_file(optional_files[kind]), b"").has_exif
 
 
 @pytest.mark.parametrize("kind", OPTIONAL_FORMATS, ids=lambda kind: kind.name)
@@ -75,7 +84,7 @@ def test_message_without_the_package(
     optional_files: dict[Optional, bytes], monkeypatch: pytest.MonkeyPatch, kind: Optional
 ) -> None:
     monkeypatch.setattr(Optional, "is_installed", False)
-    message = r"needs another package; .*pip install 'whichgen\[formats\]', or convert"
+    message = r"needs another package; run `pip install 'whichgen\[formats\]'`, or convert"
     with pytest.raises(ImageError, match=f"^a: {kind.name.split()[0]}.* {message}"):
         decode_image(optional_files[kind], "a")
 
@@ -156,16 +165,18 @@ def test_skipped_files_are_reported_by_suffix(tmp_path: Path) -> None:
         image.save(tmp_path / name, "JPEG")
     for name in ("1.psd", "2.PSD", "a.txt", "x.NEF", "y.xyz"):
         (tmp_path / name).touch()
+    (tmp_path / "sound.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     with pytest.warns(WhichgenWarning) as caught:
         assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.PNG"]
     (message,) = {str(w.message) for w in caught}
-    assert message.startswith(f"Skipped in {tmp_path}: 7 files: 2 .psd (Photoshop document; export")
+    assert message.startswith(f"Skipped in {tmp_path}: 8 files: 2 .psd (Photoshop document; export")
     for part in (
         "1 .txt (text file)",
         "1 .nef (camera raw file; develop it and export it as PNG or TIFF)",
         "1 .xyz (not an image format)",
-        "1 .jpg_large (image content; rename to the suffix",
-        "1 without suffix (image content; rename",
+        "1 .wav (not an image format)",
+        "1 .jpg_large (an image; rename it with the suffix",
+        "1 without suffix (an image; rename",
     ):
         assert part in message
 
@@ -174,7 +185,7 @@ def test_many_suffixes_are_counted_together() -> None:
     paths = [PurePosixPath(f"a.x{i}") for i in range(12)]
     message = describe_skipped(paths)
     assert message.startswith("12 files: 1 .x0 (not an image format), ")
-    assert message.endswith("4 with other suffixes")
+    assert message.endswith("4 more")
 
 
 def test_unread_images_of_an_archive_are_named() -> None:

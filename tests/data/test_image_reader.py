@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -53,8 +54,8 @@ def test_facts_from_the_cache_equal_new_ones(
     assert list(again.read(samples, with_history=True)) == list(again.read(samples)) == new
     assert len(decoded) == 6
     assert [f.history for f in new if isinstance(f, ImageFacts)] == [
-        *[JpegHistory(75, is_former=False)] * 2,
-        *[JpegHistory(0, is_former=False)] * 4,
+        *[JpegHistory(75, is_former_jpeg=False)] * 2,
+        *[JpegHistory(0, is_former_jpeg=False)] * 4,
     ]
     image = read_image(samples[0].path)
     thumbnail = again.read_thumbnails(samples[:1])[0]
@@ -80,7 +81,7 @@ def test_history_is_examined_when_it_is_needed(
     assert isinstance(facts, ImageFacts) and facts.history is None
     (all_facts,) = ImageReader(tmp_path).read(samples[:1], with_history=True)
     assert isinstance(all_facts, ImageFacts)
-    assert all_facts == replace(facts, history=JpegHistory(75, is_former=False))
+    assert all_facts == replace(facts, history=JpegHistory(75, is_former_jpeg=False))
     assert list(ImageReader(tmp_path).read(samples[:1])) == [all_facts]
     assert len(decoded) == 2
 
@@ -137,10 +138,25 @@ def test_damaged_database_is_replaced(samples: list[Sample], tmp_path: Path, dam
     else:
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("ALTER TABLE images RENAME COLUMN digest TO name")
-    with pytest.warns(WhichgenWarning, match=r"facts-1\.sqlite was damaged"):
+    with pytest.warns(WhichgenWarning, match=r"facts-2\.sqlite was damaged"):
         reader = ImageReader(tmp_path)
     assert list(reader.read(samples)) == expected
     assert list(ImageReader(tmp_path).read(samples)) == expected
+
+
+def test_damaged_database_in_a_read_only_folder_is_ignored(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(ImageReader(tmp_path).read(samples))
+    (file,) = tmp_path.rglob("*.sqlite")
+    file.write_bytes(b"x" * 10_000)
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert list(ImageReader(tmp_path).read(samples)) == expected
+    assert file.read_bytes() == b"x" * 10_000
 
 
 def test_database_damaged_during_a_run_is_an_error(samples: list[Sample], tmp_path: Path) -> None:
@@ -148,8 +164,9 @@ def test_database_damaged_during_a_run_is_an_error(samples: list[Sample], tmp_pa
     expected = list(reader.read(samples))
     (file,) = tmp_path.rglob("*.sqlite")
     file.write_bytes(b"x" * 10_000)
-    with pytest.raises(StoreError, match=r"facts-1\.sqlite was damaged .* Run the command again"):
+    with pytest.raises(StoreError, match=r"facts-2\.sqlite was damaged .* Try again"):
         list(reader.read(samples))
+    assert list(reader.read(samples)) == expected
     assert list(ImageReader(tmp_path).read(samples)) == expected
 
 

@@ -60,7 +60,7 @@ def test_images_without_detail_have_no_history() -> None:
 def test_quality_of_a_jpeg_file(tmp_path: Path, quality: int) -> None:
     picture(0).save(tmp_path / "a.jpg", quality=quality)
     data = (tmp_path / "a.jpg").read_bytes()
-    assert find_jpeg_history(decode_file(data)) == JpegHistory(quality, is_former=False)
+    assert find_jpeg_history(decode_file(data)) == JpegHistory(quality, is_former_jpeg=False)
 
 
 def test_check_warns_if_origins_differ_in_jpeg_history(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_check_warns_if_origins_differ_in_jpeg_history(tmp_path: Path) -> None:
     report = check_samples(samples)
     assert {o.origin: o.former_jpeg for o in report.origins} == {"gan": 0, "real": 5, "vae": 0}
     (warning,) = [w for w in report.warnings if "traces of JPEG" in w]
-    assert "real 100 %, unlike gan, vae." in warning
+    assert "differs between origins: gan 0 %, real 100 %, vae 0 %." in warning
     assert "Encode the original files of all origins in the same way" in warning
 
 

@@ -92,7 +92,7 @@ def split_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Datase
                 code = _CODES[cluster].copy() if cluster else rng.integers(0, 256, 8, np.uint8)
                 if cluster:
                     code[rng.integers(8)] ^= np.uint8(1 << rng.integers(8))
-                results.append(replace(_FACTS, perceptual=code.tobytes()))
+                results.append(replace(_FACTS, perceptual_hash=code.tobytes()))
             return results
 
         with pytest.MonkeyPatch.context() as patch:

@@ -137,7 +137,7 @@ def check_samples(
     readable = [f for f in images if isinstance(f, ImageFacts)]
     rows = [i for i, f in enumerate(images) if isinstance(f, ImageFacts)]
     clusters: dict[int, list[int]] = {row: [row] for row in rows}
-    for first, i in link_near_duplicates([f.perceptual for f in readable]):
+    for first, i in link_near_duplicates([f.perceptual_hash for f in readable]):
         clusters[rows[first]].append(rows[i])
         del clusters[rows[i]]
     origins = tuple(
@@ -231,7 +231,7 @@ def _count_files(
         sizes=dict(Counter(f"{f.traits.width}×{f.traits.height}" for f in readable).most_common()),
         modes=dict(Counter(f.mode for f in readable).most_common()),
         qualities=dict(Counter(str(h.quality) for h in histories if h.quality).most_common()),
-        former_jpeg=sum(h.is_former for h in histories),
+        former_jpeg=sum(h.is_former_jpeg for h in histories),
     )
 
 

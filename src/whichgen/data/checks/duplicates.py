@@ -64,7 +64,7 @@ def link_near_duplicates(
     ----------
     perceptual_hashes
         Perceptual hash of each image: 8 bytes
-        (:attr:`~whichgen.data.images.image_facts.ImageFacts.perceptual`).
+        (:attr:`~whichgen.data.images.image_facts.ImageFacts.perceptual_hash`).
     distance
         Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates. If it
         is negative, no images are linked.

@@ -1,4 +1,4 @@
-"""Store facts about image files and thumbnails on disk, keyed by the digest of the file."""
+"""Store the facts about image files, and thumbnails of the images, in an SQLite database."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from whichgen.errors import StoreError, WhichgenWarning
 from whichgen.io.atomic_writes import is_permission_error
 from whichgen.option_names import name_option
 
-#: Name of the database. Its number increases if facts are computed in a different way.
-_FILE = "facts-1.sqlite"
+#: File name of the database. Increase the number if facts are computed or encoded differently, so
+#: that facts from earlier versions are not used.
+_FILE_NAME = "facts-2.sqlite"
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS images (
@@ -29,13 +30,13 @@ CREATE TABLE IF NOT EXISTS images (
 #: Number of images whose facts are collected in memory before they are written.
 _FLUSH_IMAGES = 512
 
-#: Maximum number of digests in a query. Old versions of SQLite allow 999 parameters.
+#: Maximum number of digests per query. Old versions of SQLite allow 999 parameters.
 _MAX_DIGESTS = 500
 
-#: Time limit in seconds for waiting until another process has written to the database.
+#: Maximum time in seconds to wait while another thread or process writes to the database.
 _TIMEOUT = 60.0
 
-#: Error codes of a read-only database.
+#: Error codes of a database that is read-only, or that can't be created in its folder.
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 #: Error codes of a damaged database. SQLite reports a table with the wrong columns as SQLITE_ERROR.
@@ -51,9 +52,10 @@ class _DamagedDatabaseError(StoreError):
 
 
 class FactStore:
-    """Facts about image files and thumbnails of the images in a SQLite database.
+    """Facts about image files, and thumbnails of the images, in an SQLite database.
 
-    If the folder is read-only, new facts and thumbnails are kept in memory.
+    Files are identified by their digest. If the folder is read-only, new facts and thumbnails are
+    kept in memory.
 
     Parameters
     ----------
@@ -63,18 +65,18 @@ class FactStore:
     Raises
     ------
     StoreError
-        The database can't be used, for example because the disk is full.
+        The database can't be created or read, for example because the disk is full.
 
     Warns
     -----
     WhichgenWarning
-        The database is damaged. It is replaced by an empty database, because facts can be collected
-        again.
+        The database is damaged. It is replaced with an empty database, because the facts can be
+        collected again.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = folder / _FILE if folder else None
-        self._new: dict[bytes, tuple[ImageFacts, bytes]] = {}
+        self._file = folder / _FILE_NAME if folder else None
+        self._new_entries: dict[bytes, tuple[ImageFacts, bytes]] = {}
         self._lock = threading.Lock()
         query = "SELECT digest, has_history FROM images"
         #: Maps the digest of each file in the store to whether its facts include the JPEG history.
@@ -85,7 +87,7 @@ class FactStore:
             )
         except _DamagedDatabaseError:
             warnings.warn(
-                f"{self._file} was damaged and is replaced; facts about images are collected again",
+                f"{self._file} was damaged and has been deleted; the image files are read again",
                 WhichgenWarning,
                 stacklevel=2,
             )
@@ -105,7 +107,9 @@ class FactStore:
         return digest in self._has_history
 
     def add(self, facts: ImageFacts, thumbnail: bytes) -> None:
-        """Add or replace the facts about a file and its thumbnail; can be called by any thread.
+        """Add or replace the facts and the thumbnail of a file; can be called from any thread.
+
+        They are written to the database later, at the latest by :meth:`flush`.
 
         Parameters
         ----------
@@ -120,14 +124,16 @@ class FactStore:
             The database can't be written, for example because the disk is full.
         """
         with self._lock:
-            self._new[facts.digest] = facts, thumbnail
+            self._new_entries[facts.digest] = facts, thumbnail
             self._has_history[facts.digest] = facts.history is not None
-            is_due = len(self._new) % _FLUSH_IMAGES == 0
+            is_due = len(self._new_entries) % _FLUSH_IMAGES == 0
         if is_due:
             self.flush()
 
     def flush(self) -> None:
         """Write the facts and thumbnails that are only in memory to the database.
+
+        They stay in memory if the folder is ``None`` or read-only.
 
         Raises
         ------
@@ -138,15 +144,15 @@ class FactStore:
         def insert(database: sqlite3.Connection) -> bool:
             rows = (
                 (facts.digest, _FACTS.dump_json(facts), thumbnail, facts.history is not None)
-                for facts, thumbnail in self._new.values()
+                for facts, thumbnail in self._new_entries.values()
             )
             database.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", rows)
             return True
 
         with self._lock:
-            is_written = bool(self._new) and self._run(insert)
+            is_written = bool(self._new_entries) and self._run(insert)
             if is_written:
-                self._new.clear()
+                self._new_entries.clear()
 
     def read_facts(self, digests: Sequence[bytes]) -> dict[bytes, ImageFacts]:
         """Return a dictionary from digests to facts; digests that the store lacks are omitted.
@@ -154,16 +160,16 @@ class FactStore:
         Raises
         ------
         StoreError
-            The database can't be read.
+            The database can't be read, for example because it is damaged.
         """
         texts: dict[bytes, str] = self._select(
             "SELECT digest, facts FROM images WHERE digest IN (%s)", digests
         )
         facts = {digest: _FACTS.validate_json(text) for digest, text in texts.items()}
-        return facts | {d: self._new[d][0] for d in digests if d in self._new}
+        return facts | {d: self._new_entries[d][0] for d in digests if d in self._new_entries}
 
     def read_thumbnails(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return a dictionary from digests to thumbnails; digests without one are omitted.
+        """Return a dictionary from digests to thumbnails; digests that the store lacks are omitted.
 
         Raises
         ------
@@ -172,7 +178,7 @@ class FactStore:
         """
         query = "SELECT digest, thumbnail FROM images WHERE digest IN (%s)"
         thumbnails: dict[bytes, bytes] = self._select(query, digests)
-        return thumbnails | {d: self._new[d][1] for d in digests if d in self._new}
+        return thumbnails | {d: self._new_entries[d][1] for d in digests if d in self._new_entries}
 
     def _select(self, query: str, digests: Sequence[bytes]) -> dict[bytes, T]:
         """Return a dictionary from the first to the second column of a query's result.
@@ -193,8 +199,9 @@ class FactStore:
     def _run(self, action: Callable[[sqlite3.Connection], T]) -> T | None:
         """Call a function with a connection to the database, and return its result.
 
-        Return ``None`` if there is no database, or it is read-only. Each call opens a connection of
-        its own, because a connection can be used by a single thread only.
+        Return ``None`` if the store has no folder, or if the folder or the database would have to
+        be changed but is read-only. Each call opens its own connection, because a connection can be
+        used by a single thread only.
         """
         if self._file is None:
             return None
@@ -208,10 +215,16 @@ class FactStore:
             if code in _READ_ONLY:
                 return None
             if code in _DAMAGED and self._file.is_file():
-                self._file.unlink()
+                try:
+                    self._file.unlink(missing_ok=True)
+                except OSError:  # for example, the folder is read-only
+                    return None
+                self._has_history = {
+                    digest: facts.history is not None
+                    for digest, (facts, _) in self._new_entries.items()
+                }
                 raise _DamagedDatabaseError(
-                    f"{self._file} was damaged ({error}) and has been deleted. Run the command "
-                    "again."
+                    f"{self._file} was damaged ({error}) and has been deleted. Try again."
                 ) from error
             folder = name_option("--cache-dir", "folder")
             advice = (

@@ -1,4 +1,4 @@
-"""Supported image formats and file suffixes."""
+"""Supported image formats, and the suffixes of image files and archives."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -38,9 +38,9 @@ class OptionalFormat:
     pillow_name
         Name of the format in Pillow after the package has registered it.
     package
-        Python package that decodes the format.
+        Import name of the package that decodes the format.
     suffixes
-        Suffixes of files in this format.
+        Lowercase suffixes, with their dot, of files in this format.
     """
 
     name: str
@@ -56,14 +56,15 @@ class OptionalFormat:
     @property
     def advice(self) -> str:
         """Advice for error messages if the package is not installed."""
-        return "install it with pip install 'whichgen[formats]', or convert the file to PNG"
+        return "run `pip install 'whichgen[formats]'`, or convert the file to PNG"
 
 
 HEIF = OptionalFormat("HEIC (HEIF)", "HEIF", "pillow_heif", (".heic", ".heics", ".heif", ".hif"))
 JPEG_XL = OptionalFormat("JPEG XL", "JXL", "pillow_jxl", (".jxl",))
 OPTIONAL_FORMATS = (HEIF, JPEG_XL)
 
-#: Suffixes of image files in folders and archives. The format is detected from the content.
+#: Lowercase suffixes by which image files are recognized in folders and archives. Those of optional
+#: formats are included if their package is installed.
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffixes in (

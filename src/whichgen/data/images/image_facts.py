@@ -33,16 +33,16 @@ class ImageFacts:
     ----------
     digest
         20-byte digest of the file (:func:`whichgen.data.images.decoding.hash_image`).
-    perceptual
+    perceptual_hash
         64-bit perceptual hash (pHash; Zauner, 2010) as 8 bytes.
     file_size
         Size of the file in bytes.
     format, mode
         Format and color mode of the file, as named by Pillow.
     width, height
-        Size in pixels, before EXIF rotation.
+        Size in pixels, before EXIF rotation (TIFF: after EXIF rotation).
     has_exif, has_profile
-        Whether the file has EXIF metadata, and whether it has an ICC profile.
+        Whether the file has EXIF metadata (TIFF: always false), and whether it has an ICC profile.
     quantization
         Quantization tables 0 (luminance) and 1 (chrominance) of a JPEG file, 64 values each. A
         missing table is empty, and so are both tables of a file in another format.
@@ -50,14 +50,13 @@ class ImageFacts:
         Mean and standard deviation, in [0, 255], of the red, green and blue values of the decoded
         image (:func:`whichgen.data.images.decoding.decode_image`).
     traits
-        Size, contrast and damage of the decoded image.
+        Size, contrast and repaired damage of the decoded image.
     history
-        JPEG compression of the image; ``None`` if it was not examined, because this takes longer
-        than decoding.
+        JPEG compression of the image; ``None`` if it was not examined.
     """
 
     digest: bytes
-    perceptual: bytes
+    perceptual_hash: bytes
     file_size: int
     format: str
     mode: str
@@ -82,22 +81,22 @@ def collect_facts(file: DecodedFile, digest: bytes, *, with_history: bool = Fals
     file
         The decoded file.
     digest
-        Digest of its content (:func:`~whichgen.data.images.decoding.hash_image`).
+        Digest of the file (:func:`~whichgen.data.images.decoding.hash_image`).
     with_history
-        Whether to examine its JPEG compression, which takes longer than decoding.
+        Whether to examine the JPEG compression of the image, which takes longer than decoding.
     """
     stored, pixels = file.stored_image, file.pixels
     tables = getattr(stored, "quantization", {})
     colors = ImageStat.Stat(pixels)
     return ImageFacts(
         digest=digest,
-        perceptual=np.packbits(imagehash.phash(pixels).hash).tobytes(),
+        perceptual_hash=np.packbits(imagehash.phash(pixels).hash).tobytes(),
         file_size=len(file.data),
         format=stored.format or "",
         mode=stored.mode,
         width=stored.width,
         height=stored.height,
-        has_exif=not stored.info.keys().isdisjoint(("exif", "Raw profile type exif")),
+        has_exif=any(stored.info.get(key) for key in ("exif", "Raw profile type exif")),
         has_profile=bool(stored.info.get("icc_profile")),
         quantization=_share_tables((tuple(tables.get(0, ())), tuple(tables.get(1, ())))),
         mean=tuple(colors.mean),

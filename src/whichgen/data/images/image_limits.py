@@ -1,7 +1,7 @@
-"""Limits on untrusted images, which are checked before or during decoding."""
+"""Limits on the size and structure of untrusted image files."""
 
-#: Maximum number of pixels of an image, checked before decoding: the limit at which Pillow raises
-#: an error, twice ``Image.MAX_IMAGE_PIXELS``.
+#: Maximum number of pixels of an image: twice ``Image.MAX_IMAGE_PIXELS``, above which Pillow raises
+#: an error.
 MAX_PIXELS = 178_956_970
 
 #: Maximum size of an image file in bytes: about MAX_PIXELS uncompressed pixels of 48 bits.
@@ -12,6 +12,6 @@ MAX_IMAGE_BYTES = 2**30
 MAX_RATIO = 200
 
 #: Maximum number of scans of a JPEG file. A progressive JPEG file has about ten. A scan may have
-#: only 75 bytes but takes as long to decode as a complete image, so the decoding of a file of 32
-#: MiB could take hours.
+#: only 75 bytes but takes as long to decode as a complete image, so a file of 32 MiB could take
+#: hours to decode.
 MAX_SCANS = 100

@@ -36,10 +36,10 @@ _PERCENTILES = (1, 99)
 
 
 class ImageReader:
-    """Read image files and collect facts about them.
+    """Reader of image files that collects and stores facts about them.
 
-    The facts are keyed by the digest of the file. A reader reads a file again only if the size or
-    the modification time of the file has changed, or if facts about the file are missing.
+    The facts are keyed by the digest of the file. :meth:`read` reads a file again only if the size
+    or the modification time of the file has changed, or if facts about the file are missing.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class ImageReader:
     Raises
     ------
     StoreError
-        The stored facts can't be read.
+        The stored facts can't be read, or the folder can't be created.
 
     Warns
     -----
@@ -72,8 +72,7 @@ class ImageReader:
     ) -> Iterator[ImageFacts | ImageError]:
         """Yield the facts about each file, or the error if it is unreadable, in input order.
 
-        All files are read before the first facts are yielded. The facts about an image take about
-        1 KB of memory.
+        All files are read before the first facts are yielded.
 
         Parameters
         ----------
@@ -101,7 +100,9 @@ class ImageReader:
             yield from (d if isinstance(d, ImageError) else facts[d] for d in chunk)
 
     def read_thumbnails(self, samples: Sequence[Sample]) -> list[bytes]:
-        """Return the JPEG thumbnail of each image; empty bytes for an unreadable image.
+        """Return the JPEG thumbnail of each image, in input order.
+
+        A thumbnail has at most 96 pixels per side. It is empty if the image is unreadable.
 
         Raises
         ------
@@ -113,22 +114,22 @@ class ImageReader:
         return [thumbnails.get(digest, b"") for digest in digests]
 
     def find_digest(self, path: Path) -> bytes | None:
-        """Return the digest of a file, or ``None`` if it must be read.
+        """Return the digest of a file, or ``None`` if the digest is not known.
 
-        It must be read if this reader has not read it, or if its size or modification time has
-        changed since, or if it no longer exists.
+        The digest is known if this reader has read the file, and the file still exists with the
+        same size and modification time.
         """
         entry = self._digests.get(path)
         state = _get_state(path) if entry else b""
         return entry[len(state) :] if entry and state and entry.startswith(state) else None
 
     def read_file(self, path: Path) -> tuple[bytes, bytes]:
-        """Return the content and the digest of a file.
+        """Return the content and the digest of a file, and remember the digest.
 
         Raises
         ------
         ImageError
-            The file can't be read.
+            See :func:`~whichgen.data.images.decoding.read_bytes`.
         """
         state = _get_state(path)
         data = read_bytes(path)
@@ -138,14 +139,16 @@ class ImageReader:
         return data, digest
 
     def add(self, file: DecodedFile, digest: bytes, *, with_history: bool = False) -> None:
-        """Store the facts about a decoded file if they are missing; can be called by any thread.
+        """Store the facts and the thumbnail of a decoded file if the facts are missing.
+
+        This method can be called from any thread.
 
         See :func:`~whichgen.data.images.image_facts.collect_facts` for the parameters.
 
         Raises
         ------
         StoreError
-            The facts can't be written to the cache.
+            The facts can't be written to the cache, for example because the disk is full.
         """
         if not self.store.has_facts(digest, with_history=with_history):
             facts = collect_facts(file, digest, with_history=with_history)
@@ -154,7 +157,7 @@ class ImageReader:
     def _examine(
         self, samples: Sequence[Sample], with_history: bool, progress: Progress
     ) -> list[bytes | ImageError]:
-        """Collect missing facts about the files; return the digest or the error of each file."""
+        """Collect missing facts about files; return the digest or the error of each file."""
         examine = partial(self._examine_file, with_history=with_history)
         digests: Iterator[bytes | ImageError] = prefetch(
             examine, (sample.path for sample in samples), threads=4, depth=64
@@ -183,7 +186,7 @@ def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSiz
     samples
         The training images.
     reader
-        Reads the images.
+        Reader of the images.
 
     Raises
     ------
@@ -200,7 +203,7 @@ def measure_sizes(samples: Sequence[Sample], reader: ImageReader) -> TrainingSiz
 
 
 def _get_state(path: Path) -> bytes:
-    """Return the size and modification time of a file as bytes; empty if it does not exist."""
+    """Return the size and modification time of a file as bytes; empty if they can't be read."""
     try:
         status = os.stat(path)  # noqa: PTH116 (Path.stat is slower)
     except (OSError, ValueError):

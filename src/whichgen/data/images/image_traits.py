@@ -20,8 +20,8 @@ class ImageTraits:
     contrast
         Standard deviation of the gray values, in [0, 127.5].
     repair_note
-        Description of the damage that was repaired
-        (:func:`~whichgen.data.images.decoding.decode_image`); empty if the file is undamaged.
+        Note that the missing end marker of a JPEG file was added
+        (:func:`~whichgen.data.images.decoding.decode_image`); empty for all other files.
     """
 
     width: int
@@ -37,7 +37,7 @@ class TrainingSizes:
     Parameters
     ----------
     shortest
-        First percentile of the shorter sides, in pixels.
+        1st percentile of the shorter sides, in pixels.
     longest
         99th percentile of the longer sides, in pixels.
     """
@@ -47,7 +47,14 @@ class TrainingSizes:
 
 
 def read_traits(image: Image.Image) -> ImageTraits:
-    """Return the properties of a decoded RGB image."""
+    """Return the properties of a decoded RGB image.
+
+    Parameters
+    ----------
+    image
+        Image from :func:`~whichgen.data.images.decoding.decode_image`, whose ``info`` contains the
+        note about repaired damage.
+    """
     contrast = ImageStat.Stat(image.convert("L")).stddev[0]
     note = str(image.info.get(REPAIR_NOTE, ""))
     return ImageTraits(image.width, image.height, float(contrast), note)

@@ -1,4 +1,4 @@
-"""Open HEIC and JPEG XL files with the packages of the extra ``formats``."""
+"""Recognize HEIC and JPEG XL files, and open them with the packages of the extra ``formats``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _HEIF_BRANDS = frozenset(
 _JXL_CODESTREAM = b"\xff\x0a"
 _JXL_CONTAINER = b"\0\0\0\x0cJXL "
 
-#: Number of bits of the height or width of a JPEG XL image for each value of the two bits before
-#: it.
+#: Number of bits that store the height or width of a JPEG XL image, for each value of the two bits
+#: before them.
 _SIDE_BITS = (9, 13, 18, 30)
 
-#: Aspect ratio (width, height) for each value of the three bits after the height. After the value
-#: 0, the file states the width.
+#: Aspect ratio (width, height) for each value of the three bits after the height. The value 0 means
+#: that the width follows.
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -61,7 +61,7 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
     Raises
     ------
     ImageError
-        The package is not installed, or the file is damaged.
+        The package is not installed or can't open the file.
     Image.DecompressionBombError
         A JPEG XL image has more than :data:`~whichgen.data.images.image_limits.MAX_PIXELS` pixels.
     """
@@ -72,7 +72,9 @@ def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Ima
     except Image.DecompressionBombError:
         raise
     except Exception:  # the packages raise many exception types on damaged files
-        raise ImageError(f"{name}: damaged {optional.name} file; replace it") from None
+        raise ImageError(
+            f"{name}: damaged or unsupported {optional.name} file; replace it or convert it to PNG"
+        ) from None
 
 
 def _open(data: bytes, optional: OptionalFormat) -> Image.Image:
@@ -89,7 +91,7 @@ def _open(data: bytes, optional: OptionalFormat) -> Image.Image:
 
 
 def read_jxl_size(data: bytes) -> tuple[int, int]:
-    """Return the width and height, in pixels, in the header of a JPEG XL file.
+    """Return the width and height, in pixels, that the header of a JPEG XL file states.
 
     Source: the standard ISO/IEC 18181, part 1 (SizeHeader) and part 2 (container).
 

@@ -38,7 +38,8 @@ INTENSITIES: dict[str, tuple[float, ...]] = {
     "social": (1, 2, 3, 4, 5),
 }
 
-#: Intensities of ``social``: percentage of each side that is cropped, scale, JPEG quality.
+#: Maps each intensity of ``social`` to the percentage of the width and of the height that is
+#: cropped, the scale, and the JPEG quality.
 SOCIAL: dict[int, tuple[float, float, int]] = {
     1: (2, 0.95, 92),
     2: (4, 0.9, 85),
@@ -81,8 +82,8 @@ class Perturbation:
     value
         Intensity: JPEG quality (``jpeg``, 1 to 100), kernel size in pixels (``blur``, odd, 1 to
         99), percentage of the width and of the height that is cropped (``crop``, 0 to 90), length
-        of the shorter side in pixels (``resize``, 8 to 8192) or intensity level (``social``, 1 to
-        5). Only ``crop`` accepts numbers that are not integers.
+        of the shorter side in pixels (``resize``, 8 to 8192) or level (``social``, 1 to 5). Only
+        ``crop`` accepts numbers that are not integers.
 
     Raises
     ------
@@ -144,6 +145,11 @@ def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Pertur
     ----------
     kinds
         Keys of :data:`INTENSITIES`.
+
+    Raises
+    ------
+    KeyError
+        A kind does not exist.
     """
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
@@ -184,7 +190,7 @@ def _simulate_upload(image: Image.Image, level: float) -> Image.Image:
 _KINDS = {
     "jpeg": _Kind(_compress, "quality", 1, 100),
     "blur": _Kind(_blur, "kernel (px)", 1, 99, step=2),
-    "crop": _Kind(_crop, "% of a side", 0, 90, step=0),
+    "crop": _Kind(_crop, "% of each side", 0, 90, step=0),
     "resize": _Kind(_resize, "side (px)", 8, 8192),
-    "social": _Kind(_simulate_upload, "step", 1, len(SOCIAL)),
+    "social": _Kind(_simulate_upload, "level", 1, len(SOCIAL)),
 }

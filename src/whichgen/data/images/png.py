@@ -1,4 +1,4 @@
-"""Read the chunks of a PNG file that may be damaged."""
+"""Read and remove chunks of PNG files, which may be damaged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_CHUNKS = 200_000
 #: Types of the chunks that are required to decode the image.
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
-#: Types of the optional chunks that affect the displayed image: transparency, EXIF rotation and
-#: color profile.
+#: Types of the optional chunks that affect the decoded image: transparency, EXIF rotation and color
+#: profile. Other chunks that affect colors, such as gAMA, are ignored when an image is decoded.
 _VISIBLE = frozenset({b"tRNS", b"eXIf", b"iCCP"})
 
 
@@ -29,7 +29,8 @@ class Chunk:
     kind
         Type of four letters, such as ``tEXt``.
     start, end
-        Positions, in bytes, of the content in the file. A truncated chunk ends with the file.
+        Positions, in bytes, of the start and of the end (exclusive) of the content in the file. A
+        truncated chunk ends with the file.
     is_complete
         Whether the file contains the complete content and checksum.
     """
@@ -66,16 +67,22 @@ def iterate_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def has_valid_checksum(data: bytes, chunk: Chunk) -> bool:
-    """Return whether a chunk is complete and its checksum is correct."""
+    """Return whether a chunk of a PNG file is complete and its checksum is correct."""
     checksum = zlib.crc32(data[chunk.start - 4 : chunk.end])
     return chunk.is_complete and data[chunk.end : chunk.end + 4] == checksum.to_bytes(4)
 
 
 def remove_optional_chunks(data: bytes) -> bytes:
-    """Return a PNG file without the chunks that do not affect the displayed image.
+    """Return a PNG file without the chunks that do not affect the decoded image.
 
-    If such a chunk is damaged or too large, viewers ignore it, but Pillow can't open the file.
-    Damaged chunks with the transparency, EXIF metadata or color profile are removed, too.
+    If such a chunk is damaged or too large, viewers ignore it, but Pillow may fail to open the
+    file. Damaged chunks with the transparency, EXIF metadata or color profile are removed, too, and
+    so is all data after the last chunk of :func:`iterate_chunks`.
+
+    Parameters
+    ----------
+    data
+        Content of a file that begins with :data:`SIGNATURE`.
     """
     parts = [SIGNATURE]
     for chunk in iterate_chunks(data):

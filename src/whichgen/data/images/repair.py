@@ -12,15 +12,15 @@ from whichgen.data.images.png import SIGNATURE, remove_optional_chunks
 #: First bytes of a JPEG file, and its end marker.
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
-#: Bytes to append to a JPEG file; a decoder reads these bytes only if pixels are missing.
+#: Bytes to append to a JPEG file; they change the decoded image only if pixels are missing.
 _FILLER = bytes(range(1, 200)) * 2
 
 
 def repair_png(data: bytes) -> bytes | None:
     """Return a PNG file without the optional chunks that can prevent Pillow from opening it.
 
-    Examples are chunks with a wrong checksum or length, or with a very long text. Return ``None``
-    if the file is not a PNG file, or if there is no chunk to remove.
+    Examples are chunks with a wrong checksum, invalid content or a very long text. Return ``None``
+    if the file is not a PNG file, or if nothing can be removed.
     """
     if not data.startswith(SIGNATURE):
         return None

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 #: use, those of printers, have about 3 MB.
 MAX_PROFILE_BYTES = 4 * 2**20
 
-#: A profile counts as sRGB if it changes the 8-bit color values of a coarse grid by at most this
-#: number. Most profiles are variants of sRGB that differ by rounding.
+#: Maximum change of 8-bit color values, on a coarse grid of colors, by a profile that counts as
+#: sRGB. Most profiles are variants of sRGB that differ by rounding.
 _MAX_SRGB_DEVIATION = 2
 
 #: Maps each color mode of an image to the color space of a suitable profile.
@@ -27,17 +27,18 @@ _LAB = ImageCms.createProfile("LAB")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a Pillow image of any mode to 8-bit sRGB.
+    """Convert a decoded Pillow image to 8-bit sRGB.
 
-    An ICC profile is applied with perceptual intent, unless it is damaged, does not match the mode,
-    or equals sRGB up to rounding. Profiles of gray images with more than 8 bits and the PNG chunks
-    ``gAMA`` and ``cICP`` are ignored. The result is a new image without a color profile.
+    An ICC profile is applied with perceptual intent, unless it is damaged, has more than
+    :data:`MAX_PROFILE_BYTES` bytes, does not match the mode, or equals sRGB up to rounding. The PNG
+    chunks ``gAMA`` and ``cICP`` are ignored. The result is a new image without a color profile.
 
-    Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
-    white becomes 255. White is 65535 for the modes ``I;16…``. For the modes ``I`` and ``F``, white
-    is the smallest of 1, 255 and 65535 that no pixel exceeds. In a floating-point image whose
-    values are mostly below 1, white is 1, and highlights above 1 become white. Negative values
-    become black.
+    Transparent pixels are composited on white. In gray images with more than 8 bits, profile and
+    transparency are ignored, and values are scaled so that white becomes 255. White is 65535 for
+    the modes ``I;16…``. For the modes ``I`` and ``F``, white is the smallest of 1, 255 and 65535
+    that no pixel exceeds. However, if an image of mode ``F`` has a median of at most 1 and values
+    that are not integers, white is 1, and highlights above 1 become white. Negative values become
+    black.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _gray_to_rgb(image, white=65535.0)
     if image.mode in ("I", "F"):
         return _gray_to_rgb(image, _find_white(image))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if image.info.get("icc_profile"):
             rgb = _apply_profile(rgba.convert("RGB"), image)
@@ -69,7 +70,7 @@ def _remove_profile(image: Image.Image) -> Image.Image:
 
 
 def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
-    """Convert pixels to sRGB with the profile of ``image``, if it has a valid profile."""
+    """Convert pixels to sRGB with the profile of ``image``, if the profile is usable."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not profile or len(profile) > MAX_PROFILE_BYTES:
         return pixels
@@ -96,7 +97,7 @@ def _read_space(profile: bytes) -> str:
 
 @lru_cache(maxsize=16)
 def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the transform of a profile to sRGB, or ``None`` if the profile is sRGB or damaged."""
+    """Return the transform from a profile to sRGB; ``None`` if the profile is sRGB or damaged."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
@@ -133,7 +134,7 @@ def _find_white(image: Image.Image) -> float:
 
 
 def _has_unit_range(values: np.ndarray) -> bool:
-    """Return whether most values are in [0, 1] and some are not integers.
+    """Return whether the median is at most 1, and some values are not integers.
 
     Highlights can be above 1 (high dynamic range).
     """

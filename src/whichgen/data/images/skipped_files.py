@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from whichgen.data.images.unsupported import describe_suffix
 
-#: Maximum number of suffixes that are listed. The files with other suffixes are counted together.
+#: Maximum number of suffixes that are listed. The remaining files are counted together.
 _MAX_SUFFIXES = 8
 
-#: First bytes of files in common image formats, to recognize images with a wrong or missing suffix.
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
+#: First bytes of files in common image formats (JPEG, PNG, GIF, WebP), to recognize images with an
+#: unknown or missing suffix.
+_IMAGE_START = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|RIFF....WEBP", re.DOTALL)
 
-_IMAGE_CONTENT = "image content; rename to the suffix of the format, such as .jpg"
+_IMAGE_CONTENT = "an image; rename it with the suffix of its format, such as .jpg"
 _UNKNOWN = "not an image format"
 
 
 def describe_skipped(paths: Sequence[PurePath]) -> str:
-    """Describe skipped files: their number, and the number and the reason for each suffix.
+    """Describe skipped files: their total number, and for each suffix their number and the reason.
 
-    Local files with an unknown or missing suffix are opened, to recognize images.
+    Local files with an unknown or missing suffix are opened, to recognize images. Only the eight
+    most frequent suffixes are listed.
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ def describe_skipped(paths: Sequence[PurePath]) -> str:
         for (suffix, reason), count in suffix_counts[:_MAX_SUFFIXES]
     ]
     if n_other := sum(count for _, count in suffix_counts[_MAX_SUFFIXES:]):
-        parts.append(f"{n_other} with other suffixes")
+        parts.append(f"{n_other} more")
     return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {', '.join(parts)}"
 
 
@@ -52,7 +55,7 @@ def _explain(path: PurePath) -> str:
     if isinstance(path, Path):
         try:
             with path.open("rb") as file:
-                if file.read(16).startswith(_IMAGE_STARTS):
+                if _IMAGE_START.match(file.read(16)):
                     return _IMAGE_CONTENT
         except OSError:
             pass

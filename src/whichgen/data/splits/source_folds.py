@@ -45,7 +45,7 @@ def find_copies_across_sources(
         The reader's cache can't be read or written.
     """
     images = (reader or ImageReader()).read(samples, progress=progress)
-    hashes = {i: f.perceptual for i, f in enumerate(images) if isinstance(f, ImageFacts)}
+    hashes = {i: f.perceptual_hash for i, f in enumerate(images) if isinstance(f, ImageFacts)}
     rows = list(hashes)
     pairs = link_near_duplicates(list(hashes.values()))
     return [

@@ -177,7 +177,7 @@ def split_folder(
         check_folder_splits(folder, samples, split_by_path, known)
     _check_sources(samples, find_components(len(samples), _link_related(samples)), known)
     results = [
-        image if isinstance(image, ImageError) else image.perceptual
+        image if isinstance(image, ImageError) else image.perceptual_hash
         for image in (reader or ImageReader()).read(samples, progress=progress)
     ]
     errors = [result for result in results if isinstance(result, ImageError)]
