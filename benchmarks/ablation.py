@@ -28,7 +28,7 @@ from claims import ENCODER, SHARED, make_dataset_options
 from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
 from whichgen.evaluation.unknown_detection import auroc
@@ -194,7 +194,7 @@ def compute_metrics(
     return (
         float(correct.mean()),
         auroc(scores, unknown_scores),
-        oscr(scores, correct, unknown_scores),
+        compute_oscr(scores, correct, unknown_scores),
     )
 
 

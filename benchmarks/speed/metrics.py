@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.unknown_detection import auroc, compute_detection_metrics
 from whichgen.io.result_files import Row
 
@@ -18,7 +18,7 @@ def measure(n: int = 1_000_000) -> list[Row]:
     correct = rng.random(n // 2) < 0.8
     calls = {
         "AUROC": lambda: auroc(known, unknown),
-        "OSCR": lambda: oscr(known, correct, unknown),
+        "OSCR": lambda: compute_oscr(known, correct, unknown),
         "all detection metrics": lambda: compute_detection_metrics(known, unknown),
     }
     rows = []

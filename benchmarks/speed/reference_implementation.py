@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.unknown_detection import auroc
 
 #: Tolerance and maximum number of iterations of the logistic regression.
@@ -196,7 +196,7 @@ def evaluate(predict: Predict, known: Features, unknown: Features) -> Metrics:
     return Metrics(
         100 * float(correct.mean()),
         100 * auroc(scores, unknown_scores),
-        100 * oscr(scores, correct, unknown_scores),
+        100 * compute_oscr(scores, correct, unknown_scores),
     )
 
 

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-from whichgen.evaluation.oscr import oscr, oscr_curve
+from whichgen.evaluation.oscr import compute_oscr, compute_oscr_curve
 from whichgen.evaluation.unknown_detection import roc_curve
 
 KNOWN = np.array([0.95, 0.80, 0.60, 0.55])
@@ -31,8 +31,8 @@ def draw(file: Path) -> None:
     left.fill_between(fpr, tpr, color=BLUE, alpha=0.15)
     left.plot(fpr, tpr, color=BLUE, marker="o", label="known images kept")
     left.set(title="AUROC = 10/12", ylabel="share of known images kept")
-    fpr, ccr = oscr_curve(KNOWN, CORRECT, UNKNOWN)
-    area = oscr(KNOWN, CORRECT, UNKNOWN)
+    fpr, ccr = compute_oscr_curve(KNOWN, CORRECT, UNKNOWN)
+    area = compute_oscr(KNOWN, CORRECT, UNKNOWN)
     right.fill_between(fpr, ccr, color=ORANGE, alpha=0.15)
     right.plot(fpr, ccr, color=ORANGE, marker="o")
     right.axhline(CORRECT.mean(), color="#777", linestyle=":")

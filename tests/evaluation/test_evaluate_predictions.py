@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate_predictions import evaluate
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.predictions import Predictions, encode_labels
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.openset.threshold import decide
@@ -207,7 +207,7 @@ def test_predictions_have_scores_predicted_origins_and_labels() -> None:
 def test_oscr_counts_correct_predictions() -> None:
     result = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6)
     correct = np.array([True, True, True, False])
-    assert result.oscr == oscr(KNOWN.scores, correct, UNKNOWN.scores)
+    assert result.oscr == compute_oscr(KNOWN.scores, correct, UNKNOWN.scores)
 
 
 def test_label_of_an_unknown_origin_is_rejected() -> None:

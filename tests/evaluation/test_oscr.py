@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.evaluation.oscr import oscr, oscr_curve
+from whichgen.evaluation.oscr import compute_oscr, compute_oscr_curve
 from whichgen.evaluation.unknown_detection import auroc
 
 _tied = st.integers(0, 6).map(float)
@@ -49,8 +49,8 @@ def test_oscr_is_the_trapezoid_under_ccr_over_fpr_at_every_threshold(
 ) -> None:
     points = _points(*case)
     area = sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in pairwise(points))
-    assert oscr(*case) == pytest.approx(area, abs=1e-12)
-    np.testing.assert_allclose(np.transpose(oscr_curve(*case)), points, atol=1e-12)
+    assert compute_oscr(*case) == pytest.approx(area, abs=1e-12)
+    np.testing.assert_allclose(np.transpose(compute_oscr_curve(*case)), points, atol=1e-12)
 
 
 @given(case=cases())
@@ -63,7 +63,7 @@ def test_oscr_is_the_probability_of_being_correct_and_outscoring(
         for score, right in zip(known.tolist(), correct.tolist(), strict=True)
         for other in unknown.tolist()
     ]
-    assert oscr(*case) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+    assert compute_oscr(*case) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
 
 
 @given(case=cases())
@@ -71,34 +71,38 @@ def test_oscr_is_at_most_auroc_and_at_most_accuracy(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     known, correct, unknown = case
-    value = oscr(*case)
+    value = compute_oscr(*case)
     assert 0 <= value <= min(auroc(known, unknown), correct.mean()) + 1e-12
     assert value >= auroc(known, unknown) + correct.mean() - 1 - 1e-12
     all_correct = np.ones(len(known), dtype=bool)
-    assert oscr(known, all_correct, unknown) == pytest.approx(auroc(known, unknown))
+    assert compute_oscr(known, all_correct, unknown) == pytest.approx(auroc(known, unknown))
 
 
 def test_oscr_matches_values_computed_by_hand() -> None:
     known, correct = np.array([0.9, 0.8, 0.6]), np.array([True, False, True])
     # Correct images outscore in 3 of 6 pairs: 0.9 both unknown images, 0.6 only 0.5.
-    assert oscr(known, correct, np.array([0.7, 0.5])) == pytest.approx(3 / 6)
-    fpr, ccr = oscr_curve(known, correct, np.array([0.7, 0.5]))
+    assert compute_oscr(known, correct, np.array([0.7, 0.5])) == pytest.approx(3 / 6)
+    fpr, ccr = compute_oscr_curve(known, correct, np.array([0.7, 0.5]))
     assert fpr.tolist() == pytest.approx([0, 0, 0, 0.5, 0.5, 1])
     assert ccr.tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 2 / 3, 2 / 3])
 
 
 def test_correct_can_be_zeros_and_ones() -> None:
     known, unknown = np.array([0.9, 0.8]), np.array([0.1])
-    assert oscr(known, np.array([1, 0]), unknown) == oscr(known, np.array([True, False]), unknown)
+    assert compute_oscr(known, np.array([1, 0]), unknown) == compute_oscr(
+        known, np.array([True, False]), unknown
+    )
 
 
 def test_constant_scores_give_half_the_accuracy() -> None:
-    assert oscr(np.ones(4), np.array([True, True, True, False]), np.ones(9)) == pytest.approx(3 / 8)
+    assert compute_oscr(
+        np.ones(4), np.array([True, True, True, False]), np.ones(9)
+    ) == pytest.approx(3 / 8)
 
 
 def test_single_scores_are_enough() -> None:
     one, two, right = np.array([0.1]), np.array([0.2]), np.array([True])
-    assert oscr(two, right, one) == 1
-    assert oscr(one, right, two) == 0
-    assert oscr(one, right, one) == 0.5
-    assert oscr(two, ~right, one) == 0
+    assert compute_oscr(two, right, one) == 1
+    assert compute_oscr(one, right, two) == 0
+    assert compute_oscr(one, right, one) == 0.5
+    assert compute_oscr(two, ~right, one) == 0

@@ -19,7 +19,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.evaluation.evaluate_predictions import evaluate
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.features.store import FeatureStore
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.parallel_sweeps import Sweep
@@ -75,7 +75,7 @@ def search(
                 right = p.argmax(axis=1) == [known.index(o) for o in val_origins]
                 s, t = p.max(axis=1), q.max(axis=1)
                 auc = roc_auc_score([1] * len(s) + [0] * len(t), [*s, *t])
-                figures.append((right.mean(), auc, oscr(s, right, t)))
+                figures.append((right.mean(), auc, compute_oscr(s, right, t)))
             result[block, value] = np.mean(figures, axis=0)
     return result
 
@@ -144,7 +144,7 @@ def test_each_block_is_evaluated_at_its_own_best_value(
         assert b.test_accuracy == pytest.approx(right.mean(), abs=1e-3)
         auc = roc_auc_score([1] * len(s) + [0] * len(t), [*s, *t])
         assert b.test_auroc == pytest.approx(auc, abs=5e-3)
-        assert b.test_oscr == pytest.approx(oscr(s, right, t), abs=5e-3)
+        assert b.test_oscr == pytest.approx(compute_oscr(s, right, t), abs=5e-3)
 
 
 def test_model_is_the_head_of_the_best_block_with_its_test_metrics(

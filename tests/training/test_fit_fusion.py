@@ -16,7 +16,7 @@ from whichgen.data.splits.split_options import SplitOptions
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
@@ -325,7 +325,7 @@ def test_expert_votes_are_selected_on_validation_images_of_their_kind(
             alone = head_method.fit(train.read_blocks(range(4)), y, len(fold.known), 100.0)
             z, unknown_z = (alone.forward(t.read_blocks(range(4))).logits for t in (val, unknown))
             right = z.argmax(axis=1) == encode_labels(val.origins, fold.known)
-            values.append(oscr(z.max(axis=1), right, unknown_z.max(axis=1)))
+            values.append(compute_oscr(z.max(axis=1), right, unknown_z.max(axis=1)))
         return float(np.mean(values))
 
     for (kind, candidate), expert in zip(result.experts[1:], head.experts[1:], strict=True):

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from whichgen.errors import FitError
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.heads.linear import LinearMethod
 from whichgen.training.selection import (
     METRICS,
@@ -117,7 +117,7 @@ def test_sweep_metrics_agree_with_scikit_learn_at_each_value() -> None:
         assert metrics.auroc == pytest.approx(
             roc_auc_score(truth, np.concatenate(scores)), abs=2e-3
         )
-        assert metrics.oscr == pytest.approx(oscr(scores[0], correct, scores[1]), abs=2e-3)
+        assert metrics.oscr == pytest.approx(compute_oscr(scores[0], correct, scores[1]), abs=2e-3)
 
 
 def test_sweep_without_unknown_images_measures_accuracy_only() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from whichgen.evaluation.answer_metrics import ANSWER_TITLES, AnswerMetrics
 from whichgen.evaluation.closed_set import ClosedSetMetrics, compute_closed_set_metrics
 from whichgen.evaluation.headline_metrics import METRIC_TITLES, HeadlineMetrics
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, compute_real_vs_synthetic_metrics
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources, compare_sources
@@ -190,7 +190,7 @@ def evaluate(
             name=name,
             images=int(rows.sum()),
             detection=compute_detection_metrics(known.scores, scores),
-            oscr=oscr(known.scores, correct, scores),
+            oscr=compute_oscr(known.scores, correct, scores),
             mean_score=float(scores.mean()),
             top_prediction=origins[int(counts.argmax())],
             top_prediction_share=float(counts.max() / counts.sum()),

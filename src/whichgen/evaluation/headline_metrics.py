@@ -14,9 +14,9 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
 from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
-    average_precision,
+    compute_average_precision,
+    compute_roc_area,
     make_unit_weights,
-    roc_area,
 )
 from whichgen.evaluation.unknown_detection import compute_detection_curve_metrics
 
@@ -115,8 +115,8 @@ class HeadlineMetrics:
             oscr = compute_oscr_from_counts(correct, known, unknown)
             detection = compute_detection_curve_metrics(known, unknown) | {"oscr": oscr}
             areas = {
-                "synthetic_auroc": roc_area(synthetic, real),
-                "synthetic_average_precision": average_precision(synthetic, real),
+                "synthetic_auroc": compute_roc_area(synthetic, real),
+                "synthetic_average_precision": compute_average_precision(synthetic, real),
             }
             metrics = {
                 **compute_closed_set_averages(

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evaluation.threshold_counts import ThresholdCounts, area, make_unit_weights
+from whichgen.evaluation.threshold_counts import ThresholdCounts, compute_area, make_unit_weights
 
 
-def oscr_curve(
+def compute_oscr_curve(
     known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the OSCR curve: (0, 0), then one point for each distinct score in descending order.
@@ -40,8 +40,10 @@ def oscr_curve(
     return fpr[0], ccr[0]
 
 
-def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:
-    """Compute OSCR, the area under :func:`oscr_curve`, which has the same parameters.
+def compute_oscr(
+    known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
+) -> float:
+    """Compute OSCR, the area under :func:`compute_oscr_curve`, which has the same parameters.
 
     The result is in [0, 1]. The running time is O(n log n) for n images, known and unknown.
     """
@@ -66,7 +68,7 @@ def compute_oscr_from_counts(
     float64 array (rows,)
         OSCR in [0, 1]; NaN in rows without known or without unknown images.
     """
-    return area(*_compute_curves(correct, known, unknown))
+    return compute_area(*_compute_curves(correct, known, unknown))
 
 
 def _compute_curves(

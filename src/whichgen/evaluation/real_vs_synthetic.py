@@ -19,9 +19,9 @@ from whichgen.constants import REAL
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
-    average_precision,
+    compute_average_precision,
+    compute_roc_area,
     make_unit_weights,
-    roc_area,
 )
 
 # Keeps the logarithm of a zero probability finite without changing other probabilities.
@@ -119,7 +119,7 @@ def compute_real_vs_synthetic_metrics(
             curve = ThresholdCounts(synthetic, real)
             hits = curve.sum_positive(make_unit_weights(synthetic))
             false_alarms = curve.sum_negative(make_unit_weights(real))
-            auroc = float(roc_area(hits, false_alarms)[0])
-            mean_precision = float(average_precision(hits, false_alarms)[0])
+            auroc = float(compute_roc_area(hits, false_alarms)[0])
+            mean_precision = float(compute_average_precision(hits, false_alarms)[0])
             results.append(SyntheticResult(name, len(synthetic), auroc, mean_precision))
     return tuple(results)

@@ -84,7 +84,7 @@ def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> n
     return np.asarray(sums[:, counts])
 
 
-def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def compute_area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Compute the area under the curve in each row by the trapezoid rule: float64 array (rows,).
 
     ``x`` and ``y`` are float64 arrays (rows, points).
@@ -92,7 +92,7 @@ def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1])).sum(axis=1) / 2)
 
 
-def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def compute_roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     """Compute the area under the ROC curve in each row: float64 array (rows,).
 
     Parameters
@@ -105,10 +105,10 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         points = np.ones(positive.shape[1], dtype=bool)
         points[2:-1] = np.diff([positive[0, 1:], negative[0, 1:]], 2).any(axis=0)
         positive, negative = positive[:, points], negative[:, points]
-    return area(negative / negative[:, -1:], positive / positive[:, -1:])
+    return compute_area(negative / negative[:, -1:], positive / positive[:, -1:])
 
 
-def precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+def compute_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """Compute the precision at each threshold: float64 array (rows, thresholds + 1).
 
     The precision is 1 where both counts are 0, as for a threshold above every score.
@@ -122,7 +122,7 @@ def precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(true, total, out=np.ones_like(total), where=total > 0))
 
 
-def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+def compute_precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """Compute the area under the precision-recall curve (trapezoid rule).
 
     Parameters
@@ -136,14 +136,14 @@ def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """
     # Sum in descending order of recall, as scikit-learn does, so that rounding errors are equal.
     recall = (true / true[:, -1:])[:, ::-1]
-    return -area(recall, precision(true, false)[:, ::-1])
+    return -compute_area(recall, compute_precision(true, false)[:, ::-1])
 
 
-def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+def compute_average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """Compute the average precision Σₜ (Rₜ − Rₜ₋₁) Pₜ.
 
     Rₜ and Pₜ are the recall and the precision at the t-th highest threshold. The parameters and the
-    return value are those of :func:`precision_recall_area`.
+    return value are those of :func:`compute_precision_recall_area`.
     """
     steps = np.diff((true / true[:, -1:])[:, ::-1], axis=1)
-    return np.asarray(-(steps * precision(true, false)[:, :0:-1]).sum(axis=1))
+    return np.asarray(-(steps * compute_precision(true, false)[:, :0:-1]).sum(axis=1))

@@ -12,9 +12,9 @@ import numpy as np
 
 from whichgen.evaluation.threshold_counts import (
     ThresholdCounts,
+    compute_precision_recall_area,
+    compute_roc_area,
     make_unit_weights,
-    precision_recall_area,
-    roc_area,
 )
 
 
@@ -84,11 +84,11 @@ def compute_detection_curve_metrics(
             (counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known)
         )
         return {
-            "auroc": roc_area(known, unknown),
+            "auroc": compute_roc_area(known, unknown),
             "tnr_at_tpr95": 1 - np.take_along_axis(fpr, index_95[:, None], axis=1)[:, 0],
             "detection_accuracy": (tpr + 1 - fpr).max(axis=1) / 2,
-            "auin": precision_recall_area(known, unknown),
-            "auout": precision_recall_area(true_rejections, false_rejections),
+            "auin": compute_precision_recall_area(known, unknown),
+            "auout": compute_precision_recall_area(true_rejections, false_rejections),
         }
 
 
@@ -100,7 +100,7 @@ def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     known, unknown
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    return float(roc_area(*_count_images(known, unknown))[0])
+    return float(compute_roc_area(*_count_images(known, unknown))[0])
 
 
 def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from whichgen.defaults import FPR, TPR
 from whichgen.errors import ConvergenceError, FitError
-from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.protocols import check_protocol
 from whichgen.evaluation.unknown_detection import auroc
 from whichgen.heads.head import Head, HeadMethod, SweepMethod
@@ -188,7 +188,7 @@ def compute_selection_metrics(
     accuracy = float(correct.mean())
     if not len(unknown_scores):
         return SelectionMetrics(accuracy, None, None)
-    area = oscr(scores, correct, unknown_scores)
+    area = compute_oscr(scores, correct, unknown_scores)
     return SelectionMetrics(accuracy, auroc(scores, unknown_scores), area)
 
 

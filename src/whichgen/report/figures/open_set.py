@@ -9,7 +9,7 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.evaluate_predictions import Evaluation, UnknownResult
-from whichgen.evaluation.oscr import oscr_curve
+from whichgen.evaluation.oscr import compute_oscr_curve
 from whichgen.evaluation.unknown_detection import roc_curve
 from whichgen.io.result_files import Row, format_rate
 from whichgen.plurals import format_count
@@ -64,7 +64,7 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
             fpr, y = roc_curve(run.known.scores, scores)
             metric, area = "AUROC", result.detection.auroc if result.detection else None
         else:
-            fpr, y = oscr_curve(run.known.scores, run.known.is_correct(run.origins), scores)
+            fpr, y = compute_oscr_curve(run.known.scores, run.known.is_correct(run.origins), scores)
             metric, area = "OSCR", result.oscr
         ax.plot(fpr, y, label=f"{shorten(label)} ({metric} {format_rate(area)} %)", **style)
         # Curves are step functions: take the highest point that does not exceed the rate.
