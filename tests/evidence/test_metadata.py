@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.evidence.collect import collect
@@ -48,6 +48,13 @@ def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
     assert [f.detail for f in metadata_findings if f.title == "Software"] == ["Ver 1.02"]
     assert any("GPS" in f.title for f in metadata_findings)
     assert not any("51" in f.title + f.detail or "12.3" in f.detail for f in metadata_findings)
+
+
+def test_gps_version_without_coordinates_is_not_reported() -> None:
+    tags = Image.Exif()
+    tags[Base.Make] = "A"
+    tags.get_ifd(IFD.GPSInfo)[GPS.GPSVersionID] = b"\2\3\0\0"
+    assert not any("GPS" in f.title for f in findings(encode("JPEG", exif=tags.tobytes()), "exif"))
 
 
 def test_damaged_setting_does_not_hide_camera() -> None:

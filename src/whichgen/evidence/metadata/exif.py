@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from PIL import Image
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import GPS, IFD, Base
 
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generator_patterns import find_generator
@@ -33,20 +33,21 @@ _TEXTS = (
     *(Base.XPTitle, Base.XPComment, Base.XPSubject, Base.XPKeywords, Base.XPAuthor),
 )
 
-#: ComfyUI stores texts with their names in unrelated fields: `prompt:{"3": …}`.
+#: ComfyUI stores JSON after its name in unrelated fields, such as Make: `prompt:{"3": …}`.
 _NAMED_JSON = re.compile(r"\s*([A-Za-z_][\w \-]{0,40}):\s*(?=\{)")
 
 #: Grok writes a signature in Base64 as the description and an identifier as the artist.
 _SIGNATURE = re.compile(r"Signature:\s*[A-Za-z0-9+/_\-]{64,}={0,2}\s*")
 
-#: Maximum number of NULs that are appended to a truncated block.
+#: Maximum number of NULs that are appended to a block.
 _MAX_PADDING = 1 << 20
 
 
 def load_exif(block: bytes) -> Image.Exif:
     """Parse an EXIF block (without the prefix ``Exif``).
 
-    NULs are appended, so that Pillow reads the beginning of a truncated text.
+    NULs are appended, so that Pillow reads the beginning of a truncated text. If the block is
+    empty, the result has no fields.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
         elif field not in ("Make", "Model"):
             findings += interpret_text("exif", field, text)
     findings += _report_camera(texts["Make"], texts["Model"], exif_ifd)
-    if exif.get_ifd(IFD.GPSInfo):
+    if GPS.GPSLatitude in exif.get_ifd(IFD.GPSInfo):  # many cameras write only the version
         findings.append(Finding("exif", "GPS coordinates", "the coordinates are not shown"))
     return Evidence(tuple(findings))
 
@@ -125,8 +126,8 @@ def _report_camera(make: str, model: str, camera_fields: dict[int, Any]) -> list
 def decode_user_comment(value: object) -> str:
     """Decode the EXIF field UserComment, whose first eight bytes specify the encoding.
 
-    A string is returned unchanged. If ``value`` is neither bytes nor a string, the result is an
-    empty string.
+    Bytes that begin with an unknown code are decoded as UTF-8, and a string is returned unchanged.
+    If ``value`` is neither bytes nor a string, the result is an empty string.
     """
     if isinstance(value, str):
         return value
