@@ -20,7 +20,10 @@ def exif() -> bytes:
 
 def place(data: bytes, kind: str, name: bytes) -> tuple[int, int]:
     """Start and length of the first part of a file with the given marker or chunk name."""
-    at = data.rindex(name) if name == b"\xff\xdb" else data.index(name)  # not of a thumbnail
+    if name == b"\xff\xe1":
+        at = data.index(b"Exif\0\0") - 4  # the signature can contain the bytes of the marker
+    else:
+        at = data.rindex(name) if name == b"\xff\xdb" else data.index(name)  # not of a thumbnail
     if kind == "JPEG":
         return at, 2 + int.from_bytes(data[at + 2 : at + 4])
     if kind == "PNG":
