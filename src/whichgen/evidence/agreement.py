@@ -9,7 +9,7 @@ from whichgen.data.origins.families import TECHNIQUES, find_family
 from whichgen.data.origins.generator_names import normalize_name
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generator_aliases import resolve_origin
-from whichgen.evidence.generator_patterns import find_model
+from whichgen.evidence.generator_patterns import identify_generator
 from whichgen.evidence.summary import summarize_evidence
 
 #: Maximum number of generator names in a sentence.
@@ -93,7 +93,7 @@ def _contradicts(finding: Finding, answer: str, is_family: bool) -> bool:
     predicted_names = {normalize_name(n) for n in (answer, resolve_origin(answer)) if n}
     if any(s in p or p in s for s in stated_names for p in predicted_names):
         return False
-    stated_model, predicted_model = find_model(name), find_model(answer)
+    stated_model, predicted_model = identify_generator(name), identify_generator(answer)
     if stated_model and predicted_model and not (stated_model.is_tool or predicted_model.is_tool):
         has_same_maker = bool(stated_model.maker) and stated_model.maker == predicted_model.maker
         names_maker = stated_model.maker in (stated_model.name, predicted_model.name)
@@ -115,7 +115,7 @@ def _find_family(name: str, origin: str = "") -> str:
     Returns an empty string if the family is unknown, as for user-defined families and for DALL·E
     without a version.
     """
-    generator = find_model(name)
+    generator = identify_generator(name)
     if generator and generator.is_tool:
         return "diffusion"
     if name in TECHNIQUES:

@@ -16,7 +16,8 @@ class Generator:
     name
         Name in reports.
     pattern
-        Case-insensitive regular expression for unambiguous names, which count anywhere in a text.
+        Case-insensitive regular expression for unambiguous names, which count anywhere in a text
+        except directly after a letter.
     maker
         Company that makes the generator, if metadata may contain the company instead of the
         generator; otherwise empty.
@@ -24,8 +25,8 @@ class Generator:
         Whether this is a program that runs various generators. Its name indicates a synthetic image
         but not which generator made it.
     short_pattern
-        Regular expression for ambiguous names, such as "Flux", which count only in places where a
-        generator name is expected.
+        Case-insensitive regular expression for ambiguous names, such as "Flux", which count only in
+        places where a generator name is expected; empty if there are none.
     """
 
     name: str
@@ -161,10 +162,12 @@ _MAX_SEARCH = 2000
 
 
 def find_generator(text: str) -> Generator | None:
-    """Return the most specific generator or program named in a text, or ``None``.
+    """Return the generator, program or company that is named in a text, or ``None``.
 
+    If a text contains several names, generators take precedence over programs, and programs over
+    companies. Programs whose names contain the name of a generator, such as "mflux", come first.
     Only the first 2000 characters are searched. Ambiguous names ("Flux") count only if the text
-    consists of the name and an optional version.
+    consists of the name and optional words such as a version or "pro".
     """
     text = text[:_MAX_SEARCH]
     generator = next((g for pattern, g in _compile_patterns() if pattern.search(text)), None)
@@ -176,12 +179,15 @@ def find_generator(text: str) -> Generator | None:
 def find_short_name(text: str, *, require_full_match: bool = False) -> Generator | None:
     """Return the generator whose short name begins a text, or ``None``.
 
+    The name may be followed by words such as a version or "pro", and then by punctuation, a line
+    break or the end of the text.
+
     Parameters
     ----------
     text
         Text where a name is expected, such as "Gemini 3 Pro." after the words "made with".
     require_full_match
-        Whether the text must consist only of the name and an optional version.
+        Whether the text must end after the name and these words.
     """
     for pattern, generator in _compile_short_patterns():
         match = pattern.match(text)
@@ -190,7 +196,7 @@ def find_short_name(text: str, *, require_full_match: bool = False) -> Generator
     return None
 
 
-def find_model(name: str) -> Generator | None:
+def identify_generator(name: str) -> Generator | None:
     """Return the generator of a model name or an origin name, or ``None`` if it is not known.
 
     Unlike :func:`find_generator`, this function recognizes abbreviations such as "sdv2".
@@ -203,7 +209,14 @@ def find_model(name: str) -> Generator | None:
 
 
 def match_generators(text: str) -> list[tuple[re.Match[str], Generator]]:
-    """Return the first match of each generator in the first 2000 characters of a text."""
+    """Find all unambiguous names of generators, programs and companies in a text.
+
+    Returns
+    -------
+    list of (re.Match, Generator)
+        The first match of each generator, program and company in the first 2000 characters of the
+        text. The order is that of the search in :func:`find_generator`.
+    """
     text = text[:_MAX_SEARCH]
     return [(match, g) for pattern, g in _compile_patterns() if (match := pattern.search(text))]
 
