@@ -518,7 +518,7 @@ def test_hostile_alpha_channel_is_bounded() -> None:
     evidence = collect(hide(bomb, b"stealth_pngcomp", (512, 1024)))
     assert evidence.findings == ()
     (note,) = collect(hide(b"no gzip", b"stealth_pngcomp")).notes
-    assert note == "hidden text can't be read (its compressed data are damaged)"
+    assert note == "hidden text can't be read (the compressed text is damaged)"
 
 
 def hide_in_colors(text: bytes, signature: bytes, mode: str, size: tuple[int, int]) -> bytes:

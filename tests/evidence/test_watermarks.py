@@ -104,9 +104,9 @@ def test_library_is_read_where_it_is_installed(shared: Path) -> None:
         (
             "stable-diffusion-v1",
             "Stable Diffusion 1",
-            "131 of 136 bits match; probability by chance 6e-32",
+            "131 of 136 bits match; p-value 6e-32",
         ),
-        ("sdxl", "SDXL", "48 of 48 bits match; probability by chance 5e-14"),
+        ("sdxl", "SDXL", "48 of 48 bits match; p-value 5e-14"),
     ],
 )
 def test_images_of_the_library_are_recognized(name: str, generator: str, details: str) -> None:

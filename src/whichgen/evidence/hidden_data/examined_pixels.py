@@ -6,8 +6,8 @@ from PIL import Image
 
 from whichgen.errors import ImageError
 
-#: Maximum number of pixels. Larger images take long to decode, and generated images are smaller
-#: unless they were resized, which destroys hidden data.
+#: Maximum number of pixels. Larger images take long to decode. They are rarely unscaled outputs of
+#: generators, and scaling destroys hidden data.
 MAX_PIXELS = 1 << 22
 
 
@@ -25,11 +25,11 @@ def decode_pixels(image: Image.Image) -> None:
     Raises
     ------
     ImageError
-        The pixels are damaged or truncated.
+        The pixels can't be decoded, for example because they are truncated.
     """
     try:
         image.load()
     except Exception:  # plugins raise any exception on damaged files
         raise ImageError(
-            "the pixels are damaged or truncated, so they were not searched for hidden data"
+            "the pixels can't be decoded, so they were not searched for hidden data"
         ) from None

@@ -1,8 +1,9 @@
 """Read generation parameters that are hidden in the lowest bits of the pixels.
 
 NovelAI and the extension ``stealth_pnginfo`` of Stable Diffusion web UIs write such parameters. The
-data consist of a signature of 15 characters, the length of the text in bits (as 32 bits), and the
-text. The bits are stored column by column, in the alpha channel or in red, green and blue in turn.
+data consist of a signature of 15 characters, the length of the text in bits (32-bit big-endian
+integer), and the text. The bits are stored column by column, in the alpha channel or in red, green
+and blue in turn.
 The signature specifies the channels and whether the text is compressed with gzip.
 """
 
@@ -37,14 +38,24 @@ _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 def read_hidden_parameters(image: Image.Image) -> Evidence:
     """Extract provenance evidence from the lowest bits of the pixels of a PNG or WebP image.
 
-    Other formats contain no hidden text. The colors are read only if
-    :func:`~whichgen.evidence.hidden_data.examined_pixels.has_examined_pixels` is true; the alpha
-    channel is always read.
+    The alpha channel of an image of mode RGBA or LA is always read. Without parameters in an alpha
+    channel, the colors are read, provided that
+    :func:`~whichgen.evidence.hidden_data.examined_pixels.has_examined_pixels` is true.
+
+    Parameters
+    ----------
+    image
+        Image as opened by Pillow.
+
+    Returns
+    -------
+    Evidence
+        Empty for other formats, and if there are no hidden parameters.
 
     Raises
     ------
     ImageError
-        The pixels are damaged or truncated.
+        The pixels can't be decoded, for example because they are truncated.
     ValueError
         The compressed text is damaged.
     """
@@ -55,7 +66,7 @@ def read_hidden_parameters(image: Image.Image) -> Evidence:
     import numpy as np
 
     if has_alpha:
-        text = _read_bits(np.asarray(image.getchannel("A")).T.reshape(-1) & 1, _ALPHA)
+        text = _read_text(np.asarray(image.getchannel("A")).T.reshape(-1) & 1, _ALPHA)
         if text:
             return Evidence(tuple(interpret_text("text", _ALPHA, text)))
     if has_examined_pixels(image):
@@ -64,12 +75,12 @@ def read_hidden_parameters(image: Image.Image) -> Evidence:
         head = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
         if _SIGNATURES.get(_pack(head), ("", False))[0] == _RGB:
             pixels = np.asarray(image)[..., :3].transpose(1, 0, 2).reshape(-1) & 1
-            return Evidence(tuple(interpret_text("text", _RGB, _read_bits(pixels, _RGB))))
+            return Evidence(tuple(interpret_text("text", _RGB, _read_text(pixels, _RGB))))
     return Evidence()
 
 
-def _read_bits(bits: np.ndarray, field: str) -> str:
-    """Return the text in a sequence of bits; empty without the signature of ``field``."""
+def _read_text(bits: np.ndarray, field: str) -> str:
+    """Return the text in a sequence of bits; empty without a signature of ``field`` at the start."""
     signature_field, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
     if signature_field != field:
         return ""
@@ -81,7 +92,7 @@ def _read_bits(bits: np.ndarray, field: str) -> str:
         try:
             content = zlib.decompressobj(wbits=47).decompress(content, MAX_TEXT)
         except zlib.error:
-            raise ValueError("its compressed data are damaged") from None
+            raise ValueError("the compressed text is damaged") from None
     return content.decode("utf-8", errors="replace")
 
 

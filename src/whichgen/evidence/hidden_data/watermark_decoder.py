@@ -4,10 +4,11 @@ The library writes one bit into each block of 8 × 8 pixels. It computes one lev
 wavelet transform of the U channel. In each block of 4 × 4 approximation coefficients, it selects
 the coefficient with the largest absolute value except the first coefficient, and changes the
 remainder of this absolute value modulo the step to 1/4 (bit 0) or 3/4 (bit 1) of the step. The
-sequence of bits repeats row by row. Each bit is decoded by a majority vote of its blocks.
+sequence of bits repeats row by row. Each bit is decoded by a vote of its blocks (:data:`Rule`).
 
-Source: https://github.com/ShieldMnt/invisible-watermark, ``maxDct.py`` (MIT license). The decoded
-bits equal those of the library, which needs OpenCV and torch.
+Source: https://github.com/ShieldMnt/invisible-watermark, ``maxDct.py`` (MIT license). With the rule
+``library``, the bits decoded from 8-bit pixels equal those of the library, which needs OpenCV and
+torch.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 Coefficients = NDArray[np.float32] | NDArray[np.float64]
 
 #: How blocks vote on a bit. ``library``: majority vote, as in the library. It often decodes zeros
-#: as ones, because writing a 0 lowers the largest coefficient, so that another one can become the
-#: largest. ``share``: a bit is 1 if the fraction of its blocks that vote for 1 is above the average
-#: over all bits. This rule decodes far more images. ``sine``: like ``share``, but coefficients near
-#: the border between 0 and 1 have less weight.
+#: as ones, because writing a 0 often lowers the largest coefficient, so that another one can become
+#: the largest. ``share``: a bit is 1 if the fraction of its blocks that vote for 1 is above the
+#: average over all bits, which corrects this bias. ``sine``: like ``share``, but coefficients near
+#: the borders between 0 and 1 have less weight.
 Rule = Literal["library", "share", "sine"]
 
 
 def compute_u_channel(planes: Planes) -> NDArray[np.float64]:
     """Return the U channel of 8-bit pixels, rounded and shifted by 128 as in OpenCV.
 
-    The result has the shape of each plane and values from 0 to 255.
+    The result has the shape of each plane and integer values from 0 to 255.
     """
     red, green, blue = (plane.astype(np.int32) for plane in planes)
     luma = (4899 * red + 9617 * green + 1868 * blue + (1 << 13)) >> 14
@@ -65,9 +66,9 @@ def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def transform_float(planes: Planes) -> NDArray[np.float32]:
-    """Return the Haar approximation coefficients of the U channel, computed without rounding.
+    """Return the Haar approximation coefficients of the U channel without rounding the channel.
 
-    Some generators watermark floating-point pixels before they are rounded to integers. The result
+    Some programs watermark floating-point pixels before they are rounded to integers. The result
     has half the height and half the width of the planes, rounded down.
     """
     height, width = (size // 2 * 2 for size in planes[0].shape)
@@ -77,6 +78,7 @@ def transform_float(planes: Planes) -> NDArray[np.float32]:
         sums.append((row_sums[:, ::2] + row_sums[:, 1::2]).astype(np.float32))
     red, green, blue = sums
     luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+    # OpenCV adds 0.5 to the U channel of floating-point pixels; the Haar transform doubles it.
     return np.asarray(np.float32(0.246) * (blue - luma) + np.float32(1))
 
 
@@ -118,8 +120,9 @@ def decode_bits(
 
     Returns
     -------
-    array of shape (length,)
-        The bits.
+    Boolean array of shape (length,)
+        The bits. If the image was cropped, they are rotated, because the first block of the image
+        can contain any bit of the watermark.
     """
     rows, columns = blocks.shape
     positions = np.arange(rows)[:, None] * (width or columns) + np.arange(columns)

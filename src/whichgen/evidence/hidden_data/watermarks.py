@@ -1,9 +1,9 @@
-"""Find the invisible watermarks of open generators by an exact statistical test.
+"""Find the invisible watermarks of open generators by an exact binomial test.
 
 The scripts of Stable Diffusion, diffusers, FLUX and InvokeAI write a fixed sequence of bits into
 every image (:mod:`whichgen.evidence.hidden_data.watermark_decoder`). In an image without a
 watermark, each decoded bit matches with probability 1/2. The p-value is the probability of at least
-as many matching bits, multiplied by the number of tested sequences and positions.
+as many matching bits, multiplied by the number of comparisons (Bonferroni correction).
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ from whichgen.evidence.hidden_data.watermark_decoder import (
     transform_u,
 )
 
-#: Threshold of the p-value; an image with a smaller value has a watermark. At most one in a million
-#: images without a watermark has a smaller value.
+#: Threshold of the p-value; a watermark is reported if the p-value is smaller. If decoded bits are
+#: independent, this is the case for about one in a million images without a watermark, or fewer.
 MAX_PROBABILITY = 1e-6
 
 #: Maximum number of pixels that are examined, starting from the top of the image, to save time.
 _MAX_EXAMINED = 1 << 18
 
-#: The sides of generated images are multiples of this number of pixels unless the image is cropped.
+#: The sides of images with a watermark are usually multiples of this number of pixels. Other sides
+#: suggest that the image was cropped.
 _SIDE_MULTIPLE = 64
 
 #: Side in pixels of the window in which the grid of a cropped image is searched.
 _WINDOW = 256
 
-#: Minimum concentration of coefficients at 1/4 and 3/4 of the step: 1 if all lie there, 0 on
-#: average without a watermark.
+#: Minimum concentration, at 1/4 and 3/4 of the step, of the values from :func:`read_blocks` of a
+#: cropped image with a watermark: 1 if all values lie there, about 0 if they are spread evenly.
 _MIN_CONCENTRATION = 0.1
 
 
@@ -61,7 +62,7 @@ class Watermark:
     generator
         Generator that the watermark indicates.
     bits
-        The sequence of bits.
+        The sequence of bits, of shape (length,).
     is_float
         Whether the program watermarks floating-point pixels before they are rounded to integers.
     """
@@ -113,21 +114,32 @@ WATERMARKS = (
 #: The first rule is better after weak compression, the second one after strong compression.
 _RULES: tuple[Rule, ...] = ("sine", "share")
 
-#: Watermark that is searched for in cropped images. A shorter sequence would have to match exactly.
+#: Watermark that is searched for in cropped images. The shorter sequences would have to match
+#: almost exactly, because there are many positions.
 _CROPPED = WATERMARKS[0]
 
 
 def read_watermarks(image: Image.Image) -> Evidence:
-    """Find an invisible watermark in a color image of at most 4 million pixels.
+    """Find an invisible watermark in the colors of an image.
 
     If a side is not a multiple of 64 pixels, the image may have been cropped after the watermark
-    was written. In this case, the position of the grid of blocks is searched, too. The result has
-    at most one finding.
+    was written. In this case, the position of the grid of blocks is searched, too.
+
+    Parameters
+    ----------
+    image
+        Image as opened by Pillow. It is searched only if
+        :func:`~whichgen.evidence.hidden_data.examined_pixels.has_examined_pixels` is true.
+
+    Returns
+    -------
+    Evidence
+        At most one finding.
 
     Raises
     ------
     ImageError
-        The pixels are damaged or truncated.
+        The pixels can't be decoded, for example because they are truncated.
     """
     if not has_examined_pixels(image):
         return Evidence()
@@ -146,9 +158,7 @@ def read_watermarks(image: Image.Image) -> Evidence:
 def _create_finding(match: _Match) -> Finding:
     length = len(match.watermark.bits)
     probability = max(match.probability, 1e-99)
-    detail = (
-        f"{match.n_matching_bits} of {length} bits match; probability by chance {probability:.0e}"
-    )
+    detail = f"{match.n_matching_bits} of {length} bits match; p-value {probability:.0e}"
     if match.is_cropped:
         detail += "; the image was cropped"
     title = f"invisible watermark of {match.watermark.name}"
@@ -194,7 +204,7 @@ def _match_watermarks(blocks: Coefficients, *, is_float: bool) -> Iterator[_Matc
 
 
 def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Match]:
-    """Compare bits for every width of the original image and every position of its first block."""
+    """Compare bits for every width of the original image and every shift of the watermark."""
     length = len(watermark.bits)
     if blocks.size < length:
         return
@@ -211,7 +221,7 @@ def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Matc
 
 
 def _count_repeats(bits: NDArray[np.bool_]) -> int:
-    """Return the maximum number of bits that are unchanged by a circular shift.
+    """Return the maximum number of bits that a circular shift by at least one leaves unchanged.
 
     The bits of flat areas and regular patterns are not independent. A match with a watermark counts
     only if it is better than the match of the bits with a shifted copy of themselves.
@@ -222,16 +232,16 @@ def _count_repeats(bits: NDArray[np.bool_]) -> int:
 
 
 def _compute_probability(n_matching: int, length: int, n_trials: int) -> float:
-    """Return the probability of at least ``n_matching`` random matches in any of the trials.
+    """Bound the probability that any trial has at least ``n_matching`` random matches.
 
-    The probabilities of the trials are added (Bonferroni correction).
+    The probabilities of the trials are added (Bonferroni correction), and the sum is limited to 1.
     """
     tail = sum(comb(length, k) for k in range(n_matching, length + 1))
     return min(float(tail / 2**length) * n_trials, 1.0)
 
 
 def _find_grid(u: NDArray[np.float64]) -> Coefficients:
-    """Return the blocks at the pixel offset with the highest concentration of coefficients."""
+    """Return the blocks at the pixel offset with the highest concentration of their values."""
     top, left = (max((size - _WINDOW) // 2 // BLOCK * BLOCK, 0) for size in u.shape)
     window = u[top : top + _WINDOW, left : left + _WINDOW]
     scores = {}
@@ -246,5 +256,5 @@ def _find_grid(u: NDArray[np.float64]) -> Coefficients:
 
 
 def _measure_concentration(blocks: Coefficients) -> float:
-    """Return the concentration of coefficients (see :data:`_MIN_CONCENTRATION`), from -1 to 1."""
+    """Return the concentration of values (see :data:`_MIN_CONCENTRATION`), from -1 to 1."""
     return float(-np.cos(4 * np.pi / STEP * blocks).mean()) if blocks.size else 0.0
