@@ -21,7 +21,7 @@ def assess(*failures: str, successes: tuple[str, ...] = (SIGNED, HASHED)) -> Man
         ([UNTRUSTED], "signer not on the trust list"),
         ([UNTRUSTED, "signingCredential.expired"], "certificate expired, no trusted time stamp"),
         ([UNTRUSTED, "claimSignature.outsideValidity"], "certificate expired"),
-        ([UNTRUSTED, "signingCredential.invalid"], "certificate of a type that C2PA does not list"),
+        ([UNTRUSTED, "signingCredential.invalid"], "certificate not valid for C2PA signatures"),
         ([UNTRUSTED, "claim.malformed"], "not in the specified format (claim.malformed)"),
         ([UNTRUSTED, "assertion.action.malformed"], "(assertion.action.malformed)"),
         ([UNTRUSTED, "assertion.action.ingredientMismatch"], "ingredientMismatch"),

@@ -1,8 +1,9 @@
 """Status of a C2PA manifest: whether it is intact, and whether its signer is trusted.
 
 An intact manifest has not changed since it was signed. The signer of an intact manifest is trusted
-if an authority on the trust list issued its certificate. A problem with the certificate, such as
-its expiration, does not mean that the image was changed.
+if an authority on the trust list issued the signer's certificate, and the certificate was neither
+expired nor revoked. A problem with the certificate, such as its expiration, does not mean that the
+image was changed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 
 from whichgen.evidence.text_limits import clean
 
-#: Maximum number of validation codes in a text.
+#: Maximum number of validation codes in a summary.
 _MAX_CODES = 5
 
-#: Validation codes of the checks that must succeed: the signature, and a hash of the content.
+#: Validation codes of the checks that must succeed for an active manifest: the signature, and a
+#: content hash. The pattern also matches the codes of failed checks of a content hash.
 _SIGNATURE = "claimSignature.validated"
 _CONTENT = re.compile(r"assertion\.(data|boxes|bmff|collection|multiAsset)Hash\.(match|mismatch)$")
 
-# Failures that do not affect integrity: failures of the certificate and its time, and malformed
-# assertions and claims whose hashes and signature match. Any other failure breaks the manifest.
+# Failures that do not affect integrity: failures of the certificate and its time, and claims,
+# assertions and actions that violate the specification. Any other failure breaks the manifest.
 _CERTIFICATE = re.compile(
     r"signingCredential\.|timeStamp\.|timeOfSigning\.|claimSignature\.outside"
 )
@@ -29,7 +31,7 @@ _FORMAT = re.compile(
     r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\."
 )
 
-#: The only entry of :attr:`ManifestStatus.cautions` if the only failure is the content hash.
+#: The only entry of :attr:`ManifestStatus.cautions` if only the content hash does not match.
 CONTENT_CHANGED = "content changed after signing"
 
 
@@ -40,15 +42,16 @@ class ManifestStatus:
     Parameters
     ----------
     intact
-        Whether the signature and all checked hashes match.
+        Active manifest: whether the signature and all checked hashes match. Manifest of an
+        ingredient: whether no check of integrity failed.
     trusted
         Whether an authority on the trust list issued the certificate of the signer, and the
         certificate was neither expired nor revoked. Always false if the manifest is not intact.
     summary
-        Description for reports.
+        Description of the status for reports.
     cautions
         Short phrases on integrity and trust for a one-sentence summary, such as ``signer not
-        verified``. For an ingredient, they can include those of the outer manifest.
+        verified``.
     """
 
     intact: bool
@@ -70,10 +73,11 @@ def assess_manifest(
     Parameters
     ----------
     successes, failures
-        Codes of the checks of this manifest that succeeded and failed.
+        Codes of the checks of this manifest that succeeded and failed. ``failures`` may also
+        contain descriptions of failures that have no code.
     is_active
-        Whether this is the active manifest, which must match the content of the file. An
-        ingredient's manifest can't be compared, because the content of the ingredient is missing.
+        Whether this is the active manifest, which must match the content of the file. The manifest
+        of an ingredient can't be compared with the ingredient, which is not in the file.
     has_trust_list
         Whether signers were checked against a trust list.
     is_metadata_excluded
@@ -116,7 +120,7 @@ def assess_manifest(
         cautions.append("certificate expired")
         parts.append("certificate expired, no trusted time stamp")
     if "signingCredential.invalid" in certificate_errors:
-        parts.append("certificate of a type that C2PA does not list")
+        parts.append("certificate not valid for C2PA signatures")
     if format_errors:
         parts.append(f"not in the specified format ({_format_codes(format_errors)})")
     if is_metadata_excluded:
@@ -127,15 +131,21 @@ def assess_manifest(
 def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatus:
     """Limit the status of an ingredient's manifest by the status of the outer manifest.
 
-    The outer manifest refers to the ingredient. The result is intact only if both manifests are
-    intact, and trusted only if both signers are trusted.
+    The outer manifest refers to the ingredient.
 
     Parameters
     ----------
     status
         Status of the ingredient's manifest.
     outer
-        Limited status of the outer manifest.
+        Status of the outer manifest; limited, too, if this is the manifest of an ingredient.
+
+    Returns
+    -------
+    ManifestStatus
+        Intact only if both manifests are intact, and trusted only if both signers are trusted. The
+        summary is that of the ingredient's manifest. If the outer signer is not trusted, the
+        cautions include those of the outer manifest.
     """
     cautions = status.cautions
     if status.trusted and not outer.trusted:

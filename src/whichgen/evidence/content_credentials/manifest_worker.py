@@ -1,7 +1,7 @@
 """Program of the child process that parses C2PA manifests.
 
-The parser is native code that reads untrusted files. The process limits its memory, open files and
-written bytes; the parent process limits its time
+The parser is native code that reads untrusted files. On Linux, the process limits its own memory
+and can't open or write files. The parent process limits the time
 (:mod:`whichgen.evidence.content_credentials.manifest_process`). This file imports nothing from
 whichgen, so that the process starts quickly.
 
@@ -10,7 +10,8 @@ consists of a length in four bytes (big-endian) and JSON of this length. A reque
 ``mime``, ``settings`` (JSON for the C2PA library) and ``bytes`` (length of the image file, which
 follows the JSON). A response has the key ``error`` (message), or the keys ``store`` (manifest
 store) and ``exclusions`` (start and length of each part of the file that is excluded from the
-content hash). The list ``exclusions`` is empty if the library accepts the exclusions.
+content hash). The list ``exclusions`` is empty unless the library reports additional exclusions or
+a mismatch of the hash.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ def _limit_resources() -> None:
 
 def _create_response(
     c2pa: Any, contexts: dict[str, Any], request: dict[str, Any], data: bytes
-) -> Any:
-    """Parse the manifest store in ``data``; ``contexts`` maps settings to contexts of c2pa."""
+) -> dict[str, Any]:
+    """Parse the manifest store of the image file ``data``.
+
+    ``contexts`` caches the context of c2pa for the settings of the last request.
+    """
     settings = str(request["settings"])
     if settings not in contexts:
         contexts.clear()
@@ -82,7 +86,10 @@ def _write(stream: BinaryIO, response: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Answer requests until standard input ends."""
+    """Answer requests until standard input ends.
+
+    If the C2PA library can't be loaded, write one response with an error and return.
+    """
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         import c2pa
