@@ -17,9 +17,9 @@ class EvidenceOptions:
         :func:`~whichgen.evidence.content_credentials.trust_list.read_trust_list`); empty if there
         is no trust list.
     aliases
-        Additional names of generators
-        (:func:`~whichgen.evidence.generator_aliases.read_aliases`); ``None`` to use only the
-        built-in table.
+        Additional names of generators and their origins, as returned by
+        :func:`~whichgen.evidence.generator_aliases.read_aliases`; ``None`` to use only the built-in
+        table.
     """
 
     trust_anchors: str = ""

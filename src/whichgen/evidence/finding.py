@@ -23,26 +23,29 @@ class Finding:
     Parameters
     ----------
     kind
-        Type of evidence: ``credentials``, ``watermark``, ``xmp``, ``iptc``, ``exif``, ``text`` or
-        ``jpeg``.
+        Type of evidence: ``credentials``, ``watermark``, ``xmp``, ``iptc``, ``exif``, ``text``
+        (text fields, comments and hidden parameters) or ``jpeg``.
     title
         Short description.
     detail
         Further details; may be empty.
     indicates
-        ``synthetic``, ``camera``, ``edited`` (an existing image was changed) or ``neutral``.
+        ``synthetic`` (made by a generator), ``camera`` (captured by a camera or digitized),
+        ``edited`` (an existing image was changed) or ``neutral`` (none of these).
     generator
-        Name of the generator that the evidence indicates; empty if there is none.
+        Generator that the evidence indicates, or program that ran the generator; empty if there is
+        neither.
     strength
         ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, for a
-        camera in unsigned metadata, and for a sign with other explanations; otherwise ``strong``.
-        Always empty for a ``neutral`` finding.
+        camera in unsigned metadata, and for other uncertain evidence; otherwise ``strong``. Always
+        empty for a ``neutral`` finding.
     origin
-        Origin of the generator (:mod:`whichgen.evidence.generator_aliases`); empty if it is
-        unknown.
+        Origin of the generator (:mod:`whichgen.evidence.generator_aliases`), which
+        :func:`whichgen.evidence.collect.collect` adds; empty if it is unknown.
     statement
-        Phrase for the summary (:mod:`whichgen.evidence.summary`), without the kind of metadata. If
-        the phrase is empty, the summary uses the title.
+        Phrase for the summary (:mod:`whichgen.evidence.summary`), which adds the prefix ``XMP``,
+        ``IPTC`` or ``EXIF``. If the phrase is empty, the summary uses the title, or omits a
+        ``neutral`` finding.
     trusted
         Whether the statement is in a manifest with a trusted signer (see
         :class:`~whichgen.evidence.content_credentials.manifest_status.ManifestStatus`).
@@ -76,7 +79,8 @@ class Evidence:
     findings
         Individual pieces of evidence; empty if there are none.
     notes
-        Sentences about metadata that was not read, not verified or not reported.
+        Sentences about parts of the file that are damaged or were not read or not verified, and
+        about omitted findings.
     """
 
     findings: tuple[Finding, ...] = ()

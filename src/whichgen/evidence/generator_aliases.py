@@ -1,7 +1,8 @@
 """Map generator names in metadata to origins, because many generators have several names.
 
-For example, "gpt-image 2.0", "gpt_image_2" and "OpenAI gpt-image-2" are one origin. The table is
-the file ``generator_aliases.tsv`` in this folder; users can add a file in the same format.
+For example, "gpt-image 2.0", "gpt_image_2" and "OpenAI gpt-image-2" are names of one origin. The
+built-in table is the file ``generator_aliases.tsv`` in this folder; users can add names with a file
+in the same format.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ _COLUMNS = ("name", "origin")
 
 
 def read_aliases(file: Path) -> dict[str, str]:
-    """Read a file of ``name<TAB>origin`` lines.
+    """Read names of generators and their origins from a file of the user.
 
     Parameters
     ----------
     file
-        File of names and origins. Names match in any spelling. A name that ends with an asterisk
+        TSV or CSV file with a name and its origin on each line. A header with the columns ``name``
+        and ``origin`` is optional. Names match in any spelling. A name that ends with an asterisk
         matches all names that begin with the text before the asterisk (see
         :func:`whichgen.data.origins.generator_names.parse_generator_table`).
 
@@ -38,7 +40,8 @@ def read_aliases(file: Path) -> dict[str, str]:
     Raises
     ------
     DataError
-        The file is unreadable or empty, a line is invalid, or a name has two different origins.
+        The file is unreadable or has no entries, a line is invalid, or a name has two different
+        origins.
     """
     return read_generator_table(file, "aliases", _COLUMNS)
 
@@ -51,7 +54,8 @@ def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
     name
         Name of a generator or a checkpoint in metadata.
     aliases
-        Additional names from :func:`read_aliases`. They take precedence over the built-in table.
+        Additional names from :func:`read_aliases`, which take precedence over the built-in table;
+        ``None`` to use only the built-in table.
     """
     table = load_generator_table("whichgen.evidence", "generator_aliases.tsv", _COLUMNS)
     return look_up_name(name, aliases or {}) or look_up_name(name, table)

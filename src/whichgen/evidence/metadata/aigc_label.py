@@ -1,8 +1,8 @@
 """Read the label of AI-generated content that Chinese law requires (GB 45438-2025).
 
 Programs write the label as JSON into XMP (``TC260:AIGC``), into a PNG text field ``AIGC`` or into
-the EXIF user comment. ``Label`` is 1 for generated content, 2 for possibly generated content, and 3
-for content that a platform suspects to be generated.
+the EXIF user comment. The value of its key ``Label`` is 1 for generated content, 2 for possibly
+generated content, and 3 for content that a platform suspects to be generated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MEANINGS: dict[str, tuple[Strength, str]] = {
 _LABEL = re.compile(r"\bLabel\W{1,6}([123])\b", re.IGNORECASE)
 _PRODUCER = re.compile(r"\bContentProducer\W{1,6}([\w.\- ]{2,80})", re.IGNORECASE)
 
-#: Maximum number of characters that are searched for them.
+#: Maximum number of characters that are searched for label and producer.
 _MAX_SEARCH = 5000
 
 
@@ -44,13 +44,13 @@ def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
     kind, field
         Type of metadata and name of the field.
     value
-        The JSON object of the label, or a JSON object with the label under the key ``AIGC``. Values
-        of other types contain no label.
+        The JSON object of the label, or a JSON object with the label, as an object or text, under
+        the key ``AIGC``. Values of other types contain no label.
 
     Returns
     -------
     Finding or None
-        ``None`` if the value contains no label or a label other than 1, 2 and 3.
+        ``None`` if the value contains no label, or if ``Label`` is not 1, 2 or 3.
     """
     if not isinstance(value, dict):
         return None
@@ -79,7 +79,7 @@ def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:
     Returns
     -------
     Finding or None
-        ``None`` if the text contains no label.
+        ``None`` if the text contains no label, or if ``Label`` is not 1, 2 or 3.
     """
     value = parse_json(text)
     if isinstance(value, dict) and (finding := read_aigc_label(kind, field, value)):

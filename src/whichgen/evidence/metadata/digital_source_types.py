@@ -6,8 +6,8 @@ from whichgen.evidence.finding import Indication
 from whichgen.evidence.text_limits import clean
 
 # Source: https://cv.iptc.org/newscodes/digitalsourcetype/; C2PA defines the last two codes.
-# Composites are `edited`, because a photograph with one generated corner is a composite. Drawings
-# are `neutral`.
+# Composites, except of captured images, are `edited`, because a photograph with one generated
+# corner is a composite. Drawings are `neutral`.
 _TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
@@ -35,18 +35,19 @@ _TYPES: dict[str, tuple[Indication, str]] = {
 
 
 def parse_source_type(uri: str) -> tuple[str, Indication, str]:
-    """Parse a digital source type. The indication of an unknown code is ``neutral``.
+    """Parse a digital source type.
 
     Parameters
     ----------
     uri
         The digital source type in the form
-        ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or ``CODE``.
+        ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``,
+        ``http://c2pa.org/digitalsourcetype/CODE``, ``digsrctype:CODE`` or ``CODE``.
 
     Returns
     -------
     (str, Indication, str)
-        Code, indication and meaning.
+        Code, indication and meaning. The indication of an unknown code is ``neutral``.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
     indication, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))

@@ -22,7 +22,7 @@ _FIELDS = {
     120: "Caption",
 }
 
-#: Maximum number of entries read.
+#: Maximum number of entries that are read.
 _MAX_ENTRIES = 200
 
 
@@ -33,7 +33,8 @@ def read_iptc(records: bytes) -> Evidence:
     ----------
     records
         Concatenated entries. An entry consists of the byte 0x1C, the record number and the field
-        number (one byte each), the size (two bytes, big-endian), and the content.
+        number (one byte each), the size (two bytes, big-endian), and the content. Reading ends at
+        the first invalid entry, and after 200 entries.
     """
     findings = [
         f for name, text in _iterate_fields(records) for f in interpret_text("iptc", name, text)

@@ -15,9 +15,17 @@ _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 def read_jpeg(image: Image.Image) -> Evidence:
-    """Describe the quantization tables, chroma subsampling and scan order of a JPEG in one finding.
+    """Describe the quantization tables, chroma subsampling and scan order of a JPEG image.
 
-    There is no finding for other formats.
+    Parameters
+    ----------
+    image
+        Image as opened by Pillow.
+
+    Returns
+    -------
+    Evidence
+        One ``neutral`` finding; empty for other formats.
     """
     if not isinstance(image, JpegImageFile):
         return Evidence()
@@ -52,8 +60,8 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     table
         Quantization table: 64 integers in row-major order, as in Pillow's ``image.quantization``.
     chrominance
-        Compare with scaled versions of the standard chrominance table instead of the standard
-        luminance table.
+        Whether to compare with scaled versions of the standard chrominance table instead of the
+        standard luminance table.
 
     Returns
     -------

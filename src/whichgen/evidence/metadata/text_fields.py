@@ -109,9 +109,9 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
     Returns
     -------
     list of Finding
-        The findings of all fields. If no field alone is strong evidence of a generator, but all
-        fields together are generation parameters, these come first, and neutral findings are
-        omitted.
+        The findings of all fields. If no field alone is strong evidence of a synthetic image, but
+        all fields together are generation parameters, the finding about these parameters comes
+        first, and neutral findings are omitted.
     """
     fields = {field: text for field, text in texts if len(text) <= MAX_TEXT}
     findings = [finding for field, text in texts for finding in interpret_text(kind, field, text)]
@@ -124,7 +124,7 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
 
 
 def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Finding]:
-    """Return findings for parameters and labels, including nested JSON of at most ``depth``."""
+    """Return findings about parameters, labels and programs; search JSON to a depth of ``depth``."""
     if field.upper() == AIGC and (label := read_aigc_text(kind, field, text)):
         return [label]
     if text.lstrip("\0 \r\n\t\ufeff")[:1] != "{":
