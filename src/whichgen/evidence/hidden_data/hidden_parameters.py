@@ -80,7 +80,7 @@ def read_hidden_parameters(image: Image.Image) -> Evidence:
 
 
 def _read_text(bits: np.ndarray, field: str) -> str:
-    """Return the text in a sequence of bits; empty without a signature of ``field`` at the start."""
+    """Return the text in a sequence of bits; empty without a signature of ``field`` first."""
     signature_field, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
     if signature_field != field:
         return ""

@@ -124,7 +124,7 @@ def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Findin
 
 
 def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Finding]:
-    """Return findings about parameters, labels and programs; search JSON to a depth of ``depth``."""
+    """Return findings about parameters, labels and programs; search JSON to the given depth."""
     if field.upper() == AIGC and (label := read_aigc_text(kind, field, text)):
         return [label]
     if text.lstrip("\0 \r\n\t\ufeff")[:1] != "{":
