@@ -453,5 +453,5 @@ def test_missing_known_images_and_unknown_origins_are_rejected() -> None:
     none = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
     with pytest.raises(DataError, match="test set has no images of known origins"):
         bootstrap_intervals(none, unknown, ORIGINS)
-    with pytest.raises(DataError, match="unknown origin"):
+    with pytest.raises(DataError, match="not among the known origins"):
         bootstrap_intervals(unknown, known, ORIGINS)

@@ -52,9 +52,10 @@ def test_too_few_images_give_full_sets_and_a_note(coverage: float, needed: int) 
     assert compute_prediction_sets(rows, short).all()
     (note,) = short.notes
     assert note.startswith(
-        f"Too few validation images for a coverage of {coverage:g}: {needed - 1}."
+        f"Too few validation images for a coverage of {coverage:g}: {needed - 1} instead of at "
+        f"least {needed}. Every prediction set contains all origins."
     )
-    assert note.endswith(f"contains all origins. Use at least {needed}.")
+    assert note.endswith("train with more images.")
 
 
 def _draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +127,7 @@ def test_sources_have_equal_weight() -> None:
         assert quantile.value == pytest.approx(1 - probability), coverage
     short = compute_conformal_quantile(rows, FIRST, 0.76, sources)
     assert short.notes[0].startswith(
-        "Too few sources of validation images for a coverage of 0.76: "
+        "Too few validation sources for a coverage of 0.76: 3 instead of at least 4."
     )
     assert compute_prediction_sets(rows, short).all()
     alone = compute_conformal_quantile(rows, FIRST, 0.7, np.arange(9))

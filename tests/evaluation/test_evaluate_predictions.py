@@ -211,6 +211,6 @@ def test_oscr_counts_correct_predictions() -> None:
 
 
 def test_label_of_an_unknown_origin_is_rejected() -> None:
-    with pytest.raises(DataError, match=r"unknown origin biggan, glide. Use only"):
+    with pytest.raises(DataError, match=r"not among the known origins: biggan, glide. Use only"):
         encode_labels(np.array(["real", "glide", "biggan"]), ("real", "gan"))
     assert encode_labels(np.array([], dtype=str), ORIGINS).shape == (0,)

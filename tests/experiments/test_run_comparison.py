@@ -59,7 +59,7 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
 def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0, source="one"))
     second = read_run_predictions(write(tmp_path / "b", 1, source="one"))
-    assert [a.unit for a in first.predictions] == ["sources", "sources"]
+    assert [a.unit_name for a in first.predictions] == ["sources", "sources"]
     # With a single source, every resample equals the test set.
     comparison = compare_runs(first, second, resamples=20)["accuracy"]
     assert comparison.difference != 0

@@ -43,7 +43,7 @@ def compare(
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
         for other in show_progress(other_runs, description="Comparing", total=len(other_runs))
     }
-    unit = first.predictions[0].unit
+    unit = first.predictions[0].unit_name
     if unit == "sources":
         units = Predictions.concatenate(first.predictions).units
         unit = format_count(len(set(units.tolist())), "source")  # type: ignore[union-attr]

@@ -37,7 +37,7 @@ def show_run(run: Run, dataset: str) -> None:
     else:
         head = f"{results.head_method} on block {selection.block}"
     head += f", {selection.parameter} = {selection.value:.4g}, score {results.score_method}"
-    show_evaluation(results.test, f"{dataset}: {head}", results.intervals, run.known.unit)
+    show_evaluation(results.test, f"{dataset}: {head}", results.intervals, run.known.unit_name)
     messages = list_warnings(run)
     for note in results.protocol.notes:
         if note not in messages:

@@ -17,9 +17,11 @@ class ClosedSetMetrics:
     ----------
     accuracy
         Fraction of images that are classified correctly, in [0, 1].
-    macro_f1, macro_recall
-        Unweighted means of the F1 score and of the recall over origins, in [0, 1], without the
-        origins that :func:`compute_closed_set_averages` excludes.
+    macro_f1
+        Unweighted mean of the F1 score over the origins that are the true or the predicted origin
+        of at least one image, in [0, 1].
+    macro_recall
+        Unweighted mean of the recall over the origins with images, in [0, 1].
     recall
         Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
@@ -61,9 +63,7 @@ def compute_closed_set_averages(
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.
 
-    ``macro_f1`` is the mean over origins that are the true or the predicted origin of at least one
-    image, and ``macro_recall`` is the mean over origins that are the true origin of at least one
-    image. Images with weight 0 are ignored.
+    The metrics are those of :class:`ClosedSetMetrics`. Images with weight 0 are ignored.
 
     Parameters
     ----------
@@ -82,6 +82,7 @@ def compute_closed_set_averages(
     """
     true = weights @ _encode_one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _encode_one_hot(predicted, n_origins)
+    # -1 is not an origin, so images that are not correct have a row of zeros.
     correct = weights @ _encode_one_hot(np.where(predicted == labels, labels, -1), n_origins)
     # F1 is 2 TP / (true + predicted). With denominators of at least 1, 0 / 0 becomes 0.
     f1 = 2 * correct / np.maximum(true_or_predicted, 1)

@@ -19,10 +19,10 @@ class ClusteringMetrics:
     ----------
     nmi
         Mutual information of clusters and origins, divided by the arithmetic mean of their
-        entropies, in [0, 1].
+        entropies, in [0, 1]; 1 if there are only one origin and one cluster.
     purity
-        Fraction of images whose true origin is the most frequent origin of their cluster, in
-        [0, 1]. Purity tends to increase with the number of clusters.
+        Fraction of images that are correct if each cluster is assigned to its most frequent true
+        origin, in [0, 1]. Purity tends to increase with the number of clusters.
     ari
         Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for random
         clusters is 0.

@@ -1,11 +1,11 @@
-"""Split conformal prediction: sets that contain the true origin with a target probability.
+"""Split conformal prediction: sets that contain the true origin with a minimum probability.
 
 The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x), where pⱼ(x) is the predicted
 probability of j. If the probabilities are correct, this score gives the smallest sets on average
-(Sadinle, Lei & Wasserman, 2019). The quantile q is the k-th smallest score s(x, y) over n
-validation images x with known origins y, or infinity if k > n. The prediction set of a new image x
-is ``{j: s(x, j) ≤ q}``. It contains the true origin y with a probability of at least the target
-coverage, a number in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
+for a given coverage (Sadinle, Lei & Wasserman, 2019). The quantile q is the k-th smallest score
+s(x, y) over n validation images x with known origins y, or infinity if k > n. The prediction set of
+a new image x is ``{j: s(x, j) ≤ q}``. It contains the true origin y with a probability of at least
+the target coverage, a number in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
 
     k = ⌈(n + 1) · coverage⌉,    P(y ∈ set) ≥ coverage
 
@@ -27,8 +27,8 @@ average is over images *and* over draws of the validation images. The guarantee 
 
 - for images that differ from the validation images in subject, size, format or compression;
 - for images of unknown generators, whose true origin is in no set;
-- if the block, members, hyperparameters or temperature were selected on the same validation images:
-  sets are then too small, but only slightly if few candidates were compared;
+- if the block, encoders, hyperparameters or temperature were selected on the same validation
+  images: sets are then too small, but only slightly if few candidates were compared;
 - if validation images are grouped (by prompt or video) without sources: the effective n is then
   smaller.
 """
@@ -49,11 +49,10 @@ class ConformalQuantile:
     Parameters
     ----------
     value
-        The quantile q, in [0, 1]; infinity if there are too few validation images, so that every
-        prediction set contains all origins.
+        The quantile q, in [0, 1]; infinity if there are too few validation images (or sources of
+        validation images), so that every prediction set contains all origins.
     notes
-        Warning to show with the prediction sets if there are too few validation images; otherwise
-        empty.
+        A warning to show with the prediction sets if ``value`` is infinity; otherwise empty.
     """
 
     value: float
@@ -109,17 +108,18 @@ def compute_conformal_quantile(
     sizes = np.bincount(units)
     order = np.argsort(scores, kind="stable")
     mass = np.cumsum(1 / sizes[units[order]])
-    # Without the tolerance, rounding could turn 0.95 · 100 into 96.
+    # Without the tolerance, rounding errors could increase k: 0.55 · 100 > 55.
     k = int(np.searchsorted(mass, (len(sizes) + 1) * coverage - 1e-9))
     if k < n:
         return ConformalQuantile(float(scores[order[k]]))
-    unit = "validation images" if sources is None else "sources of validation images"
+    unit = "images" if sources is None else "sources"
     n_required = int(np.ceil(coverage / (1 - coverage) - 1e-9))
     return ConformalQuantile(
         float("inf"),
         (
-            f"Too few {unit} for a coverage of {coverage:g}: {len(sizes)}. Every prediction set "
-            f"contains all origins. Use at least {n_required}.",
+            f"Too few validation {unit} for a coverage of {coverage:g}: {len(sizes)} instead of at "
+            f"least {n_required}. Every prediction set contains all origins. Choose a lower "
+            f"coverage, or train with more {unit}.",
         ),
     )
 

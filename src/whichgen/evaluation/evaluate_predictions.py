@@ -1,4 +1,4 @@
-"""Metrics of predictions: overall, per unknown generator and per group of generators."""
+"""Metrics of predictions: overall, per unknown generator and per group of unknown generators."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class UnknownResult:
     mean_score
         Mean open-set score of these images.
     top_prediction, top_prediction_share
-        Known origin that is predicted most often for these images (on a tie, the first in the order
-        of the known origins), and the fraction of these images with this prediction, in [0, 1].
+        Known origin that is most often the most probable origin of these images, including
+        rejected images (on a tie, the first in the order of the known origins), and the fraction of
+        these images for which it is the most probable origin, in [0, 1].
     rejection_rate
         Fraction of these images that are classified as ``unknown``, in [0, 1].
     """
@@ -54,7 +55,9 @@ class UnknownResult:
 
 @dataclass(frozen=True)
 class AnswerRate:
-    """Value of an answer metric (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`).
+    """Value and denominator of an answer metric.
+
+    See :class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`.
 
     Parameters
     ----------
@@ -93,16 +96,17 @@ class Evaluation:
         Fraction of *all* images classified correctly at the threshold: known images as their
         origin, unknown images as ``unknown``.
     unknown, groups
-        Metrics of each unknown generator, and of each group of unknown generators.
+        Metrics of each unknown generator, sorted by name, and of each group of unknown generators
+        that has test images.
     synthetic
         Metrics of real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`);
-        empty without test images of the known origin ``real``.
+        empty without test images of the known origin ``real`` or without synthetic test images.
     answers
         Metrics of the answers by name (:data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`);
         empty if the answers are not available.
     source_overlap
-        Number of test sources, and how many of them are training sources; ``None`` if the test
-        images have no sources.
+        Number of test sources, and how many of them are training sources; ``None`` if the known or
+        the unknown predictions have no sources.
     """
 
     origins: tuple[str, ...]
@@ -126,7 +130,8 @@ class Evaluation:
         """Headline metrics and answer metrics in [0, 1], by name (the keys of :data:`TITLES`).
 
         Undefined metrics are ``None``. Without real or without synthetic test images,
-        ``synthetic_auroc`` and ``synthetic_average_precision`` are missing.
+        ``synthetic_auroc`` and ``synthetic_average_precision`` are missing; if :attr:`answers` is
+        empty, all answer metrics are missing.
         """
         values = vars(self) | vars(self.closed) | (vars(self.detection) if self.detection else {})
         for result in self.synthetic:
@@ -162,7 +167,8 @@ def evaluate(
         Maps the name of each group to its unknown origins, whose images are also evaluated
         together. Groups without images are omitted.
     answers
-        The answers for the known and then the unknown images; ``None`` to omit the answer metrics.
+        The answers (:func:`whichgen.openset.hierarchy.select_answers`) for the known and then the
+        unknown images; ``None`` to omit the answer metrics.
     training_sources
         Training sources of the model; ``None`` if they are not recorded. They are compared with the
         sources of the test images.

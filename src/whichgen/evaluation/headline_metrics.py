@@ -47,7 +47,8 @@ class HeadlineMetrics:
 
     Scores are sorted only once, in the constructor. Detection metrics, ``oscr`` and
     ``rejection_rate`` are NaN without unknown images; ``synthetic_auroc`` and
-    ``synthetic_average_precision`` are NaN without real or without synthetic images.
+    ``synthetic_average_precision`` are NaN without images of the known origin ``real`` or without
+    synthetic images.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ class HeadlineMetrics:
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Images with a lower open-set score are classified as ``unknown``. ``None`` omits the metrics
-        that depend on a threshold.
+        Images with a lower open-set score are classified as ``unknown``. ``None`` omits
+        ``acceptance_rate``, ``rejection_rate`` and ``open_accuracy``.
 
     Raises
     ------
@@ -98,12 +99,13 @@ class HeadlineMetrics:
         ----------
         weights, unknown_weights
             Number of times each known and each unknown image counts: integers as float64 arrays
-            (rows, n) and (rows, m).
+            (rows, n) and (rows, m). Images with weight 0 are ignored.
 
         Returns
         -------
         dict
-            Maps the name of each metric to a float64 array (rows,), in [0, 1] or NaN.
+            Maps the name of each metric to a float64 array (rows,) in [0, 1], with NaN for rows in
+            which the metric is undefined.
         """
         w, v = weights, unknown_weights
         known, unknown = self._counts.sum_positive(w), self._counts.sum_negative(v)

@@ -1,8 +1,8 @@
-"""Number of answers, and of correct answers, at each level: origin, family, real or synthetic.
+"""Number of answers, and of correct answers, at each level of the hierarchy of answers.
 
 An *answer* states the origin of an image at the most specific level that is certain. It is a known
-origin, a generator family, ``synthetic``, ``real`` or ``unknown``
-(:mod:`whichgen.openset.hierarchy`).
+origin (level ``origin``), a generator family (``family``), ``synthetic`` or ``real`` for a rejected
+image (``real or synthetic``), or ``unknown`` (``nothing``). See :mod:`whichgen.openset.hierarchy`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def count_answers_by_level(
     Parameters
     ----------
     answers
-        Maps ``known`` and ``unknown`` to a tuple of three sequences: the answers, whether each
-        image is accepted as a known origin, and the true origins.
+        Maps ``known`` and ``unknown`` to a tuple of three sequences of equal length: the answers,
+        whether each image is accepted as a known origin, and the true origins.
     families
         Maps each known and unknown origin, except ``real``, to its family.
 

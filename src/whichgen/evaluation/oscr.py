@@ -20,7 +20,9 @@ from whichgen.evaluation.threshold_counts import ThresholdCounts, compute_area, 
 def compute_oscr_curve(
     known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the OSCR curve: (0, 0), then one point for each distinct score in descending order.
+    """Compute the OSCR curve: the point (0, 0), then one point for each distinct score.
+
+    The points are in descending order of score.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def compute_oscr(
 ) -> float:
     """Compute OSCR, the area under :func:`compute_oscr_curve`, which has the same parameters.
 
-    The result is in [0, 1]. The running time is O(n log n) for n images, known and unknown.
+    The result is in [0, 1]. The running time is O(n log n) for n images in total.
     """
     counts = _count_images(known_scores, correct, unknown_scores)
     return float(compute_oscr_from_counts(*counts)[0])

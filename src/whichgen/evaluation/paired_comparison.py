@@ -32,22 +32,22 @@ class Comparison:
     Parameters
     ----------
     metric
-        One of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` and
+        One of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`, or a key of
         :data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`.
     first, second
-        Value of the metric for each method.
+        Value of the metric for each method, in [0, 1].
     difference, low, high
         ``first`` minus ``second``, and the bounds of its confidence interval at the level
         :data:`whichgen.evaluation.bootstrap.LEVEL`. The bounds are NaN if the difference is
-        undefined for every resample, or if all resamples are the test set itself
+        undefined for every resample, or if every resample is the test set itself
         (:func:`~whichgen.evaluation.bootstrap.bootstrap_intervals`).
     p_value
         Two-sided p-value of the null hypothesis that the difference is zero. It is computed from
-        the differences dᵦ of the B resamples for which the metric is defined:
-        ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
+        the differences dᵦ of the B resamples for which both values are defined:
+        ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``. It is 1 if the bounds are NaN.
     mcnemar_p
         Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
-        ``None`` for metrics other than ``accuracy``, and if the images have sources.
+        ``None`` for metrics other than ``accuracy``, and if the known images have sources.
     """
 
     metric: str
@@ -75,7 +75,7 @@ def compare_predictions(
     ----------
     first, second
         Pairs (known, unknown): the predictions of each method, for the same images in the same
-        order. The sources or groups of ``first`` are used.
+        order. The units of resampling are the sources or groups of ``first``.
     origins
         The known origins, in the order of the probabilities' columns.
     answers
@@ -83,16 +83,16 @@ def compare_predictions(
         (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`); ``None`` to omit the metrics
         of answers.
     resamples
-        Number of bootstrap resamples.
+        Number of bootstrap resamples, at least 1.
     seed
         Seed of the resampling.
 
     Returns
     -------
     dict
-        Maps each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` and
-        :data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES` that is defined for the test
-        images to its comparison.
+        Maps the name of each metric (:data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`
+        and, with answers, :data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`) that is
+        defined for both methods to its comparison.
 
     Raises
     ------

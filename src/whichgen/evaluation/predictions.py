@@ -24,10 +24,11 @@ class Predictions:
         The open-set score of each image: float64 array (n,). A higher score means that the image is
         more likely to be of a known origin.
     groups
-        Group of each image, str array (n,), or ``None`` without groups. Images with the same
-        content have the same group.
+        Group of each image, str array (n,), or ``None`` without groups. Images of one group have
+        the same prompt, scene or person.
     sources
-        Source of each image, str array (n,), or ``None`` without sources.
+        Source of each image, str array (n,), or ``None`` without sources. A source is a website,
+        repository or person that published the image.
     """
 
     probabilities: np.ndarray
@@ -46,7 +47,7 @@ class Predictions:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Concatenate predictions of the same known origins.
+        """Concatenate one or more predictions for the same known origins.
 
         The result has groups only if all parts have groups; the same applies to sources.
         """
@@ -63,15 +64,15 @@ class Predictions:
 
     @property
     def units(self) -> np.ndarray | None:
-        """Independent unit of each image: its source or, without sources, its group.
+        """Unit of each image for resampling: its source or, without sources, its group.
 
-        A str array (n,), or ``None`` if each image is a unit.
+        A str array (n,), or ``None`` if there are neither sources nor groups.
         """
         return self.groups if self.sources is None else self.sources
 
     @property
-    def unit(self) -> str:
-        """Plural noun for :attr:`units`: ``sources``, ``groups of images`` or ``images``."""
+    def unit_name(self) -> str:
+        """Plural noun for the units: ``sources``, ``groups of images`` or ``images``."""
         if self.sources is not None:
             return "sources"
         return "images" if self.groups is None else "groups of images"
@@ -83,6 +84,8 @@ class Predictions:
 
     def get_labels(self, known: Sequence[str]) -> np.ndarray:
         """Return the index in ``known`` of the true origin of each image: int64 array (n,).
+
+        ``known`` contains the known origins.
 
         Raises
         ------
@@ -120,6 +123,7 @@ def encode_labels(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
     index = {origin: i for i, origin in enumerate(known)}
     if missing := sorted(set(origins.tolist()) - set(index)):
         raise DataError(
-            f"unknown origin {', '.join(missing)}. Use only images of {', '.join(known)}."
+            f"not among the known origins: {', '.join(missing)}. Use only images of "
+            f"{', '.join(known)}."
         )
     return np.array([index[origin] for origin in origins.tolist()], dtype=np.int64)

@@ -5,7 +5,8 @@
     generators that are in the validation set but not in the test set. If there are none (as in the
     published splits of GenImage), known generators are held out as unknown in turn. No generator
     can be held out if there are fewer than two known generators or fewer than three known origins;
-    selection is then by closed-set accuracy.
+    selection is then by closed-set accuracy. If the images have no sources, fusions are also
+    selected on folds that hold out known generators (:func:`add_leave_out_folds`).
 ``paper``
     The protocol of the reference implementation (UniversalAttribution), for comparison. Selection
     uses all unknown validation images, including those of generators that are also in the test set.
@@ -31,20 +32,20 @@ PAPER = "paper"
 #: Names of the protocols.
 PROTOCOLS = ("clean", PAPER)
 
-#: Maximum number of leave-out folds. With more known generators, a fold holds out more than one.
+#: Maximum number of leave-out folds. With more known generators, some folds hold out several.
 MAX_FOLDS = 5
 
 #: Warning to show with all metrics of the protocol ``paper``.
 PAPER_CAVEAT = (
-    "PROTOCOL OF THE REFERENCE IMPLEMENTATION: block and hyperparameter were selected on unknown "
-    "generators that are also in the test set, and closed-set metrics are computed on the "
-    "validation images used for selection. Both make the metrics optimistic."
+    "PROTOCOL OF THE REFERENCE IMPLEMENTATION: unknown generators for selection can also be in the "
+    "test set, and the known test images are the validation images used for selection. Both make "
+    "the metrics optimistic."
 )
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One open-set task for comparing candidates.
+    """One open-set task for comparing candidates, such as blocks and hyperparameter values.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class Protocol:
 
 
 def select_splits(name: str) -> tuple[str, ...]:
-    """Return the splits that a protocol uses: ``paper`` does not use the known test images.
+    """Return the names of the splits that a protocol uses: all or, for ``paper``, all but ``test``.
 
     ``name`` is one of :data:`PROTOCOLS`.
     """
@@ -151,10 +152,11 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
 def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
     """Add folds that hold out known generators as unknown to a ``clean`` protocol.
 
-    One or two unknown generators are too few for selection: if one of them closely resembles a
-    known generator, selection favors candidates that separate these two. The protocol is returned
-    unchanged if it is ``paper``, if it already holds out known generators, or if
-    :func:`make_leave_out_folds` returns no folds.
+    The added folds make selection depend less on the unknown generators of the validation set. If
+    there are only one or two of these, and one closely resembles a known generator, selection
+    favors candidates that separate these two. The protocol is returned unchanged if it is
+    ``paper``, if it already holds out known generators, or if :func:`make_leave_out_folds` returns
+    no folds.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ def check_protocol(name: str) -> None:
 
 
 def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
-    """Create at most :data:`MAX_FOLDS` folds; each known generator is held out in one of them.
+    """Create at most :data:`MAX_FOLDS` folds; each known generator is held out in exactly one.
 
     The result is empty if there are fewer than two known generators or fewer than three known
     origins. ``seed`` determines which generators are held out together.

@@ -55,13 +55,14 @@ def compute_synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) 
     Parameters
     ----------
     probabilities
-        Probabilities in [0, 1]: float array (n, origins).
+        Probabilities in [0, 1]: float64 array (n, origins).
     origins
         The known origins, in the order of the probabilities' columns.
 
     Returns
     -------
     float64 array (n,)
+        The log-odds, finite also for probabilities of 0 and 1.
     """
     is_real = np.array(origins) == REAL
     # 1 − p_real would be inexact if p_real is close to 1.
@@ -73,12 +74,13 @@ def compute_synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) 
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the log-odds that an image is synthetic, for all synthetic and for all real images.
+    """Compute the log-odds of each test image, separately for synthetic and for real images.
 
     Parameters
     ----------
     known, unknown
-        Predictions for test images of known origins and of unknown generators.
+        Predictions for test images of known origins and of unknown generators; ``unknown`` may be
+        empty.
     origins
         The known origins, in the order of the probabilities' columns.
 
@@ -102,9 +104,9 @@ def compute_real_vs_synthetic_metrics(
 ) -> tuple[SyntheticResult, ...]:
     """Compute the metrics of each set of synthetic images against the real images.
 
-    The sets are the images of known generators, of unknown generators and of all generators. Sets
-    without images are omitted; the result is empty without real images. The parameters are those of
-    :func:`separate_real`.
+    The sets are the images of known generators, of unknown generators and of all generators, in
+    this order. Sets without images are omitted; the result is empty without real images. The
+    parameters are those of :func:`separate_real`.
     """
     scores, real = separate_real(known, unknown, origins)
     n_known = len(known) - len(real)

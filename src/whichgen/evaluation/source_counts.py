@@ -55,8 +55,9 @@ def count_by_source(
     Returns
     -------
     list of SourceResult
-        One result per pair of origin and source. The known origins are in the order of ``origins``;
-        then follow the unknown origins in sorted order. The sources of each origin are sorted.
+        One result per pair of origin and source with images. The known origins are in the order of
+        ``origins``; then follow the unknown origins in sorted order. The sources of each origin are
+        sorted.
     """
     true_origins, sources = images.origins, np.array(images.sources)
     answer_names = np.array(answers, dtype=str)

@@ -10,8 +10,9 @@ true and false positives at threshold θ are::
 The scores are sorted once; the counts are cumulative sums of weights in descending order of score.
 
 Weights of one (:func:`make_unit_weights`) give the metrics of the original samples. Arrays of
-counts have the shape (rows, thresholds + 1), with one row per resample. The first column is zero,
-for a threshold above every score. The other columns are the thresholds in descending order.
+counts have the shape (rows, thresholds + 1), with one row per resample. The thresholds are the
+distinct scores. The first column is zero, for a threshold above every score; the other columns
+contain the counts at the thresholds in descending order.
 """
 
 from __future__ import annotations
@@ -87,18 +88,24 @@ def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> n
 def compute_area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Compute the area under the curve in each row by the trapezoid rule: float64 array (rows,).
 
-    ``x`` and ``y`` are float64 arrays (rows, points).
+    ``x`` and ``y`` are float64 arrays (rows, points). Where ``x`` decreases, the area counts as
+    negative.
     """
     return np.asarray((np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1])).sum(axis=1) / 2)
 
 
 def compute_roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Compute the area under the ROC curve in each row: float64 array (rows,).
+    """Compute the area under the ROC curve in each row.
 
     Parameters
     ----------
     positive, negative
         Cumulative counts of positive and negative samples: float64 arrays (rows, thresholds + 1).
+
+    Returns
+    -------
+    float64 array (rows,)
+        The area, in [0, 1]; NaN in rows without positive or without negative samples.
     """
     if len(positive) == 1:
         # Drop collinear points as scikit-learn does, so that equal curves round to equal areas.
@@ -123,7 +130,7 @@ def compute_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
 
 
 def compute_precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Compute the area under the precision-recall curve (trapezoid rule).
+    """Compute the area under the precision-recall curve in each row by the trapezoid rule.
 
     Parameters
     ----------
@@ -133,6 +140,7 @@ def compute_precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.nda
     Returns
     -------
     float64 array (rows,)
+        The area, in [0, 1]; NaN in rows without positive samples.
     """
     # Sum in descending order of recall, as scikit-learn does, so that rounding errors are equal.
     recall = (true / true[:, -1:])[:, ::-1]
@@ -140,10 +148,10 @@ def compute_precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.nda
 
 
 def compute_average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Compute the average precision Σₜ (Rₜ − Rₜ₋₁) Pₜ.
+    """Compute the average precision Σₜ (Rₜ − Rₜ₋₁) Pₜ in each row.
 
-    Rₜ and Pₜ are the recall and the precision at the t-th highest threshold. The parameters and the
-    return value are those of :func:`compute_precision_recall_area`.
+    Rₜ and Pₜ are the recall and the precision at the t-th highest threshold, and R₀ = 0. The
+    parameters and the return value are those of :func:`compute_precision_recall_area`.
     """
     steps = np.diff((true / true[:, -1:])[:, ::-1], axis=1)
     return np.asarray(-(steps * compute_precision(true, false)[:, :0:-1]).sum(axis=1))

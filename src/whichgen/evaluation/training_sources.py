@@ -39,7 +39,7 @@ class TrainingSources:
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> TrainingSources:
-        """Record the sources of images; every image must have a source."""
+        """Record the sources of a model's training images; every image must have a source."""
         pairs = dict.fromkeys((sample.origin, sample.source) for sample in samples)
         counts = Counter(origin for origin, _ in pairs)
         return cls(dict(counts), tuple(sorted({_hash_source(source) for _, source in pairs})))
@@ -63,7 +63,10 @@ class SourceOverlap:
 
     @property
     def title(self) -> str:
-        """Number and kind of the test sources, for tables and sentences: ``7 new sources``."""
+        """Number and kind of the test sources, for tables and sentences.
+
+        Examples are ``7 new sources`` and ``2 sources (optimistic)``.
+        """
         if self.seen == 0:
             return format_count(self.sources, "new source")
         warning = "possibly optimistic" if self.seen is None else "optimistic"
@@ -71,7 +74,7 @@ class SourceOverlap:
 
     @property
     def note(self) -> str:
-        """Sentence to show with the metrics of the test set."""
+        """Note to show with the metrics of the test set."""
         test_sources = f"the {format_count(self.sources, 'test source')}"
         if self.seen is None:
             return (

@@ -129,7 +129,7 @@ def evaluate_perturbation(
         training_sources=model.training_sources,
     )
     point = RobustnessPoint(
-        perturbation, evaluation, features.skipped, features.data_hash, unit=known.unit
+        perturbation, evaluation, features.skipped, features.data_hash, unit=known.unit_name
     )
     if not intervals:
         return point

@@ -233,7 +233,7 @@ def tabulate_sources(results: Sequence[SourceResult]) -> list[Row]:
 def describe_intervals(evaluation: Evaluation, unit: str) -> str:
     """Return a note on the resampling of the confidence intervals of an evaluation.
 
-    ``unit`` is :attr:`whichgen.evaluation.predictions.Predictions.unit` of the predictions.
+    ``unit`` is :attr:`whichgen.evaluation.predictions.Predictions.unit_name` of the predictions.
     """
     units = f"test {unit}"
     if unit == "sources" and evaluation.source_overlap:
