@@ -98,7 +98,7 @@ def compute_conformal_quantile(
     Raises
     ------
     FitError
-        ``coverage`` is not greater than 0 and less than 1.
+        ``coverage`` is not in (0, 1).
     """
     if not 0 < coverage < 1:
         raise FitError(f"the coverage must be greater than 0 and less than 1, got {coverage}.")

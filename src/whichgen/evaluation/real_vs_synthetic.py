@@ -74,7 +74,7 @@ def compute_synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) 
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the log-odds of each test image, separately for synthetic and for real images.
+    """Compute the log-odds that each test image is synthetic; separate synthetic from real images.
 
     Parameters
     ----------

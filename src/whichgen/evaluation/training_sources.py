@@ -31,7 +31,8 @@ class TrainingSources:
     counts
         Maps each origin to the number of its sources.
     digests
-        Digest of the name of each source, sorted: 16 hexadecimal digits.
+        Digest of the name of each source: 16 hexadecimal digits. The digests are distinct and
+        sorted.
     """
 
     counts: dict[str, int]
