@@ -48,7 +48,7 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     assert result.code == 1
     rows = {Path(row["image"]).name: row for row in json.loads(result.out)}
     assert list(rows) == ["broken.png", "made [of].png", "plain.webp", "none.jpg"]
-    assert "not an image" in rows["broken.png"]["error"]
+    assert "not in a supported format" in rows["broken.png"]["error"]
     assert "no such file" in rows["none.jpg"]["error"]
     (finding,) = rows["made [of].png"]["findings"]
     assert (finding["indicates"], finding["generator"]) == ("synthetic", "toy_v1")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from whichgen.evidence.text_limits import clean
 
-#: What a finding indicates. ``edited``: an existing image was changed, possibly by a generator.
+#: What a finding indicates (see :attr:`Finding.indicates`).
 Indication = Literal["synthetic", "camera", "edited", "neutral"]
 
 #: Strength of evidence (see :attr:`Finding.strength`).
@@ -31,7 +31,7 @@ class Finding:
         Further details; may be empty.
     indicates
         ``synthetic`` (made by a generator), ``camera`` (captured by a camera or digitized),
-        ``edited`` (an existing image was changed) or ``neutral`` (none of these).
+        ``edited`` (existing images were changed or combined) or ``neutral`` (none of these).
     generator
         Generator that the evidence indicates, or program that ran the generator; empty if there is
         neither.

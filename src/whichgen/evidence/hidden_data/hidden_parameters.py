@@ -3,8 +3,7 @@
 NovelAI and the extension ``stealth_pnginfo`` of Stable Diffusion web UIs write such parameters. The
 data consist of a signature of 15 characters, the length of the text in bits (32-bit big-endian
 integer), and the text. The bits are stored column by column, in the alpha channel or in red, green
-and blue in turn.
-The signature specifies the channels and whether the text is compressed with gzip.
+and blue in turn. The signature specifies the channels and whether the text is compressed with gzip.
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ def read_hidden_parameters(image: Image.Image) -> Evidence:
     if has_examined_pixels(image):
         # Check the signature, which takes 40 pixels, before rearranging all pixels.
         columns = np.asarray(image.crop((0, 0, -(-_SIGNATURE_BITS // image.height), image.height)))
-        head = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
-        if _SIGNATURES.get(_pack(head), ("", False))[0] == _RGB:
+        signature = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
+        if _SIGNATURES.get(_pack(signature), ("", False))[0] == _RGB:
             pixels = np.asarray(image)[..., :3].transpose(1, 0, 2).reshape(-1) & 1
             return Evidence(tuple(interpret_text("text", _RGB, _read_text(pixels, _RGB))))
     return Evidence()
