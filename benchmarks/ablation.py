@@ -31,7 +31,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view
@@ -193,7 +193,7 @@ def compute_metrics(
     correct, scores = outputs.argmax(axis=1) == labels, outputs.max(axis=1)
     return (
         float(correct.mean()),
-        auroc(scores, unknown_scores),
+        compute_auroc(scores, unknown_scores),
         compute_oscr(scores, correct, unknown_scores),
     )
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from whichgen.evaluation.oscr import compute_oscr
-from whichgen.evaluation.unknown_detection import auroc, compute_detection_metrics
+from whichgen.evaluation.unknown_detection import compute_auroc, compute_detection_metrics
 from whichgen.io.result_files import Row
 
 
@@ -17,7 +17,7 @@ def measure(n: int = 1_000_000) -> list[Row]:
     known, unknown = rng.normal(1, 1, n // 2), rng.normal(0, 1, n // 2)
     correct = rng.random(n // 2) < 0.8
     calls = {
-        "AUROC": lambda: auroc(known, unknown),
+        "AUROC": lambda: compute_auroc(known, unknown),
         "OSCR": lambda: compute_oscr(known, correct, unknown),
         "all detection metrics": lambda: compute_detection_metrics(known, unknown),
     }

@@ -30,7 +30,7 @@ from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from whichgen.evaluation.oscr import compute_oscr
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 
 #: Tolerance and maximum number of iterations of the logistic regression.
 TOLERANCE, MAX_ITER = 1e-12, 1000
@@ -195,7 +195,7 @@ def evaluate(predict: Predict, known: Features, unknown: Features) -> Metrics:
     scores, unknown_scores = probabilities.max(axis=1), unknown_probabilities.max(axis=1)
     return Metrics(
         100 * float(correct.mean()),
-        100 * auroc(scores, unknown_scores),
+        100 * compute_auroc(scores, unknown_scores),
         100 * compute_oscr(scores, correct, unknown_scores),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from whichgen.evaluation.oscr import compute_oscr, compute_oscr_curve
-from whichgen.evaluation.unknown_detection import roc_curve
+from whichgen.evaluation.unknown_detection import compute_roc_curve
 
 KNOWN = np.array([0.95, 0.80, 0.60, 0.55])
 CORRECT = np.array([True, True, False, True])
@@ -27,7 +27,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 def draw(file: Path) -> None:
     """Draw the ROC and the OSCR curve of the seven images side by side."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.9), layout="constrained")
-    fpr, tpr = roc_curve(KNOWN, UNKNOWN)
+    fpr, tpr = compute_roc_curve(KNOWN, UNKNOWN)
     left.fill_between(fpr, tpr, color=BLUE, alpha=0.15)
     left.plot(fpr, tpr, color=BLUE, marker="o", label="known images kept")
     left.set(title="AUROC = 10/12", ylabel="share of known images kept")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichgen.evaluation.oscr import compute_oscr, compute_oscr_curve
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 
 _tied = st.integers(0, 6).map(float)
 _free = st.floats(0, 1)
@@ -72,10 +72,10 @@ def test_oscr_is_at_most_auroc_and_at_most_accuracy(
 ) -> None:
     known, correct, unknown = case
     value = compute_oscr(*case)
-    assert 0 <= value <= min(auroc(known, unknown), correct.mean()) + 1e-12
-    assert value >= auroc(known, unknown) + correct.mean() - 1 - 1e-12
+    assert 0 <= value <= min(compute_auroc(known, unknown), correct.mean()) + 1e-12
+    assert value >= compute_auroc(known, unknown) + correct.mean() - 1 - 1e-12
     all_correct = np.ones(len(known), dtype=bool)
-    assert compute_oscr(known, all_correct, unknown) == pytest.approx(auroc(known, unknown))
+    assert compute_oscr(known, all_correct, unknown) == pytest.approx(compute_auroc(known, unknown))
 
 
 def test_oscr_matches_values_computed_by_hand() -> None:

@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from whichgen.evaluation.unknown_detection import auroc, compute_detection_metrics, roc_curve
+from whichgen.evaluation.unknown_detection import (
+    compute_auroc,
+    compute_detection_metrics,
+    compute_roc_curve,
+)
 
 scores = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=25),  # ties
@@ -43,10 +47,10 @@ def test_auroc_is_the_share_of_pairs_in_order_with_ties_half(
 ) -> None:
     pairs = [(k > u) + (k == u) / 2 for k in known.tolist() for u in unknown.tolist()]
     truth = [1] * len(known) + [0] * len(unknown)
-    area = auroc(known, unknown)
+    area = compute_auroc(known, unknown)
     assert area == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
     assert area == pytest.approx(roc_auc_score(truth, [*known, *unknown]), abs=1e-12)
-    assert area == pytest.approx(1 - auroc(unknown, known), abs=1e-12)
+    assert area == pytest.approx(1 - compute_auroc(unknown, known), abs=1e-12)
 
 
 @given(known=scores, unknown=scores)
@@ -89,14 +93,14 @@ def test_auin_and_auout_are_areas_under_precision_and_recall(
 def test_roc_curve_has_the_rates_at_descending_thresholds(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
-    fpr, tpr = roc_curve(known, unknown)
+    fpr, tpr = compute_roc_curve(known, unknown)
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
     expected = {
         (round(_rate(unknown, t), 9), round(_rate(known, t), 9))
         for t in _thresholds(known, unknown)
     }
     assert {(round(f, 9), round(t, 9)) for f, t in zip(fpr, tpr, strict=True)} <= expected
-    assert np.trapezoid(tpr, fpr) == pytest.approx(auroc(known, unknown), abs=1e-12)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(compute_auroc(known, unknown), abs=1e-12)
 
 
 def test_metrics_match_values_computed_by_hand() -> None:

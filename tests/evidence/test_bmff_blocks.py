@@ -72,7 +72,7 @@ def test_items_are_read_although_there_are_no_pixels(
     evidence = collect(data)
     titles = [finding.title for finding in evidence.findings]
     assert titles == ["camera: Apple iPhone 15", "Credit names Google AI"]
-    assert evidence.notes[0].startswith("the pixels can't be decoded")
+    assert evidence.notes[0].startswith("the image can't be opened")
 
 
 def test_files_of_real_writers_are_read() -> None:

@@ -124,7 +124,7 @@ def test_control_and_direction_characters_are_removed_and_lines_joined() -> None
 def test_findings_and_fields_are_limited_and_omissions_noted() -> None:
     evidence = collect(png({f"Source {i}": f"Made with Midjourney {i}" for i in range(120)}))
     assert len(evidence.findings) == MAX_FINDINGS
-    assert "only the first 100 text fields were read" in evidence.notes
+    assert "metadata after the first 100 text fields was not read" in evidence.notes
     assert "50 more findings omitted" in evidence.notes
     check(evidence)
 
@@ -302,7 +302,7 @@ def test_many_compressed_fields_are_read_up_to_a_total() -> None:
     evidence = collect(plain[:33] + 400 * chunk + plain[33:])
     assert time.process_time() - start < 10
     assert len(evidence.findings) <= 6
-    assert any(note.startswith("only the first") for note in evidence.notes)
+    assert any(note.startswith("metadata after the first") for note in evidence.notes)
 
 
 def test_notes_on_damage_are_limited() -> None:

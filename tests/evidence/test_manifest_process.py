@@ -114,6 +114,22 @@ def test_crash_leaves_a_finding(
     assert (finding.detail, finding.indicates) == ("the parser crashed", "neutral")
 
 
+def test_file_without_parser_is_not_called_malformed(
+    signed: bytes, stop_idle: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = signed.index(b"jumd")
+    finding = collect(encode("BMP") + signed[start : start + 50]).findings[0]
+    assert finding.title.endswith(": not checked")
+    manifest_process._stop_idle()
+    response = b'{"failure": "c2pa can\'t be loaded (reason)"}'
+    answer = len(response).to_bytes(4) + response
+    code = f"import sys; sys.stdin.buffer.read(9); sys.stdout.buffer.write({answer!r})"
+    use_worker(monkeypatch, tmp_path / "worker.py", code)
+    finding = collect(signed).findings[0]
+    assert finding.title.endswith(": not checked")
+    assert finding.detail == "c2pa can't be loaded (reason)"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
 def test_memory_files_and_network_are_limited(
     signed: bytes, stop_idle: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -257,4 +257,4 @@ def test_exif_without_tiff_header_does_not_hide_other_metadata() -> None:
 def test_too_large_metadata_is_not_reported_as_truncation() -> None:
     resource = b"\xff\xed" + (65535).to_bytes(2) + b"Photoshop 3.0\0".ljust(65533, b"x")
     notes = find_jpeg_blocks(b"\xff\xd8" + 40 * resource + b"\xff\xd9").notes
-    assert notes == ("IPTC and extended XMP are too large; only their beginning was read",)
+    assert notes == ("IPTC and extended XMP are too large; any later metadata was not read",)

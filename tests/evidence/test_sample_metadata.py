@@ -163,7 +163,7 @@ def test_program_is_not_called_stable_diffusion(shared: Path, name: str) -> None
             "the pixels can't be decoded, so they were not searched",
         ),
         ("cases/cut.webp", "the WebP is truncated"),
-        ("cases/no_eoi.jpg", "truncated or has no end marker"),
+        ("cases/no_eoi.jpg", "truncated, has no end marker"),
         ("cases/itxt_bad_crc.png", "wrong checksum of chunk iTXt"),
         ("cases/iccp_bad_crc.png", "wrong checksum of chunk iCCP"),
         ("cases/ztxt_2mib.png", "text field 'workflow' is damaged or too long"),

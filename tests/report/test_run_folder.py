@@ -20,7 +20,7 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.evaluation.source_counts import count_by_source
 from whichgen.evaluation.training_sources import SourceOverlap
-from whichgen.evaluation.unknown_detection import roc_curve
+from whichgen.evaluation.unknown_detection import compute_roc_curve
 from whichgen.io.result_files import format_rate
 from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import plot_image_map
@@ -256,7 +256,7 @@ def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
         x, y = np.asarray(curves[label].get_data())
         assert np.trapezoid(y, x) == pytest.approx(area)
         assert plot.rows[-1]["unknown images"] == "all unknown"
-    fpr, tpr = roc_curve(run.known.scores, run.unknown.scores)
+    fpr, tpr = compute_roc_curve(run.known.scores, run.unknown.scores)
     plot = plot_curve({"": run}, "roc")
     assert plot and plot.rows[-1]["TPR at 20 % FPR"] == format_rate(float(tpr[fpr <= 0.2].max()))
 

@@ -61,23 +61,23 @@ def compute_detection_curve_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of :class:`DetectionMetrics` from cumulative counts.
 
-    The metrics are not meaningful in rows without known images or without unknown images.
-
     Parameters
     ----------
     known, unknown
-        Number of known and of unknown images with a score at or above each threshold: float64
-        arrays (rows, thresholds + 1) from
-        :class:`~whichgen.evaluation.threshold_counts.ThresholdCounts`.
+        Number of known and of unknown images with a score at or above each threshold, in descending
+        order of thresholds: float64 arrays (rows, thresholds + 1) from
+        :class:`~whichgen.evaluation.threshold_counts.ThresholdCounts`, with one row per bootstrap
+        resample.
 
     Returns
     -------
     dict
-        Maps the name of each metric to a float64 array (rows,).
+        Maps the name of each metric to a float64 array (rows,). The metrics of a row without known
+        images or without unknown images are NaN or meaningless.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
-        # Integer comparison, to avoid rounding errors.
+        # Counts are integers, so these products are exact, unlike a product with 0.95.
         index_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
         # For AUOUT, unknown images are the positive class, in ascending order of scores.
         true_rejections, false_rejections = (
@@ -92,7 +92,7 @@ def compute_detection_curve_metrics(
         }
 
 
-def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
+def compute_auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     """Compute the area under the ROC curve, in [0, 1], from open-set scores.
 
     Parameters
@@ -103,7 +103,7 @@ def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     return float(compute_roc_area(*_count_images(known, unknown))[0])
 
 
-def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ROC curve from open-set scores.
 
     Parameters
@@ -125,7 +125,7 @@ def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.nd
 def _count_images(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the known and the unknown images with a score at or above each threshold.
 
-    Parameters are those of :func:`auroc`. Returns two float64 arrays (1, thresholds + 1).
+    Parameters are those of :func:`compute_auroc`. Returns two float64 arrays (1, thresholds + 1).
     """
     thresholds = ThresholdCounts(known, unknown)
     return (

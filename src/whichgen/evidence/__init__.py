@@ -1,7 +1,7 @@
-"""Extract provenance evidence from image metadata, independently of the attribution model.
+"""Extract provenance evidence from image files, independently of the attribution model.
 
-Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization tables
-are read without network access. The absence of metadata proves nothing, and metadata can be forged.
-The invisible watermarks of open generators are detected; watermarks of commercial services, such as
-SynthID, are not, because their detectors are not public.
+The evidence is in Content Credentials, XMP, IPTC, EXIF, text fields, JPEG quantization tables,
+invisible watermarks of open generators, and text that is hidden in the pixels. It is read without
+network access. The absence of metadata proves nothing, and metadata can be forged. Watermarks of
+commercial services, such as SynthID, are not detected, because their detectors are not public.
 """

@@ -23,9 +23,9 @@ class Agreement:
     Parameters
     ----------
     agrees
-        Whether they agree. ``None`` if they can't be compared: there is no evidence of origin
-        (evidence of an edit does not count), or the prediction is missing or ``unknown`` without a
-        coarse origin.
+        Whether the prediction agrees with the evidence. ``None`` if they can't be compared: there
+        is no evidence of origin (evidence of an edit does not count), there is no prediction, or
+        the origin is ``unknown`` and the coarse origin is ``unknown`` or missing.
     sentence
         Explanation; empty if there is no evidence of origin or no prediction.
     """
@@ -61,7 +61,7 @@ def compare_with_prediction(
         return Agreement()
     answer = (coarse_origin or origin) if origin == UNKNOWN else origin
     if answer == UNKNOWN:
-        return Agreement(None, "The model predicts neither a photograph nor a generator.")
+        return Agreement(None, "The model can't tell whether the image is real or synthetic.")
     prediction = answer
     if origin == UNKNOWN and answer != REAL:
         prediction = "an unknown generator" + ("" if answer == SYNTHETIC else f" ({answer})")
@@ -78,7 +78,7 @@ def compare_with_prediction(
             return Agreement(
                 False,
                 f"The model agrees that the image is synthetic, but predicts {prediction} instead "
-                f"of {' or '.join(names)}. Names in metadata can be imprecise or wrong.",
+                f"of {' or '.join(names)}. Generator names in files can be imprecise or wrong.",
             )
     return Agreement(True, f"The model agrees{weak}: it predicts {prediction}.")
 
@@ -86,7 +86,7 @@ def compare_with_prediction(
 def _contradicts(finding: Finding, answer: str, is_family: bool) -> bool:
     """Return whether the generator in a finding contradicts the prediction ``answer``.
 
-    ``is_family``: ``answer`` is a family, not a generator.
+    ``is_family`` means that ``answer`` is a family, not a generator.
     """
     name, origin = finding.generator, finding.origin or resolve_origin(finding.generator)
     stated_names = {normalize_name(n) for n in (name, origin) if n}

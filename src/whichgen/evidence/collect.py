@@ -28,7 +28,7 @@ MAX_FINDINGS = 50
 #: Format of files that Pillow can't open, by their first three bytes.
 _FORMATS = {b"\x89PN": "PNG", b"\xff\xd8\xff": "JPEG", b"RIF": "WEBP"}
 
-#: Caveat that is shown with all evidence.
+#: Caveat that is printed with the evidence, after another clause or the word "note:".
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
@@ -40,7 +40,7 @@ def collect(
     aliases: Mapping[str, str] | None = None,
     decoded: Image.Image | None = None,
 ) -> Evidence:
-    """Collect provenance evidence from an image file: metadata, watermarks and JPEG tables.
+    """Collect provenance evidence from metadata, watermarks, hidden text and JPEG tables.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def collect(
     -------
     Evidence
         At most :data:`MAX_FINDINGS` distinct findings; neutral findings are omitted first. The
-        notes report what was not read or not verified, and the number of omitted findings.
+        notes report damage, what was not read or not verified, and the number of omitted findings.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def collect(
         raise damage
     findings, notes = evidence.findings, list(evidence.notes)
     if damage is not None:
-        notes.insert(0, f"the pixels can't be decoded ({damage}); only metadata was read")
+        notes.insert(0, f"the image can't be opened ({damage}); only metadata was read")
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{format_count(len(findings) - MAX_FINDINGS, 'more finding')} omitted")
         # Neutral findings come last, so that they do not displace other findings.
@@ -116,7 +116,7 @@ def collect_if_readable(
     options: EvidenceOptions | None,
     decoded: Image.Image | None = None,
 ) -> Evidence | None:
-    """Collect provenance evidence (see :func:`collect`) without raising :class:`ImageError`.
+    """Collect provenance evidence like :func:`collect`, but without raising :class:`ImageError`.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from whichgen.data.dataset import Sample
 from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import encode_labels
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
 from whichgen.models.origin_model import OriginModel
@@ -226,7 +226,7 @@ def measure_few_shot(
         known_probabilities, known_scores = extended_model.predict(known_test)
         auroc_value = None
         if len(other_features):
-            auroc_value = auroc(
+            auroc_value = compute_auroc(
                 np.concatenate([known_scores, scores]), extended_model.predict(other_features)[1]
             )
         yield FewShotPoint(

@@ -17,7 +17,7 @@ from scipy.stats import ttest_1samp
 
 from whichgen.evaluation.closed_set import compute_closed_set_metrics
 from whichgen.evaluation.predictions import encode_labels
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 from whichgen.heads.head import HeadMethod
 from whichgen.openset.predict import fit_and_predict
 from whichgen.progress import Progress, no_progress
@@ -132,7 +132,7 @@ def run_label_shuffle(
     shuffles = []
     for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, results, strict=True):
         metrics = compute_closed_set_metrics(probabilities, true_labels)
-        area = auroc(scores, unknown_scores) if len(unknown_scores) else None
+        area = compute_auroc(scores, unknown_scores) if len(unknown_scores) else None
         shuffles.append(ShuffleRun(seed, metrics.accuracy, metrics.macro_recall, area))
     return summarize_shuffles(shuffles, 1 / len(model.origins))
 

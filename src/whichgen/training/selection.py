@@ -15,7 +15,7 @@ from whichgen.defaults import FPR, TPR
 from whichgen.errors import ConvergenceError, FitError
 from whichgen.evaluation.oscr import compute_oscr
 from whichgen.evaluation.protocols import check_protocol
-from whichgen.evaluation.unknown_detection import auroc
+from whichgen.evaluation.unknown_detection import compute_auroc
 from whichgen.heads.head import Head, HeadMethod, SweepMethod
 from whichgen.option_names import name_option
 
@@ -189,7 +189,7 @@ def compute_selection_metrics(
     if not len(unknown_scores):
         return SelectionMetrics(accuracy, None, None)
     area = compute_oscr(scores, correct, unknown_scores)
-    return SelectionMetrics(accuracy, auroc(scores, unknown_scores), area)
+    return SelectionMetrics(accuracy, compute_auroc(scores, unknown_scores), area)
 
 
 def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:

@@ -1,1 +1,1 @@
-"""Find the metadata blocks of each container format: JPEG, PNG, WebP and BMFF (HEIC, AVIF)."""
+"""Find the metadata blocks of JPEG, PNG, WebP, HEIC, AVIF and JPEG XL files."""

@@ -1,6 +1,6 @@
 """Find the metadata blocks of HEIC, AVIF and JPEG XL files, even if Pillow can't decode them.
 
-These files consist of boxes. A box has a size of four bytes, a type of four letters, and a content.
+These files consist of boxes. A box has a size, a type of four characters, and a content.
 In HEIC and AVIF, the box ``meta`` lists items and their positions in the file (ISO/IEC 14496-12,
 8.11). In JPEG XL, each metadata block is a separate box (ISO/IEC 18181-2).
 """
@@ -22,9 +22,10 @@ _BRANDS = {
 #: First bytes of a JPEG XL file that consists of boxes.
 _JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"
 
-#: Maximum number of boxes per level, of listed items and of extents per item, and maximum number of
-#: items whose content is read.
+#: Maximum number of boxes per level, of items in the box ``iloc``, and of extents per item.
 _MAX_BOXES = 1000
+
+#: Maximum number of EXIF and XMP items that are read.
 _MAX_ITEMS = 10
 
 
@@ -41,7 +42,9 @@ def find_bmff_mime(data: bytes) -> str:
 def find_bmff_blocks(data: bytes) -> Blocks:
     """Find the EXIF and XMP of a HEIC, AVIF or JPEG XL file.
 
-    Compressed boxes of JPEG XL (``brob``) are not read, but reported in the notes.
+    At most :data:`~whichgen.evidence.containers.metadata_blocks.MAX_BLOCK` bytes of each block are
+    read. Compressed metadata of JPEG XL (box ``brob``) is not read. The notes report compressed
+    metadata and a truncated file.
     """
     exif: list[bytes] = []
     xmp: list[bytes] = []
@@ -49,7 +52,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
     for kind, start, end in _iterate_boxes(data, 0, len(data)):
         content = data[start : min(end, start + MAX_BLOCK)]
         if kind == b"Exif":
-            exif.append(_find_tiff(content))
+            exif.append(_extract_exif(content))
         elif kind == b"xml ":
             xmp.append(content)
         elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
@@ -57,7 +60,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
         elif kind == b"meta":
             for item, item_content in _iterate_items(data, start + 4, min(end, len(data))):
                 if item == b"Exif":
-                    exif.append(_find_tiff(item_content))
+                    exif.append(_extract_exif(item_content))
                 else:
                     xmp.append(item_content)
         if end > len(data):
@@ -65,13 +68,19 @@ def find_bmff_blocks(data: bytes) -> Blocks:
     return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=tuple(dict.fromkeys(notes)))
 
 
-def _find_tiff(content: bytes) -> bytes:
-    """Return the EXIF block in an item. The item begins with the block's offset in four bytes."""
+def _extract_exif(content: bytes) -> bytes:
+    """Return the EXIF block in the content of an EXIF item or box.
+
+    The first four bytes of the content are the offset of the block from the fifth byte.
+    """
     return content[4 + int.from_bytes(content[:4]) :]
 
 
 def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the type of each box, and the start and the end of its content."""
+    """Yield the type of each box between two byte offsets, and the start and end of its content.
+
+    The content of a truncated box ends after ``end``.
+    """
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
@@ -90,7 +99,7 @@ def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, i
 def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the type (``Exif``, or ``mime`` for XMP) and the content of each metadata item.
 
-    ``start`` and ``end`` are the byte offsets of the content of the box ``meta``.
+    ``start`` and ``end`` are the byte offsets of the boxes in the box ``meta``.
     """
     boxes = {kind: (first, last) for kind, first, last in _iterate_boxes(data, start, end)}
     if b"iinf" not in boxes or b"iloc" not in boxes:
@@ -124,14 +133,15 @@ def _iterate_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int
 
 
 def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
-    """List the items in the content of a box ``iloc``.
+    """List the extents of each item in the content of a box ``iloc``.
 
     Returns
     -------
     list of (int, bool, list)
         The ID of each item, whether its content is in the box ``idat``, and its extents. An extent
-        is an offset and a length in bytes. Items that are composed of other items are omitted. If
-        the box is damaged, only the items before the damage are listed.
+        is a length in bytes and an offset from the start of the content of ``idat`` or, for other
+        items, of the file; the offset is first. Items that are composed of other items are omitted.
+        If the box is damaged, only the items before the damage are listed.
     """
     items: list[tuple[int, bool, list[tuple[int, int]]]] = []
     position = 0

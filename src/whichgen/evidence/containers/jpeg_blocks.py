@@ -20,7 +20,8 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 
 _START, _END, _SCAN, _COMMENT, _APP1, _APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1, 0xED
 
-#: Next marker in scan data, excluding escaped 255 (00), restart markers (D0 to D7) and fill bytes.
+#: Marker of a segment. In scan data, 255 may also precede 00 (escaped 255), D0 to D7 (restart
+#: markers) or 255 (fill bytes).
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 #: Maximum number of segments read.
@@ -30,8 +31,8 @@ _MAX_SEGMENTS = 10_000
 def find_jpeg_blocks(data: bytes) -> Blocks:
     """Find the comments, EXIF, XMP and IPTC of a JPEG file.
 
-    Bytes after the end marker are ignored. The beginning of a truncated segment is read, and the
-    notes report that the file is truncated.
+    Bytes after the end marker are ignored. The beginning of a truncated segment is read. The notes
+    report a missing end marker and metadata that was not read because of its size.
     """
     comments: list[bytes] = []
     exif: list[bytes] = []
@@ -53,13 +54,13 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
             # Skip the digest (32 bytes), the total length and the offset (four bytes each).
             extension += content[len(_EXTENSION) + 40 :]
         if len(resources) + len(extension) > MAX_BLOCK:
-            notes.append("IPTC and extended XMP are too large; only their beginning was read")
+            notes.append("IPTC and extended XMP are too large; any later metadata was not read")
             break
     else:
         if not has_end:
             notes.append(
-                "the JPEG is truncated or has no end marker; "
-                "only the metadata before the end was read"
+                f"the JPEG is truncated, has no end marker or has over {_MAX_SEGMENTS} segments; "
+                "any later metadata was not read"
             )
     if len(comments) > MAX_FIELDS:
         notes.append(f"only the first {MAX_FIELDS} comments were read")

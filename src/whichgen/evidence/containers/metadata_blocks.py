@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Maximum number of bytes of a metadata block or text field after decompression.
+#: Maximum number of bytes of a text field after decompression, of a metadata block of a HEIC, AVIF
+#: or JPEG XL file, and of all IPTC and extended XMP of a JPEG file.
 MAX_BLOCK = 2_000_000
 
-#: Maximum number of text fields per file, and maximum number of characters in all of them.
+#: Maximum number of text fields or comments per file.
 MAX_FIELDS = 100
-MAX_FIELD_CHARACTERS = 8_000_000
+
+#: Once the text fields of a file exceed this number of characters, no further field is read.
+MAX_TOTAL_CHARACTERS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,13 @@ class Blocks:
     texts
         Name and text of each text field or comment.
     exif
-        EXIF blocks without the prefix ``Exif``.
+        EXIF blocks without the prefix ``Exif\\0\\0``.
     xmp
         XMP packets.
     iptc
-        IPTC-IIM records.
+        Blocks of concatenated IPTC-IIM records.
     notes
-        Sentences about damage and about metadata that was not read.
+        Descriptions of damage and of metadata that was not read.
     """
 
     texts: tuple[tuple[str, str], ...] = ()
@@ -54,7 +57,7 @@ def remove_exif_prefix(block: bytes) -> bytes:
 
 
 def find_iptc(resources: bytes) -> bytes:
-    """Return the concatenated IPTC records in Photoshop image resources; empty without records.
+    """Return the concatenated IPTC records in Photoshop image resources; empty if there are none.
 
     A resource consists of ``8BIM``, a number (1028 for IPTC), a name, a size and the content.
     """

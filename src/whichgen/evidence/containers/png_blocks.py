@@ -8,8 +8,8 @@ import zlib
 from whichgen.data.images.png import Chunk, has_valid_checksum, iterate_chunks
 from whichgen.evidence.containers.metadata_blocks import (
     MAX_BLOCK,
-    MAX_FIELD_CHARACTERS,
     MAX_FIELDS,
+    MAX_TOTAL_CHARACTERS,
     Blocks,
     decode_text,
     find_iptc,
@@ -21,7 +21,7 @@ _XMP = "XML:com.adobe.xmp"
 #: Maximum number of notes. The first notes are omitted, because the last note reports truncation.
 _MAX_NOTES = 20
 
-#: Text fields in which ImageMagick stores a metadata block in hexadecimal digits.
+#: Names of text fields in which ImageMagick stores a metadata block as hexadecimal digits.
 _PROFILE = re.compile(r"Raw profile type (exif|iptc|xmp|APP1|8bim)", re.IGNORECASE)
 _HEX = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s*)+")
 
@@ -30,8 +30,8 @@ def find_png_blocks(data: bytes) -> Blocks:
     """Find the text fields, EXIF, XMP and IPTC of a PNG file.
 
     Text fields are the chunks tEXt, zTXt and iTXt, before or after the pixels. Bytes after the end
-    of the image are ignored. The beginning of a truncated text field is read. Damage is reported in
-    the notes.
+    of the image are ignored. The beginning of a truncated chunk is read. The notes report
+    truncation, damaged metadata, and metadata that was not read because of its size.
     """
     texts: list[tuple[str, str]] = []
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}
@@ -46,8 +46,8 @@ def find_png_blocks(data: bytes) -> Blocks:
         if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             continue
         content = data[chunk.start : chunk.end]
-        if n_fields >= MAX_FIELDS or n_characters > MAX_FIELD_CHARACTERS:
-            notes.append(f"only the first {n_fields} text fields were read")
+        if n_fields >= MAX_FIELDS or n_characters > MAX_TOTAL_CHARACTERS:
+            notes.append(f"metadata after the first {n_fields} text fields was not read")
             break
         if chunk.kind == b"eXIf":
             blocks["exif"].append(remove_exif_prefix(content))
@@ -64,7 +64,7 @@ def find_png_blocks(data: bytes) -> Blocks:
             texts.append((field, text))
     else:
         if last_chunk is None or last_chunk.kind != b"IEND":
-            notes.append("the PNG is truncated; only the metadata before the end was read")
+            notes.append("the PNG is truncated or damaged; any later metadata was not read")
     return Blocks(
         texts=tuple(texts),
         exif=tuple(blocks["exif"]),
@@ -75,7 +75,10 @@ def find_png_blocks(data: bytes) -> Blocks:
 
 
 def _read_text(kind: bytes, content: bytes) -> tuple[str, str, bool]:
-    """Return the name and the text of a text chunk, and whether the text is complete."""
+    """Return the name and the text of a text chunk, and whether the text is undamaged and complete.
+
+    The text is incomplete if it exceeds :data:`MAX_BLOCK` bytes.
+    """
     name, _, value = content.partition(b"\0")
     field = name[:79].decode("latin-1")
     is_compressed, encoding = kind == b"zTXt", "latin-1"

@@ -11,8 +11,8 @@ _MAX_CHUNKS = 20_000
 def find_webp_blocks(data: bytes) -> Blocks:
     """Find the EXIF and XMP of a WebP file.
 
-    Bytes after the length in the file header are ignored. The beginning of a truncated block is
-    read, and the notes report that the file is truncated.
+    Bytes beyond the length that the file header states are ignored. The beginning of a truncated
+    block is read, and the notes report that the file is truncated.
     """
     exif: list[bytes] = []
     xmp: list[bytes] = []

@@ -1,9 +1,10 @@
 """Read C2PA Content Credentials: signed manifests that state how an image was made.
 
 A valid signature proves that the manifest and the image have not changed since they were signed. It
-does not prove the identity of the signer, because anyone can create a certificate. Signers are
-identified by a trust list, which whichgen can read but does not include. The statements of an
-intact manifest are reported with its status and are not judged.
+does not prove the identity of the signer, because anyone can create a certificate. Only a trust
+list can confirm the identity; whichgen can read such a list but does not include one. The
+statements of an intact manifest are reported together with its status; whether they are true is not
+checked.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def has_manifest(data: bytes) -> bool:
 def prepare_parser(data: bytes) -> None:
     """Start the child process that parses manifests if the file has a manifest.
 
-    The process loads the C2PA library while the caller reads other parts of the file.
+    The process loads the C2PA library while the caller reads other parts of the file. Nothing
+    happens if the library is not installed or the process can't be started.
     """
     if has_manifest(data) and is_installed():
         with contextlib.suppress(OSError):  # read_credentials reports the error
@@ -72,10 +74,11 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     Returns
     -------
     Evidence
-        The status of the active manifest, then the statements of all manifests. Manifests of parts
-        of the image contribute only statements about generated content. Empty without a manifest
-        store. If the extra ``evidence`` is not installed or the manifest store can't be read, the
-        only finding says that Content Credentials are present but not verified.
+        The status of the active manifest, then the statements of the manifests of
+        :func:`~whichgen.evidence.content_credentials.manifest_history.list_manifests`. Manifests of
+        parts of the image contribute only statements about generated content. If the extra
+        ``evidence`` is not installed or the manifest store can't be read, the only finding says so.
+        Empty if the file has no manifest store.
 
     Raises
     ------
@@ -112,11 +115,9 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
 
 
 def _report_signature(active: Manifest, *, lacks_statements: bool) -> Finding:
-    """Create a finding about the active manifest: status, signer, claim generator and time.
+    """Create a finding about the active manifest: status, signer, program, ingredients and time.
 
-    The finding also states the number of ingredients.
-
-    ``lacks_statements`` means that the manifests contain no valid statement about the origin.
+    ``lacks_statements`` means that no intact manifest contains a statement about the origin.
     """
     info = as_dict(active.content.get("signature_info"))
     details = {
@@ -147,13 +148,13 @@ def _phrase_signature(active: Manifest, lacks_statements: bool) -> str:
 def _list_signers(
     manifest: Manifest, format_name: Callable[[dict[str, Any]], str] = name_signer
 ) -> list[str]:
-    """Return the signer of a manifest, followed by the signers of the outer manifests."""
+    """Return the distinct signers of a manifest and of its outer manifests, in this order."""
     contents = (manifest.content, *manifest.outer_contents)
     return list(dict.fromkeys(format_name(content) or "an unnamed signer" for content in contents))
 
 
 def _report_statement(statement: ManifestStatement, manifest: Manifest) -> Finding:
-    """Create a finding from a statement; it is ``neutral`` if the manifest is not intact."""
+    """Create a finding from a statement; ``neutral`` if the manifest is not intact."""
     signer, *outer_signers = _list_signers(manifest, format_signer)
     trust = "trusted" if manifest.status.trusted else "not verified"
     indication: Indication = statement.indicates

@@ -12,34 +12,34 @@ from typing import Literal
 
 from whichgen.data.images.png import SIGNATURE
 
-#: Kind of a part of a file, or of all excluded parts. ``manifest``: the manifest and padding;
-#: ``metadata``: other metadata, such as EXIF; ``picture``: data that define the picture;
-#: ``unknown``: not known, because the file format is not supported.
+#: Kind of a part of a file. ``manifest``: the manifest; ``metadata``: other metadata, such as EXIF;
+#: ``picture``: data that define the picture; ``unknown``: the file format is not supported.
 PartKind = Literal["manifest", "metadata", "picture", "unknown"]
 
-#: Maximum number of segments or chunks examined.
+#: Maximum number of segments or chunks that are examined; the rest of the file counts as picture.
 _MAX_PARTS = 10_000
 
 # Chunks that define the picture. All critical chunks of a PNG file define the picture, too.
 _WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
 _PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", b"iCCP", b"cICP"})
 
-#: Start and end of a part of a file in bytes, and the kind of the part.
+#: Start (inclusive) and end (exclusive) of a part of a file in bytes, and the kind of the part.
 _Part = tuple[int, int, PartKind]
 
 
 def classify_exclusions(data: bytes, exclusions: Collection[tuple[int, int]]) -> PartKind:
     """Return the most important kind of the parts that are excluded from a content hash.
 
-    The order of importance is ``picture``, ``metadata``, ``manifest``.
+    The order of importance is ``picture``, ``metadata``, ``manifest``. A segment or chunk that is
+    only partly excluded counts as excluded.
 
     Parameters
     ----------
     data
         Content of a JPEG, PNG or WebP file; for other formats, the result is ``unknown``.
     exclusions
-        Start and length in bytes of each excluded part. Without excluded parts, the result is
-        ``manifest``.
+        Start and length in bytes of each excluded part. If there are none, the result is
+        ``manifest`` for a supported format.
     """
     parts = _list_parts(data)
     if parts is None:
@@ -58,7 +58,7 @@ def classify_exclusions(data: bytes, exclusions: Collection[tuple[int, int]]) ->
 def _list_parts(data: bytes) -> list[_Part] | None:
     """Return start, end and kind of each part of a file; ``None`` for unsupported formats.
 
-    All bytes after the last segment or chunk are one part of kind ``picture``.
+    All bytes after the last segment or chunk that is examined are one part of kind ``picture``.
     """
     if data[:2] == b"\xff\xd8":
         parts = _iterate_jpeg(data)

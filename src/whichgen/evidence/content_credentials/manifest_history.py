@@ -30,14 +30,15 @@ class Manifest:
     Parameters
     ----------
     content
-        JSON object from the C2PA library.
+        The manifest as a JSON object from the C2PA library; empty for a missing active manifest.
     status
-        Integrity and trust.
+        Integrity of the manifest and trust in its signer, limited by the status of the outer
+        manifests.
     role
         Whether the manifest describes the whole image or a part.
     outer_contents
-        Contents of the manifests that contain this manifest as an ingredient, from the active
-        manifest inward; empty for the active manifest.
+        Contents of the manifests that directly or indirectly contain this manifest as an
+        ingredient, beginning with the active manifest; empty for the active manifest.
     """
 
     content: dict[str, Any]
@@ -61,7 +62,8 @@ def list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
     Returns
     -------
     list of Manifest
-        At most ten manifests; the active manifest is first.
+        At most ten manifests, each before its ingredients; the active manifest is first. Inputs of
+        a generator and ingredients without a manifest are omitted.
     """
     manifests = dict(as_dict(store.store.get("manifests")))
     results = as_dict(store.store.get("validation_results"))
@@ -108,11 +110,11 @@ def list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
 
 
 def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Role]]:
-    """Yield the ingredients that are earlier versions or parts of the image.
+    """Yield the ingredients that are earlier versions or parts of the image, with their roles.
 
     Inputs of a generator are skipped. If the only ingredient of a manifest is a component, and no
-    action of the manifest creates content, this component counts as an earlier version of the whole
-    image, because some generators sign their images again in this way.
+    action of the manifest creates or places content, this component counts as an earlier version of
+    the whole image, because some generators sign their images again in this way.
     """
     ingredients = [as_dict(ingredient) for ingredient in as_list(manifest.get("ingredients"))]
     is_resigned = len(ingredients) == 1 and not creates_content(manifest)
@@ -132,7 +134,7 @@ def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -
     )
     excluded_kind = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
     if excluded_kind == "picture":
-        failures.append("content hash excludes the picture")
+        failures.append("content hash excludes picture data")
     elif excluded_kind != "unknown" and "assertion.dataHash.match" in successes:
         # The hash matches, and only the manifest or metadata is excluded from it.
         failures = [code for code in failures if code != "assertion.dataHash.mismatch"]

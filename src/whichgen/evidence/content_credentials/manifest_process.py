@@ -1,8 +1,8 @@
 """Parse C2PA manifests in a child process with limits on time and memory.
 
 The parser of Content Credentials is native code that reads untrusted files. After a crash, a
-timeout or an out-of-memory error, the file is reported as unreadable, and a new process is started
-for the next file. Otherwise, processes are reused.
+timeout or an out-of-memory error, the credentials are reported as not checked, and a new process is
+started for the next file. Otherwise, processes are reused.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import Any
 #: Maximum time per file in seconds, including the start of the process. About 5 ms is typical.
 TIMEOUT = 10.0
 
-#: Error of the C2PA library if the manifest store is not in the expected place.
+#: Errors of the C2PA library if the manifest store is not in the place that the file format
+#: specifies, and if the library does not support the file format.
 _MISPLACED = "ManifestNotFound"
+_UNSUPPORTED = "NotSupported"
 
 #: Maximum length of a response in bytes; the worker has the same limit.
 _MAX_RESPONSE = 4_000_000
@@ -70,8 +72,9 @@ class ManifestStore:
         Manifest store with validation results, as the C2PA library reports it in JSON. Its shape is
         not validated.
     exclusions
-        Start and length in bytes of each part of the file that is excluded from the content hash;
-        empty if the C2PA library accepts all exclusions.
+        Start and length in bytes of each part of the file that is excluded from the content hash
+        of the active manifest; empty if the C2PA library reports neither exclusions besides the
+        manifest nor a mismatch of the hash.
     """
 
     store: dict[str, Any]
@@ -114,12 +117,12 @@ def read_manifest_store(
     Raises
     ------
     MalformedError
-        The C2PA library can't be loaded or can't parse the manifest store, or its output is too
-        large.
+        The C2PA library can't parse the manifest store.
     MisplacedError
         The manifest store is not in the place that the file format specifies.
     ManifestError
-        The parser crashed or exceeded its limit of time or memory.
+        The C2PA library can't be loaded or does not support the file format, the manifest store is
+        too large, or the parser crashed or exceeded its limit of time or memory.
     OSError
         The child process can't be started.
     """
@@ -128,14 +131,18 @@ def read_manifest_store(
         settings["trust"]["trust_anchors"] = trust_anchors
     request = {"mime": mime, "bytes": len(data), "settings": json.dumps(settings)}
     response = _exchange(json.dumps(request).encode(), data, timeout)
+    if "failure" in response:
+        raise ManifestError(str(response["failure"]))
     if "error" in response:
         message = str(response["error"])
+        if _UNSUPPORTED in message:
+            raise ManifestError(message)
         raise (MisplacedError if _MISPLACED in message else MalformedError)(message)
     return ManifestStore(response["store"], tuple((s, n) for s, n in response["exclusions"]))
 
 
 def start_process() -> None:
-    """Start a child process in advance for the next file.
+    """Start a child process for the next file in advance, unless a process is idle.
 
     Raises
     ------
@@ -180,7 +187,7 @@ def _exchange(request: bytes, data: bytes, timeout: float) -> dict[str, Any]:
         _stop(process)
     else:
         _release(process)
-    return response if isinstance(response, dict) else {"error": "unexpected response"}
+    return response if isinstance(response, dict) else {"failure": "unexpected response"}
 
 
 def _stop_late(process: subprocess.Popen[bytes], is_timed_out: threading.Event) -> None:

@@ -15,7 +15,7 @@ from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.metadata.digital_source_types import parse_source_type
 from whichgen.evidence.text_limits import as_dict, as_list, clean
 
-#: Maximum number of actions and assertions per manifest.
+#: Maximum numbers of actions, and of assertions and their fields, that are read per manifest.
 _MAX_ACTIONS = 50
 _MAX_ASSERTIONS = 100
 
@@ -32,13 +32,14 @@ _NO_EDITS = _ORIGINS | frozenset(
     )
 )
 
-# Descriptions of generated images. Some companies, such as Microsoft, state no source type.
+# Descriptions of actions that generate images. Some companies, such as Microsoft, state only a
+# description and no source type.
 _GENERATED = re.compile(
     r"\bAI[- ]generated\b|\b(generated|created) (by|with|using) (\w+ )?(AI|generative)\b",
     re.IGNORECASE,
 )
 
-#: Labels of metadata assertions, and their key for the source type (without namespace).
+#: Prefixes of the labels of metadata assertions, and key (without namespace) of the source type.
 _METADATA = ("stds.iptc", "stds.exif", "c2pa.metadata", "cawg.metadata")
 _SOURCE_TYPE = "digitalsourcetype"
 
@@ -55,7 +56,7 @@ class ManifestStatement:
     title
         Action or assertion, and its value.
     detail
-        Meaning of the value, program and version.
+        Meaning of the value, program, version and description; for edits, the actions.
     indicates, generator, strength
         As in :class:`~whichgen.evidence.finding.Finding`.
     """
@@ -70,9 +71,13 @@ class ManifestStatement:
 def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
     """List the statements of a manifest about the origin of the image.
 
-    Each source type of an action is one statement, and all edits together are one statement.
-    Metadata assertions with a source type or a camera are statements, too. The name and version of
-    a generator are copied from the manifest.
+    The statements are, in this order:
+
+    - each source type of an action, and each creation of the image without a source type whose
+      description or program indicates a generator;
+    - all edits without a source type, as one statement;
+    - each source type and camera in a metadata assertion, and each assertion of Adobe about
+      generative AI.
 
     Parameters
     ----------
@@ -99,8 +104,9 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
 def interpret_claim_generator(manifest: dict[str, Any]) -> list[ManifestStatement]:
     """Return a weak statement if the program that wrote a manifest is a known generator.
 
-    For other programs, the list is empty. Call this function only if no manifest states an origin,
-    because a generator may also sign images that it did not generate.
+    The list is empty for other programs, including those that run various generators. Call this
+    function only if no manifest states an origin, because a generator may also sign images that it
+    did not generate.
     """
     program = format_claim_generator(manifest)
     generator = find_generator(program)
@@ -119,17 +125,14 @@ def creates_content(manifest: dict[str, Any]) -> bool:
 
 
 def format_signer(manifest: dict[str, Any]) -> str:
-    """Return the common name and the organization of the signer; empty without both."""
+    """Return the common name and organization of the signer; empty if neither is stated."""
     info = as_dict(manifest.get("signature_info"))
     names = [clean(str(info[key]), 80) for key in ("common_name", "issuer") if info.get(key)]
     return " / ".join(dict.fromkeys(names))
 
 
 def name_signer(manifest: dict[str, Any]) -> str:
-    """Return the organization of the signer or, without an organization, the common name.
-
-    Without both, the result is an empty string.
-    """
+    """Return the organization of the signer or else the common name; empty if neither is stated."""
     info = as_dict(manifest.get("signature_info"))
     return clean(str(info.get("issuer") or info.get("common_name") or ""), 80)
 
@@ -144,7 +147,7 @@ def format_programs(programs: Any) -> str:
     """Format program names as one string, separated by commas.
 
     ``programs`` is a program or a list of programs, of which the first three are used. A program is
-    a string or a dictionary with ``name`` and ``version``.
+    a string or a dictionary with ``name`` and ``version``. Other values are ignored.
     """
     names = []
     for program in (as_list(programs) or [programs])[:3]:
@@ -182,7 +185,7 @@ def _has_parent(manifest: dict[str, Any]) -> bool:
 
 
 def _starts_from_image(action: dict[str, Any]) -> bool:
-    """Return whether an action opens an image, or creates an image of a nonsynthetic type."""
+    """Return whether an action opens an image, or creates one with nonsynthetic source types."""
     if action.get("action") == "c2pa.opened":
         return True
     indications = [parse_source_type(source)[1] for source, _ in _iterate_sources(action)]
@@ -196,6 +199,11 @@ def _starts_from_image(action: dict[str, Any]) -> bool:
 def _interpret_action(
     action: dict[str, Any], agents: list[Any], manifest: dict[str, Any], *, is_derived: bool
 ) -> Iterator[ManifestStatement]:
+    """Yield the statements of an action, except edits without a source type.
+
+    ``is_derived`` means that the image was made from an existing image. A generator that did not
+    create or open the image then only edited it.
+    """
     name = clean(str(action.get("action") or "action"), 60)
     number = action.get("softwareAgentIndex")
     agent = format_programs(action.get("softwareAgent"))

@@ -8,7 +8,8 @@ whichgen, so that the process starts quickly.
 The process reads requests from standard input and writes responses to standard output. Each of them
 consists of a length in four bytes (big-endian) and JSON of this length. A request has the keys
 ``mime``, ``settings`` (JSON for the C2PA library) and ``bytes`` (length of the image file, which
-follows the JSON). A response has the key ``error`` (message), or the keys ``store`` (manifest
+follows the JSON). A response has the key ``error`` (error message of the C2PA library), the key
+``failure`` (other reason why the manifest store can't be read), or the keys ``store`` (manifest
 store) and ``exclusions`` (start and length of each part of the file that is excluded from the
 content hash). The list ``exclusions`` is empty unless the library reports additional exclusions or
 a mismatch of the hash.
@@ -80,7 +81,7 @@ def _list_exclusions(detailed_store: dict[str, Any], store: dict[str, Any]) -> l
 def _write(stream: BinaryIO, response: dict[str, Any]) -> None:
     body = json.dumps(response).encode()
     if len(body) > _MAX_RESPONSE:
-        body = json.dumps({"error": "manifest store too large"}).encode()
+        body = json.dumps({"failure": "manifest store too large"}).encode()
     stream.write(len(body).to_bytes(4, "big") + body)
     stream.flush()
 
@@ -94,7 +95,7 @@ def main() -> None:
     try:
         import c2pa
     except (ImportError, OSError) as error:
-        _write(target, {"error": f"c2pa can't be loaded ({error})"})
+        _write(target, {"failure": f"c2pa can't be loaded ({error})"})
         return
     contexts: dict[str, Any] = {}
     _limit_resources()

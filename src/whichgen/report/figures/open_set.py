@@ -10,7 +10,7 @@ import numpy as np
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.evaluate_predictions import Evaluation, UnknownResult
 from whichgen.evaluation.oscr import compute_oscr_curve
-from whichgen.evaluation.unknown_detection import roc_curve
+from whichgen.evaluation.unknown_detection import compute_roc_curve
 from whichgen.io.result_files import Row, format_rate
 from whichgen.plurals import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
@@ -61,7 +61,7 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
         label: str, run: Run, result: Evaluation | UnknownResult, scores: np.ndarray, **style: Any
     ) -> None:
         if name == "roc":
-            fpr, y = roc_curve(run.known.scores, scores)
+            fpr, y = compute_roc_curve(run.known.scores, scores)
             metric, area = "AUROC", result.detection.auroc if result.detection else None
         else:
             fpr, y = compute_oscr_curve(run.known.scores, run.known.is_correct(run.origins), scores)
