@@ -8,15 +8,15 @@ from whichgen.errors import ImageError
 
 #: Maximum number of pixels. Larger images take long to decode. They are rarely unscaled outputs of
 #: generators, and scaling destroys hidden data.
-MAX_PIXELS = 1 << 22
+MAX_EXAMINED_PIXELS = 1 << 22
 
 
 def has_examined_pixels(image: Image.Image) -> bool:
     """Return whether the colors of an image are searched for hidden data.
 
-    This is the case for images of mode RGB or RGBA with at most :data:`MAX_PIXELS` pixels.
+    This is the case for images of mode RGB or RGBA with at most :data:`MAX_EXAMINED_PIXELS` pixels.
     """
-    return image.mode in ("RGB", "RGBA") and image.width * image.height <= MAX_PIXELS
+    return image.mode in ("RGB", "RGBA") and image.width * image.height <= MAX_EXAMINED_PIXELS
 
 
 def decode_pixels(image: Image.Image) -> None:

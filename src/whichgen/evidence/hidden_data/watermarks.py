@@ -34,10 +34,10 @@ from whichgen.evidence.hidden_data.watermark_decoder import (
 
 #: Threshold of the p-value; a watermark is reported if the p-value is smaller. If decoded bits are
 #: independent, this is the case for about one in a million images without a watermark, or fewer.
-MAX_PROBABILITY = 1e-6
+_MAX_P_VALUE = 1e-6
 
-#: Maximum number of pixels that are examined, starting from the top of the image, to save time.
-_MAX_EXAMINED = 1 << 18
+#: Maximum number of pixels from which bits are decoded, starting at the top, to save time.
+_MAX_DECODED_PIXELS = 1 << 18
 
 #: The sides of images with a watermark are usually multiples of this number of pixels. Other sides
 #: suggest that the image was cropped.
@@ -75,11 +75,11 @@ class Watermark:
 
 @dataclass(frozen=True)
 class _Match:
-    """Agreement of decoded bits with a watermark; ``probability`` is the p-value."""
+    """Agreement of decoded bits with a watermark."""
 
     watermark: Watermark
     n_matching_bits: int
-    probability: float
+    p_value: float
     is_cropped: bool = False
 
 
@@ -144,21 +144,21 @@ def read_watermarks(image: Image.Image) -> Evidence:
     if not has_examined_pixels(image):
         return Evidence()
     decode_pixels(image)
-    rows = max(_MAX_EXAMINED // image.width // BLOCK, 1) * BLOCK
+    rows = max(_MAX_DECODED_PIXELS // image.width // BLOCK, 1) * BLOCK
     rgb = image.crop((0, 0, image.width, min(image.height, rows))).convert("RGB")
     red, green, blue = (np.asarray(channel) for channel in rgb.split())
     is_cropped = bool(image.width % _SIDE_MULTIPLE or image.height % _SIDE_MULTIPLE)
     matches = _find_matches((red, green, blue), search_grid=is_cropped)
-    best = min(matches, key=lambda match: match.probability, default=None)
-    if best is None or best.probability >= MAX_PROBABILITY:
+    best = min(matches, key=lambda match: match.p_value, default=None)
+    if best is None or best.p_value >= _MAX_P_VALUE:
         return Evidence()
     return Evidence((_create_finding(best),))
 
 
 def _create_finding(match: _Match) -> Finding:
     length = len(match.watermark.bits)
-    probability = max(match.probability, 1e-99)
-    detail = f"{match.n_matching_bits} of {length} bits match; p-value {probability:.0e}"
+    p_value = max(match.p_value, 1e-99)
+    detail = f"{match.n_matching_bits} of {length} bits match; p-value {p_value:.0e}"
     if match.is_cropped:
         detail += "; the image was cropped"
     title = f"invisible watermark of {match.watermark.name}"
@@ -168,7 +168,7 @@ def _create_finding(match: _Match) -> Finding:
         detail=detail,
         indicates="synthetic",
         generator=match.watermark.generator,
-        statement=f"{title}, p < 1e{floor(log10(probability)) + 1}",
+        statement=f"{title}, p < 1e{floor(log10(p_value)) + 1}",
     )
 
 
@@ -198,9 +198,7 @@ def _match_watermarks(blocks: Coefficients, *, is_float: bool) -> Iterator[_Matc
             bits = decode_bits(blocks, length, rule=rule)
             n_matching = int(np.count_nonzero(bits == watermark.bits))
             if n_matching > _count_repeats(bits):
-                yield _Match(
-                    watermark, n_matching, _compute_probability(n_matching, length, _TRIALS)
-                )
+                yield _Match(watermark, n_matching, _compute_p_value(n_matching, length, _TRIALS))
 
 
 def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Match]:
@@ -216,8 +214,8 @@ def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Matc
     n_matching = round((float(agreement[best]) + length) / 2)
     if n_matching > _count_repeats(bits[best]):
         n_trials = _TRIALS * BLOCK**2 * length**2
-        probability = _compute_probability(n_matching, length, n_trials)
-        yield _Match(watermark, n_matching, probability, is_cropped=True)
+        p_value = _compute_p_value(n_matching, length, n_trials)
+        yield _Match(watermark, n_matching, p_value, is_cropped=True)
 
 
 def _count_repeats(bits: NDArray[np.bool_]) -> int:
@@ -231,7 +229,7 @@ def _count_repeats(bits: NDArray[np.bool_]) -> int:
     return round((float(agreement) + len(bits)) / 2)
 
 
-def _compute_probability(n_matching: int, length: int, n_trials: int) -> float:
+def _compute_p_value(n_matching: int, length: int, n_trials: int) -> float:
     """Bound the probability that any trial has at least ``n_matching`` random matches.
 
     The probabilities of the trials are added (Bonferroni correction), and the sum is limited to 1.
