@@ -18,7 +18,7 @@ from whichgen.evaluation.threshold_counts import (
     compute_roc_area,
     make_unit_weights,
 )
-from whichgen.evaluation.unknown_detection import compute_detection_curve_metrics
+from whichgen.evaluation.unknown_detection import compute_detection_metrics_from_counts
 
 #: The title of each metric, in the order of tables.
 METRIC_TITLES = {
@@ -115,7 +115,7 @@ class HeadlineMetrics:
         real = self._synthetic.sum_negative(w[:, self._is_real])
         with np.errstate(invalid="ignore", divide="ignore"):
             oscr = compute_oscr_from_counts(correct, known, unknown)
-            detection = compute_detection_curve_metrics(known, unknown) | {"oscr": oscr}
+            detection = compute_detection_metrics_from_counts(known, unknown) | {"oscr": oscr}
             areas = {
                 "synthetic_auroc": compute_roc_area(synthetic, real),
                 "synthetic_average_precision": compute_average_precision(synthetic, real),

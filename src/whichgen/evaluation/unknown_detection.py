@@ -44,19 +44,21 @@ class DetectionMetrics:
     auout: float
 
 
-def compute_detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
+def compute_detection_metrics(
+    known_scores: np.ndarray, unknown_scores: np.ndarray
+) -> DetectionMetrics:
     """Compute the detection metrics from open-set scores.
 
     Parameters
     ----------
-    known, unknown
+    known_scores, unknown_scores
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    values = compute_detection_curve_metrics(*_count_images(known, unknown))
+    values = compute_detection_metrics_from_counts(*_count_images(known_scores, unknown_scores))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
 
-def compute_detection_curve_metrics(
+def compute_detection_metrics_from_counts(
     known: np.ndarray, unknown: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of :class:`DetectionMetrics` from cumulative counts.
@@ -92,23 +94,25 @@ def compute_detection_curve_metrics(
         }
 
 
-def compute_auroc(known: np.ndarray, unknown: np.ndarray) -> float:
+def compute_auroc(known_scores: np.ndarray, unknown_scores: np.ndarray) -> float:
     """Compute the area under the ROC curve, in [0, 1], from open-set scores.
 
     Parameters
     ----------
-    known, unknown
+    known_scores, unknown_scores
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
     """
-    return float(compute_roc_area(*_count_images(known, unknown))[0])
+    return float(compute_roc_area(*_count_images(known_scores, unknown_scores))[0])
 
 
-def compute_roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_roc_curve(
+    known_scores: np.ndarray, unknown_scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ROC curve from open-set scores.
 
     Parameters
     ----------
-    known, unknown
+    known_scores, unknown_scores
         Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
 
     Returns
@@ -118,17 +122,19 @@ def compute_roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarra
         threshold, in descending order of thresholds: float64 arrays (distinct scores + 1,). The
         first point is (0, 0).
     """
-    (tp,), (fp,) = _count_images(known, unknown)
-    return fp / len(unknown), tp / len(known)
+    (tp,), (fp,) = _count_images(known_scores, unknown_scores)
+    return fp / len(unknown_scores), tp / len(known_scores)
 
 
-def _count_images(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _count_images(
+    known_scores: np.ndarray, unknown_scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Count the known and the unknown images with a score at or above each threshold.
 
     Parameters are those of :func:`compute_auroc`. Returns two float64 arrays (1, thresholds + 1).
     """
-    thresholds = ThresholdCounts(known, unknown)
+    thresholds = ThresholdCounts(known_scores, unknown_scores)
     return (
-        thresholds.sum_positive(make_unit_weights(known)),
-        thresholds.sum_negative(make_unit_weights(unknown)),
+        thresholds.sum_positive(make_unit_weights(known_scores)),
+        thresholds.sum_negative(make_unit_weights(unknown_scores)),
     )

@@ -44,7 +44,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
 
     At most :data:`~whichgen.evidence.containers.metadata_blocks.MAX_BLOCK` bytes of each block are
     read. Compressed metadata of JPEG XL (box ``brob``) is not read. The notes report compressed
-    metadata and a truncated file.
+    metadata and truncation.
     """
     exif: list[bytes] = []
     xmp: list[bytes] = []
@@ -64,7 +64,7 @@ def find_bmff_blocks(data: bytes) -> Blocks:
                 else:
                     xmp.append(item_content)
         if end > len(data):
-            notes.append("the file is truncated; only the metadata before the end was read")
+            notes.append("the file is truncated or damaged; any later metadata was not read")
     return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=tuple(dict.fromkeys(notes)))
 
 

@@ -29,9 +29,10 @@ _HEX = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s*)+")
 def find_png_blocks(data: bytes) -> Blocks:
     """Find the text fields, EXIF, XMP and IPTC of a PNG file.
 
-    Text fields are the chunks tEXt, zTXt and iTXt, before or after the pixels. Bytes after the end
-    of the image are ignored. The beginning of a truncated chunk is read. The notes report
-    truncation, damaged metadata, and metadata that was not read because of its size.
+    Text fields are the chunks tEXt, zTXt and iTXt, before or after the pixels. A text field that
+    contains EXIF, XMP or IPTC is returned only as such. Bytes after the end of the image are
+    ignored. The beginning of a truncated chunk is read. The notes report truncation, damaged
+    metadata, and metadata that was not read because of its size.
     """
     texts: list[tuple[str, str]] = []
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}
@@ -60,7 +61,7 @@ def find_png_blocks(data: bytes) -> Blocks:
             )
         if field == _XMP:
             blocks["xmp"].append(text.encode("utf-8", errors="surrogatepass"))
-        elif not _read_profile(field, text, blocks):
+        elif not _add_profile(field, text, blocks):
             texts.append((field, text))
     else:
         if last_chunk is None or last_chunk.kind != b"IEND":
@@ -106,7 +107,7 @@ def _decompress(content: bytes) -> tuple[bytes, bool]:
     return text, decompressor.eof
 
 
-def _read_profile(field: str, text: str, blocks: dict[str, list[bytes]]) -> bool:
+def _add_profile(field: str, text: str, blocks: dict[str, list[bytes]]) -> bool:
     """Add the block in a text field of hexadecimal digits to ``blocks``.
 
     Returns whether the field contains a block.

@@ -29,5 +29,5 @@ def find_webp_blocks(data: bytes) -> Blocks:
         elif kind == b"XMP ":
             xmp.append(content)
         position += 8 + size + size % 2
-    note = "the WebP is truncated; only the metadata before the end was read"
+    note = "the WebP is truncated or damaged; any later metadata was not read"
     return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=(note,) if length > len(data) else ())

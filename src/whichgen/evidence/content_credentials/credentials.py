@@ -134,7 +134,10 @@ def _report_signature(active: Manifest, *, lacks_statements: bool) -> Finding:
 
 
 def _phrase_signature(active: Manifest, lacks_statements: bool) -> str:
-    """Describe the active manifest in a phrase; empty if its statements are described instead."""
+    """Describe the active manifest in a phrase.
+
+    The phrase is empty if the manifest is intact and statements are described instead.
+    """
     (signer,) = _list_signers(active)
     cautions = ", ".join(active.status.cautions)
     if active.status.intact:

@@ -1,4 +1,4 @@
-"""Parse C2PA manifests in a child process with limits on time and memory.
+"""Parse C2PA manifests in a child process with limits on time and, on Linux, memory.
 
 The parser of Content Credentials is native code that reads untrusted files. After a crash, a
 timeout or an out-of-memory error, the credentials are reported as not checked, and a new process is
