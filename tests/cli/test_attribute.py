@@ -219,7 +219,10 @@ def test_unreadable_images_are_reported_after_the_results(site: Site) -> None:
     result = whichgen("attribute", "-m", site.run, *files, "--json")
     assert result.code == 1
     assert [bool(a["error"]) for a in answers(result)] == [True, True, False, True, True]
-    assert "error: 4 of 5 images can't be read. Replace or remove them: " in result.message
+    assert (
+        "error: 4 of 5 images can't be read. Check the paths, or replace or remove the files: "
+        in result.message
+    )
     for message in (
         "gone.png: no such file",
         "text.png: a text file",

@@ -62,7 +62,7 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
     for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
-        "1 of 52 files can't be read. Replace or remove it:",
+        "1 of 52 files can't be read. Check the path, or replace or remove the file:",
         "flow/text.png: a text file",
         "1 exact duplicate",
     ):

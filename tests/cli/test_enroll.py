@@ -49,6 +49,16 @@ def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     assert load_model(Path("o")).origins == ("real", "gan", "vae", "flow", "ddpm")
 
 
+def test_a_model_folder_may_contain_the_new_model(site: Site) -> None:
+    folder = shutil.copytree(site.run / "model", site.folder / "plain")
+    image = site.images / "flow" / "000.png"
+    result = whichgen("enroll", "-m", folder, "flow", image, "--device", "cpu", "-o", folder)
+    assert result.code == 0, result.err
+    assert "the original model is unchanged" in result.message
+    assert load_model(folder).origins == ("real", "gan", "vae")
+    assert load_model(folder / "model").origins == ("real", "gan", "vae", "flow")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -48,7 +48,7 @@ def test_unreadable_files_are_listed_and_other_features_stored(site: Site) -> No
     result = whichgen("extract", "images/real", *options)
     assert result.code == 1
     assert "10 images, 9 newly encoded" in result.message
-    assert "can't be read. Replace or remove it: images/real/000.png: a text file" in result.message
+    assert "or replace or remove the file: images/real/000.png: a text file" in result.message
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,8 @@ def test_attribute_bulk_resumes(site: Site) -> None:
     assert result.code == 1
     assert "22 images, 11 new results" in result.message
     assert "Images that can't be decoded: 1. See the column" in result.message
-    assert "can't be read. Replace or remove it: images/gone.png: no such file" in result.message
+    assert "can't be read. Check the path, or replace or remove the file: " in result.message
+    assert "images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21
     assert rows["images/vae/000.png"]["error"]

@@ -67,7 +67,7 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
             get(address + "model")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-        assert process.stderr and "Stopped after completing" in process.stderr.read()
+        assert process.stderr and "Stopped." in process.stderr.read()
 
 
 def test_port_in_use_is_reported(site: Site) -> None:

@@ -71,7 +71,10 @@ def test_dataset_url_is_rejected_with_advice(command: tuple[str, ...]) -> None:
     [
         ("https://example.org/a.jpg?x=1", "Download the image first."),
         ("HTTP://example.org/a.jpg", "Download the image first."),
-        ("s3://bucket/a.jpg", "Download the image first, or use `whichgen attribute-bulk`."),
+        (
+            "s3://bucket/a.jpg",
+            "Download the image first. To attribute remote images, use `whichgen attribute-bulk`.",
+        ),
     ],
 )
 @pytest.mark.parametrize("listed", [False, True])

@@ -61,6 +61,11 @@ def test_column_of_a_table_is_reported(folder: Path, name: str, text: str, colum
         assert read_path_list(Path(name)) == list(NAMES[:2])
 
 
+def test_a_list_may_be_a_csv_file(folder: Path) -> None:
+    (folder / "list.csv").write_text("path\n#1.png\n")
+    assert find_images([Path("@list.csv")]) == [Path("#1.png")]
+
+
 def test_paths_may_start_from_the_folder_of_the_list(folder: Path) -> None:
     (folder / "sub" / "list.txt").write_text("é.png\nnone.png\n")
     assert read_path_list(Path("sub/list.txt")) == ["sub/é.png", "none.png"]

@@ -24,7 +24,7 @@ def enroll(
     images: Images,
     model: ModelOptions,
     output_dir: Annotated[
-        Path | None, OutputDir(help="Folder of the new model.", show_default="RUN+NAME")
+        Path | None, OutputDir(help="Folder of the new model.", show_default="RUN_FOLDER+NAME")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -33,7 +33,7 @@ def enroll(
     from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
     from whichgen.io.result_files import format_rate
-    from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
+    from whichgen.models.saved_model import DESCRIPTION_FILE, find_model_folder, save_model
 
     validate_origin_names([name])
     run_folder = model.find_run_folder()
@@ -44,6 +44,7 @@ def enroll(
             "overwrite the model."
         )
     check_writable(folder)
+    is_replaced = (folder / "model").resolve() == find_model_folder(model.path).resolve()
     files = find_images(images)
     contents = {str(file): read_bytes(file) for file in files}
     result = enroll_images(
@@ -61,14 +62,13 @@ def enroll(
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new_row],
         title=f"{name} enrolled from {format_count(result.n_images, 'image')}",
-        caption=f"Known origins: stored validation images. {name}: cross-validated.",
+        caption=f"Known origins: validation images stored in the model. {name}: cross-validated.",
     )
     counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())
     say(f"Answers for these images before enrollment: {counts}.")
     if result.n_images > _ENOUGH_TO_TRAIN:
-        warn(
+        say(
             f"note: with {result.n_images} images of {name}, you can also train a new model. Add "
             f"them to the training images as the folder {name}, and rerun the training command."
         )
-    is_replaced = folder.resolve() == run_folder.resolve()
     say(f"New model: {folder} (the original model is {'replaced' if is_replaced else 'unchanged'})")

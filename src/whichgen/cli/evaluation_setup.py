@@ -1,4 +1,4 @@
-"""Load a saved model, and open its test dataset and feature store."""
+"""Prepare an evaluation: load a saved model, and open a test dataset and a feature store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class EvaluationSetup:
-    """A saved model with its encoder, and a test dataset with its options and feature store."""
+    """A saved model, its encoder, a test dataset, the dataset's options and the feature store."""
 
     model: OriginModel
     encoder: Encoder
@@ -25,23 +25,27 @@ class EvaluationSetup:
     store: FeatureStore
 
 
-def prepare_evaluation(test: EvaluationOptions) -> EvaluationSetup:
-    """Load the model, and open its test dataset and feature store.
+def prepare_evaluation(options: EvaluationOptions) -> EvaluationSetup:
+    """Load the model, and open the test dataset and the encoder's feature store.
 
     The test dataset is the value of ``--data`` or, without ``--data``, the dataset on which the
-    model was trained.
+    model was trained. The notes of the dataset are printed.
 
     Raises
     ------
     DataError
-        ``--data`` is missing, and either another dataset option is set or the model does not record
-        its dataset.
+        ``--model`` is missing, or the dataset or one of its options is invalid. ``--data`` is
+        missing, and either another dataset option is set or the model does not record its dataset.
+    EncoderError, ModelFileError
+        See :meth:`whichgen.cli.shared_options.ModelOptions.load`.
+    StoreError
+        The cache can't be read or written.
     """
-    attributor = test.model.load()
+    attributor = options.model.load()
     config = attributor.model.run_metadata.get("config", {})
-    if test.data:
-        data_options = test.split.build_dataset_options(data=test.data)
-    elif test.split != SplitFlags():
+    if options.data:
+        data_options = options.split.build_dataset_options(data=options.data)
+    elif options.split != SplitFlags():
         raise DataError(
             "dataset options such as --unknown, --sources and --seed require --data. Add --data, "
             "or omit them to use the model's own test split."
@@ -50,8 +54,8 @@ def prepare_evaluation(test: EvaluationOptions) -> EvaluationSetup:
         data_options = DatasetOptions.from_config(config)
     else:
         raise DataError("the model does not record its dataset. Specify a dataset with --data.")
-    dataset = data_options.open(test.cache_dir, progress=show_progress)
+    dataset = data_options.open(options.cache_dir, progress=show_progress)
     for note in dataset.notes:
         say(f"note: {note}")
-    store = open_store(test.cache_dir, attributor.encoder)
+    store = open_store(options.cache_dir, attributor.encoder)
     return EvaluationSetup(attributor.model, attributor.encoder, data_options, dataset, store)

@@ -21,12 +21,13 @@ class EvidenceFiles:
     trust_list: Annotated[
         Path | None,
         Option(
-            metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."
+            metavar="FILE",
+            help="Trust list (PEM) of certificate authorities for Content Credentials.",
         ),
     ] = None
     aliases: Annotated[
         Path | None,
-        Option("--aliases", metavar="FILE", help="Names of generators: lines of name<TAB>origin."),
+        Option(metavar="FILE", help="Additional generator names: one name<TAB>origin per line."),
     ] = None
 
     def read(self) -> EvidenceOptions:
@@ -59,5 +60,11 @@ class AnswerEvidence(EvidenceFiles):
     ] = True
 
     def read_options(self) -> EvidenceOptions | None:
-        """Return the result of :meth:`read`, or ``None`` for ``--no-evidence``."""
+        """Return the result of :meth:`read`, or ``None`` for ``--no-evidence``.
+
+        Raises
+        ------
+        DataError
+            See :meth:`read`.
+        """
         return self.read() if self.evidence else None

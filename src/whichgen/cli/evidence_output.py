@@ -29,14 +29,14 @@ def show_evidence_of_files(
         Trust list and additional names of generators; by default, no trust list and only the
         built-in names.
     as_json
-        Print JSON.
+        Print JSON instead of tables.
 
     Raises
     ------
     DataError
         An argument is invalid (see :func:`~whichgen.cli.image_arguments.find_images`).
     SystemExit
-        A file can't be read. The evidence in the readable files is printed first.
+        A file can't be read (exit status 1). The evidence in the readable files is printed first.
     """
     from whichgen.data.images.decoding import read_bytes
     from whichgen.evidence.collect import CAVEAT, Evidence, collect
@@ -66,8 +66,8 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     """Print the provenance evidence found in one file.
 
     ``row`` has the keys ``image`` (path), ``evidence`` (summary), ``findings`` (list of
-    dictionaries), ``notes`` (list of texts) and ``error`` (text; empty if the file is readable).
-    The error is not printed.
+    dictionaries with the fields of :class:`~whichgen.evidence.finding.Finding`), ``notes`` (list of
+    texts) and ``error`` (text; empty if the file is readable). The error is not printed.
     """
     image = escape_path(row["image"])
     if not row["findings"] and not row["error"] and not row["notes"]:

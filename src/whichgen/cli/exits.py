@@ -20,12 +20,12 @@ def fail(text: str, status: int = 1) -> NoReturn:
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") -> None:
-    """If there are unreadable files, print up to 20 error messages and exit with status 1.
+    """Exit with status 1 if there are unreadable files; the error message lists at most 20 of them.
 
     Parameters
     ----------
     reasons
-        One error message per unreadable file.
+        For each unreadable file, its path and why it can't be read.
     total
         Number of all files.
     noun
@@ -38,11 +38,12 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") 
     """
     if reasons:
         lines = "\n".join(reasons[:_MAX_REASONS])
-        pronoun = "it" if len(reasons) == 1 else "them"
-        fail(
-            f"{len(reasons):,} of {format_count(total, noun)} can't be read. Replace or remove "
-            f"{pronoun}:\n{lines}"
+        advice = (
+            "Check the path, or replace or remove the file"
+            if len(reasons) == 1
+            else "Check the paths, or replace or remove the files"
         )
+        fail(f"{len(reasons):,} of {format_count(total, noun)} can't be read. {advice}:\n{lines}")
 
 
 def exit_if_all_missing(files: Sequence[Path]) -> None:

@@ -22,13 +22,13 @@ from whichgen.defaults import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
 @resumable_command
-def evaluate(test: EvaluationOptions) -> None:
+def evaluate(options: EvaluationOptions) -> None:
     """Evaluate a model on its own test split or on another dataset."""
     from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.cli.result_output import show_evaluation
     from whichgen.experiments.robustness import evaluate_perturbation
 
-    setup = prepare_evaluation(test)
+    setup = prepare_evaluation(options)
     point = evaluate_perturbation(
         setup.model,
         setup.dataset,
@@ -43,7 +43,7 @@ def evaluate(test: EvaluationOptions) -> None:
 
 @resumable_command
 def robustness(
-    test: EvaluationOptions,
+    options: EvaluationOptions,
     kinds: Annotated[
         str, Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
     ] = "all",
@@ -56,8 +56,8 @@ def robustness(
     from whichgen.report.figures.experiment_curves import tabulate_robustness
 
     perturbations = parse_kinds(kinds)
-    folder = check_writable(output_dir or test.model.find_run_folder())
-    setup = prepare_evaluation(test)
+    folder = check_writable(output_dir or options.model.find_run_folder())
+    setup = prepare_evaluation(options)
     points = list(
         evaluate_robustness(
             setup.model,
@@ -71,7 +71,7 @@ def robustness(
     warn_skipped(points[0].skipped)
     config = {**setup.data_options.as_config(), "kinds": list(perturbations)}
     seeds = {"seed": setup.data_options.seed}
-    record = test.model.describe_run(setup.model, seeds, points[0].data_hash, **config)
+    record = options.model.describe_run(setup.model, seeds, points[0].data_hash, **config)
     write_robustness(points, record, folder)
     overlap = points[0].test.source_overlap
     show_table(
@@ -84,14 +84,16 @@ def robustness(
 
 @resumable_command
 def few_shot(
-    test: EvaluationOptions,
+    options: EvaluationOptions,
     shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join_values(
         FEW_SHOT_SIZES
     ),
-    repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 3,
+    repeats: Annotated[
+        int, Option(min=1, help="Number of random draws for each number of images.")
+    ] = 3,
     output_dir: RunFolder = None,
 ) -> None:
-    """Enroll each unknown generator from a few images, and evaluate the model."""
+    """Enroll each unknown generator in turn from a few images, and evaluate the new model."""
     from whichgen.cli.evaluation_setup import prepare_evaluation
     from whichgen.experiments.few_shot import (
         describe_few_shot_sources,
@@ -103,8 +105,8 @@ def few_shot(
     from whichgen.training.split_features import extract_splits
 
     image_counts = parse_shots(shots)
-    folder = check_writable(output_dir or test.model.find_run_folder())
-    setup = prepare_evaluation(test)
+    folder = check_writable(output_dir or options.model.find_run_folder())
+    setup = prepare_evaluation(options)
     unknown_images = (*setup.dataset.val_unknown, *setup.dataset.test_unknown)
     # Raise an error about too few images before the images are encoded.
     list_draws(unknown_images, image_counts, range(repeats))
@@ -123,7 +125,7 @@ def few_shot(
     )
     config = {**setup.data_options.as_config(), "shots": image_counts}
     seeds = {"seed": setup.data_options.seed, "draws": repeats}
-    record = test.model.describe_run(setup.model, seeds, features.data_hash, **config)
+    record = options.model.describe_run(setup.model, seeds, features.data_hash, **config)
     plot, note = plot_few_shot(points), describe_few_shot_sources(features)
     write_experiment(plot, points, record, folder, note=note)
     rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # to fit 80 columns
@@ -137,11 +139,13 @@ def low_data(
     options: TrainOptions,
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "linear",
     shots: Annotated[
-        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 and so on")
+        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 up to 4000")
     ] = join_values(LOW_DATA_SIZES),
-    repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 5,
+    repeats: Annotated[
+        int, Option(min=1, help="Number of random draws for each number of images.")
+    ] = 5,
 ) -> None:
-    """Evaluate training on different numbers of images per class, over several random draws."""
+    """Evaluate models trained on different numbers of images per class, drawn at random."""
     from whichgen.cli.training_run import add_traces, build_fit_options, prepare_training
     from whichgen.experiments.low_data import (
         check_low_data_method,
@@ -180,6 +184,6 @@ def low_data(
     )
     plot, note = plot_low_data(points), describe_low_data_sources(data.features, library_options)
     write_experiment(plot, points, record, data.folder, note=note)
-    title = f"{data.features.dataset.name}: {head} head, images per class"
+    title = f"{data.features.dataset.name}: {head} head by number of training images"
     show_table(plot.rows, title=title, caption=note)
-    say(f"Results: {data.folder}")
+    say(f"Results: {data.folder} (lowdata.md, lowdata.json, plots/lowdata.png)")

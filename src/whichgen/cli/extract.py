@@ -22,7 +22,7 @@ def extract(
 ) -> None:
     """Compute the features of a collection; skip images with cached features.
 
-    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
+    SOURCES can be image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards.find_shards import count_images, find_shards

@@ -63,7 +63,7 @@ def build(
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[
-        str, Option(help="Name of the Qdrant collection.", show_default="whichgen-DIGEST")
+        str, Option(help="Name of the Qdrant collection.", show_default="whichgen-MODEL_DIGEST")
     ] = "",
     real: Real = "",
     force: Force = False,
@@ -83,12 +83,13 @@ def build(
     samples = list_samples(data, split_names(real))
     attributor = model.load()
     space = SimilaritySpace(attributor.model)
-    if kind == "qdrant":  # before the images are encoded, because it may fail
+    if kind == "qdrant":
+        # Connect before the images are encoded, because the connection may fail.
         with require_extra("qdrant"):
             from whichgen.gallery import qdrant
         client, name = qdrant.connect_to_qdrant(qdrant_url), f"whichgen-{space.digest[:16]}"
-        target = qdrant.QdrantGallery(client, collection or name, space, effort)
-        target.create_collection()
+        qdrant_gallery = qdrant.QdrantGallery(client, collection or name, space, effort)
+        qdrant_gallery.create_collection()
     images = collect_images(
         samples,
         space,
@@ -102,8 +103,8 @@ def build(
         say(f"Duplicate files skipped: {images.n_duplicates}")
     if images.n_conflicts:
         warn(
-            f"Duplicate files with different origins: {images.n_conflicts}. The first path in "
-            "sorted order determines the origin; remove wrong copies and rebuild."
+            f"Duplicate files with different origins: {images.n_conflicts}. The origin of each "
+            "image is that of its first file. Remove wrong copies, and rebuild with --force."
         )
     config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
     record = model.describe_run(
@@ -111,23 +112,29 @@ def build(
     )
     options: dict[str, Any] = {"force": force, "progress": show_progress}
     if kind == "qdrant":
-        gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
+        description = qdrant.build_qdrant_gallery(
+            output_dir, images, record, qdrant_gallery, **options
+        )
     else:
         options |= {"effort": effort, "kind": None if kind == "auto" else kind, "seed": seed}
-        gallery = build_local_gallery(output_dir, images, record, **options)
-    effort_text = f", effort {gallery.effort}" if gallery.effort else ""
-    say(f"{format_count(len(images), 'image')}, {gallery.kind} index{effort_text}")
-    if recall := gallery.recall:
+        description = build_local_gallery(output_dir, images, record, **options)
+    effort_text = f", effort {description.effort}" if description.effort else ""
+    say(f"{format_count(len(images), 'image')}, {description.kind} index{effort_text}")
+    if recall := description.recall:
         say(
             f"recall@1 {format_rate(recall.at_1)} %, recall@10 {format_rate(recall.at_10)} % "
             f"relative to exact search ({recall.queries:,} queries)"
         )
         if recall.at_10 < TARGET_RECALL:
             warn(
-                f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with a higher --effort "
-                "or with --kind flat, which is exact."
+                f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with --force and either "
+                "a higher --effort or --kind flat, which is exact."
             )
-    say(f"Gallery: {output_dir}. To search: whichgen gallery search IMAGE -g {output_dir}")
+    url_option = f" --qdrant-url {qdrant_url}" if kind == "qdrant" else ""
+    say(
+        f"Gallery: {output_dir}. To search: whichgen gallery search IMAGE -g {output_dir}"
+        f"{url_option}"
+    )
 
 
 @app.command()

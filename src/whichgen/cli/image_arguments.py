@@ -17,12 +17,24 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of these;
         see :func:`~whichgen.data.tables.path_lists.get_list_file`), or ``-`` (standard input).
 
+    Returns
+    -------
+    list of Path
+        The files in the order of ``paths``. Only files in folders are known to exist and to have
+        the suffix of an image. Standard input is copied to a temporary file.
+
     Raises
     ------
     DataError
         A folder or list contains no images, a list or standard input can't be read, a path is a
         URL, or a ``.json`` or ``.csv`` file does not exist (the user probably meant an output
         file).
+
+    Warns
+    -----
+    WhichgenWarning
+        Files in a folder are skipped, columns of a list are ignored, or an argument that begins
+        with ``@`` is the path of an existing file or folder.
     """
     from whichgen.cli.standard_input import DASH, save_standard_input
     from whichgen.data.dataset import list_images
@@ -42,7 +54,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             for entry in entries
             for image in (list_images(entry) if entry.is_dir() else [entry])
         ]
-        if path.suffix in (".json", ".csv") and not path.exists():
+        if not list_file and path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(
                 f"{path} does not exist. Specify image files or folders. To write results to this "
                 f"file, use a command with the option --{path.suffix[1:]} and redirect its output: "
@@ -60,7 +72,7 @@ def _reject_url(path: Path) -> None:
     """Raise :class:`DataError` if a path is a URL; ``Path`` has converted ``://`` to ``:/``."""
     scheme, colon, location = str(path).partition(":/")
     if len(scheme) > 1 and colon and scheme.isalnum() and not path.exists():
-        advice = "Download the image first"
+        advice = "Download the image first."
         if scheme in ("s3", "hf"):
-            advice += ", or use `whichgen attribute-bulk`"
-        raise DataError(f"{scheme}://{location.lstrip('/')} is a URL, not a file. {advice}.")
+            advice += " To attribute remote images, use `whichgen attribute-bulk`."
+        raise DataError(f"{scheme}://{location.lstrip('/')} is a URL, not a file. {advice}")

@@ -40,10 +40,10 @@ _GROUPS = ("dataset", "gallery")
 
 
 def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
-    """Build the parser for the arguments of a process.
+    """Build the command-line parser.
 
-    If ``arguments`` contains a command, the parser has only this command, and no other command
-    modules are imported.
+    If the first of ``arguments`` that is not an option is a command, the parser has only this
+    command, and only the module of this command is imported.
     """
     app = typer.Typer(
         help="Which generative model made this image? Open-set origin attribution.",
@@ -67,7 +67,7 @@ def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
 
 
 def start(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     deterministic: Annotated[
         bool,
         typer.Option(

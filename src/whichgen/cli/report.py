@@ -38,5 +38,8 @@ def report(
         pages, file, low_data=points, images=not no_images, progress=show_progress
     )
     if thumbnails.missing:
-        warn(f"The page omits missing or unreadable images: {len(thumbnails.missing)}.")
+        warn(
+            "Missing or unreadable test images omitted from the page: "
+            f"{len(thumbnails.missing)}. To include them, restore the files and rerun the command."
+        )
     say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

@@ -18,7 +18,7 @@ from whichgen.report.run_warnings import list_warnings
 
 
 def show_run(run: Run, dataset: str) -> None:
-    """Print the candidates of a fusion, the test metrics, the notes and the warnings of a run.
+    """Print the fusion candidates, test metrics, notes on the protocol and warnings of a run.
 
     ``dataset`` is the name of the dataset; it is printed above the test metrics.
     """
@@ -28,7 +28,7 @@ def show_run(run: Run, dataset: str) -> None:
     for column, candidates in (("members", results.members), ("score", results.scores)):
         rows = tabulate_fusion_candidates(candidates, column)
         columns = (column, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
-        title = f"Candidate {column.rstrip('s')}s (%); → is selected"
+        title = f"Candidate {column.rstrip('s')}s (%); → marks the selected one"
         marks = ["→" if row[column] == selected_settings[column] else "" for row in rows]
         table = [{"": m} | {c: row[c] for c in columns} for m, row in zip(marks, rows, strict=True)]
         show_table(table, title=title)
@@ -60,7 +60,7 @@ def show_evaluation(
     intervals
         ``intervals[metric]`` is the confidence interval of a headline metric, if available.
     unit
-        What the intervals were resampled over: ``sources``, ``groups of images`` or ``images``.
+        Resampling unit of the intervals: ``sources``, ``groups of images`` or ``images``.
     """
     caption = ""
     if overlap := evaluation.source_overlap:

@@ -24,8 +24,8 @@ from whichgen.service.settings import LOCAL_HOSTS
 #: Environment variable of the API key; other users could read a command-line option.
 _KEY_VARIABLE = "WHICHGEN_API_KEY"
 
-#: Seconds until an idle connection is closed. The time is longer than the usual
-#: ``Retry-After`` of at most 60 s, so that a client can retry on the same connection.
+#: Seconds until an idle connection is closed. After the rate limit is exceeded, clients retry
+#: after 60 s; the connection stays open longer so that they can use it again.
 _KEEP_ALIVE = 75
 
 
@@ -65,7 +65,7 @@ def serve(
 ) -> None:
     """Serve a web page and an HTTP API (see /openapi.json).
 
-    If WHICHGEN_API_KEY is set, the API requires that key.
+    If WHICHGEN_API_KEY is set, all API endpoints except /health require that key.
     """
     with require_extra("serve"):
         import uvicorn
@@ -111,7 +111,7 @@ def serve(
             signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-    say("Stopped after completing all accepted requests.")
+    say("Stopped.")
 
 
 def open_socket(host: str, port: int) -> socket.socket:
