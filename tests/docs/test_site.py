@@ -67,7 +67,7 @@ def test_api_reference_is_complete(site: Path) -> None:
     for page, name in {
         "inference": "whichgen.inference.attributor.Attributor.attribute",
         "encoders": "whichgen.encoders.network.build_encoder",
-        "evaluation": "whichgen.evaluation.oscr.oscr",
+        "evaluation": "whichgen.evaluation.oscr.compute_oscr",
         "heads": "whichgen.heads.head.SweepMethod.sweep",
         "openset": "whichgen.openset.score.OpenSetScore.fit",
         "sklearn": "whichgen.sklearn.OriginClassifier",
