@@ -7,6 +7,7 @@ from rich.console import Console
 
 import whichgen.cli.console as console_module
 from whichgen.cli.console import shorten_path, show_table
+from whichgen.cli.exits import exit_on_unreadable
 
 
 def test_narrow_table_wraps_titles_but_not_numbers_or_names(
@@ -53,3 +54,11 @@ def test_shortened_paths_keep_the_start_of_the_file_name(
 )
 def test_a_path_is_shortened_at_its_folder_first(path: str, width: int, short: str) -> None:
     assert shorten_path(path, width) == short
+
+
+def test_long_lists_of_unreadable_files_are_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        exit_on_unreadable([f"{i}.png: no such file" for i in range(25)], 30)
+    lines = capsys.readouterr().err.splitlines()
+    assert "25 of 30 images can't be read" in lines[0]
+    assert lines[-2:] == ["19.png: no such file", "… and 5 more"]

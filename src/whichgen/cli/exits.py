@@ -38,6 +38,8 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "image") 
     """
     if reasons:
         lines = "\n".join(reasons[:_MAX_REASONS])
+        if len(reasons) > _MAX_REASONS:
+            lines += f"\n… and {len(reasons) - _MAX_REASONS:,} more"
         advice = (
             "Check the path, or replace or remove the file"
             if len(reasons) == 1
