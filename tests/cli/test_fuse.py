@@ -107,7 +107,7 @@ def test_invalid_options_fail_before_images_are_read(site: Site) -> None:
 def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     result = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5, "--json")
     assert result.code == 0, result.err
-    assert "This does not apply to unknown origins" in result.message
+    assert "This does not apply to images of unknown origins" in result.message
     for answer in json.loads(result.out):
         ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
         assert answer["prediction_set"] == ranked[: len(answer["prediction_set"])]
