@@ -1,7 +1,7 @@
-"""Exceptions and warnings for users.
+"""Exceptions that whichgen raises, and its warning category.
 
-All exceptions in this module derive from :class:`WhichgenError`. The command line prints the
-message and exits with status 1.
+All exceptions in this module derive from :class:`WhichgenError`. If one is raised, the command line
+prints its message and exits with status 1.
 """
 
 
@@ -10,43 +10,50 @@ class WhichgenError(Exception):
 
 
 class DataError(WhichgenError):
-    """An option, dataset, table, split or results file is invalid, or a package is missing."""
+    """An option or input data is invalid or insufficient, or a resource is not available.
+
+    Input data includes datasets, tables, splits, reports and run folders. Resources include
+    packages, ports and writable folders.
+    """
 
 
 class ImageError(WhichgenError):
-    """An image can't be read, or its size is not supported."""
+    """An image can't be read, or its type, format or size is not supported."""
 
 
 class EncoderError(WhichgenError):
-    """An encoder can't be loaded or run, or it returned invalid features."""
+    """An encoder can't be loaded or run, or it returned invalid features.
+
+    It is also raised if the encoders on the machines of a cluster differ.
+    """
 
 
 class OpenVinoError(EncoderError):
-    """OpenVINO is not installed, or can't run a network."""
+    """OpenVINO can't be imported, or can't run a network."""
 
 
 class StoreError(WhichgenError):
-    """The feature store can't be read or written, for example because the disk is full."""
+    """A store of features or image facts can't be read or written, e.g. the disk is full."""
 
 
 class ModelFileError(WhichgenError):
-    """A model folder is missing, damaged, or written by an unsupported version."""
+    """A model can't be loaded, verified, downloaded or uploaded, or the encoder differs."""
 
 
 class GalleryError(WhichgenError):
-    """A gallery is missing, damaged, unreachable, or built with another model or version."""
+    """A gallery can't be built, read or reached, or was built with another model or version."""
 
 
 class FitError(WhichgenError):
-    """A fitting option is invalid, or a classifier head can't be fitted or did not converge."""
+    """A model or clustering can't be fitted, or an option or the data for it is invalid."""
 
 
 class ConvergenceError(FitError):
-    """The solver of a classifier head did not converge for a value of its hyperparameter."""
+    """The solver of a classifier head did not converge for one or more hyperparameter values."""
 
 
 class ClusterError(WhichgenError):
-    """A Ray cluster is unreachable or failed."""
+    """Ray can't be started or reached, or processing on its cluster failed."""
 
 
 class WhichgenWarning(UserWarning):

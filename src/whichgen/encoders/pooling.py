@@ -16,19 +16,21 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
     ----------
     hidden
         A token sequence (n, tokens, d), a feature map (n, d, h, w) or one vector per image (n, d).
-        Vectors are returned unchanged.
+        Vectors are returned unchanged, also with ``patches``.
     prefix
-        Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
-        there is no CLS token.
+        Number of tokens before the patch tokens: the CLS token and register tokens; 0 if there is
+        no CLS token, as in a feature map.
     patches
-        Append the mean and the standard deviation over patch tokens to the CLS token.
+        Also return the mean and the standard deviation over patch tokens.
 
     Returns
     -------
-    Tensor (n, d); with ``patches``, (n, 3 d) with a CLS token and (n, 2 d) without
-        Without ``patches``: the CLS token, or the mean over patch tokens if there is no CLS token.
-        With ``patches``: the CLS token (if any), the mean and the standard deviation over patch
-        tokens, concatenated. The positions of a feature map count as patch tokens.
+    tensor (n, d), (n, 2 d) or (n, 3 d)
+        Without ``patches``: the CLS token or, if there is none, the mean over patch tokens, (n, d).
+        With ``patches``: the CLS token, the mean and the standard deviation over patch tokens,
+        concatenated, (n, 3 d), or the last two of these if there is no CLS token, (n, 2 d). The
+        standard deviation divides by the number of patch tokens. The positions of a feature map
+        count as patch tokens. The dtype is that of ``hidden``; with ``patches``, it is float32.
     """
     if hidden.ndim == 2:
         return hidden

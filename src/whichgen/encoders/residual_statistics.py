@@ -19,7 +19,7 @@ its own block group. Pixels are read at native resolution, and no network is use
 
 The variant ``traces:half`` contains the statistics of the image scaled by ½, which describe
 dependencies between pixels at twice the distance. It has only the blocks of the four channels,
-because the blocks of the filters contain the same numbers.
+because the blocks of the filters would repeat the same numbers.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ FILTERS: dict[str, tuple[float, float]] = {
     "Ker–Böhme": (1, 2),
 }
 
-#: Maximum side of an image, in pixels. Of a larger image, only windows at the corners and the
-#: center are used.
+#: Maximum side, in pixels, of an image that is used completely. Of a larger image, only windows at
+#: the corners and the center are used.
 _LONGEST = 512
 
 #: Side of a window, in pixels.
 _WINDOW = 256
 
-#: Minimum side of an image, in pixels. A smaller image is padded by repeating its edge.
+#: Minimum side of an image, in pixels. A smaller image is padded by repeating its edge pixels.
 _SMALLEST = 8
 
 #: Number of values of a quantized residual: −2 to 2.
@@ -64,8 +64,8 @@ def load_residual_statistics(*, device: str, dtype: str, half: bool = False) -> 
     """Create an encoder that computes residual statistics: 8 blocks of 312 features.
 
     If ``half`` is true, the image is scaled by ½, and only the 4 blocks of channels are returned.
-    ``device`` and ``dtype`` are only recorded in the encoder's metadata: the triples are always
-    counted on the CPU with integers.
+    ``device`` and ``dtype`` only set the attributes of the encoder: the triples are always counted
+    on the CPU with integers, and the features are float32.
     """
     settings = {
         "version": "1",
@@ -97,7 +97,8 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
     """Compute the statistics of an RGB image: float32 array (4 channels, 4 filters, 2 steps, 39).
 
     Each vector along the last axis has unit L2 norm. If a side of the image is longer than 512
-    pixels, only windows of at most 256 × 256 pixels at the corners and the center are used.
+    pixels, only windows of at most 256 × 256 pixels at the corners and the center are used. A side
+    shorter than 8 pixels is padded.
     """
     pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
     windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)

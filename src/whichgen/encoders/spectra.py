@@ -16,13 +16,13 @@ The power at (−u, −v) equals that at (u, v), so the sum adds the four freque
 mirroring a window does not change the features.
 
 Block 3 describes the residuals r of red, green and blue in windows of 256 × 256 pixels: the
-Laplacian, clipped to ±60 and divided by its standard deviation σ. The features are log σ of each
-channel and, for pairs of channels (c, d), the circular correlations, averaged over the two signs of
-the vertical lag::
+Laplacian, clipped to ±60 and divided by σ, its standard deviation plus 0.001. The features are
+log σ of each channel and, for pairs of channels (c, d), the circular correlations, averaged over
+the two signs of the vertical lag::
 
     ρ(i, j) = mean over pixels (y, x) of r_c(y ± i, x + j) · r_d(y, x)
 
-The features are medians over windows. Each block forms its own block group.
+These features are medians over windows. Each block forms its own block group.
 """
 
 from __future__ import annotations
@@ -67,15 +67,16 @@ _FAR_LAGS = ((16, 0), (0, 16), (16, 16), (8, 0), (8, 8), (0, 8))
 #: All lags along an axis, ascending.
 _SHIFTS = (*range(_LAGS), 16)
 
-#: Number of rows of a window that are correlated at once, so that their copies fit in the cache.
+#: Number of rows of a window that are correlated at once, so that their copies fit in the
+#: CPU's cache.
 _ROWS = 16
 
 
 def load_spectra(*, device: str, dtype: str) -> Encoder:
-    """Create an encoder that computes log spectra and correlations: 4 blocks.
+    """Create an encoder that computes log spectra and residual correlations: 4 blocks.
 
-    Blocks 0–2 have 1089 features, and block 3 has 369. ``device`` and ``dtype`` are only recorded
-    in the encoder's metadata: features are always computed on the CPU and returned as float32.
+    Blocks 0–2 have 1089 features each, and block 3 has 369. ``device`` and ``dtype`` only set the
+    attributes of the encoder: features are always computed on the CPU and returned as float32.
     """
     settings = {
         "version": "1",
@@ -107,15 +108,15 @@ def load_spectra(*, device: str, dtype: str) -> Encoder:
 def compute_spectra(image: Image.Image) -> np.ndarray:
     """Compute the features of an RGB image of any size: float32 array (3636,).
 
-    The log spectra (3, 33, 33) are followed by the 369 correlations. An image smaller than a window
-    is padded by reflection.
+    The flattened log spectra (3, 33, 33) are followed by the 369 features of block 3. An image
+    smaller than a window is padded by reflection.
     """
     pixels = np.asarray(image)
     return np.concatenate([_compute_log_spectra(pixels).ravel(), _compute_correlations(pixels)])
 
 
 def _split_blocks(features: np.ndarray) -> list[np.ndarray]:
-    """Split features (n, 3636) into blocks: the spectra of three channels, then correlations."""
+    """Split features (n, 3636) into the 4 blocks."""
     size = (_SIDE // 2 + 1) ** 2
     return np.split(features, [size, 2 * size, 3 * size], axis=1)
 
@@ -154,7 +155,7 @@ def _compute_log_spectra(pixels: np.ndarray) -> np.ndarray:
 
 
 def _compute_correlations(pixels: np.ndarray) -> np.ndarray:
-    """Compute the correlations of an image, uint8 array (h, w, 3): float32 array (369,)."""
+    """Compute the features of block 3 of an image, uint8 array (h, w, 3): float32 array (369,)."""
     windows = _cut_grid(pixels, _LARGE_SIDE, _LARGE_GRID).astype(np.int16)
     return np.asarray(np.median(list(map(_correlate, windows)), axis=0), dtype=np.float32)
 
@@ -180,7 +181,8 @@ def _sum_products(r: np.ndarray) -> np.ndarray:
     """Sum r_c(y ± i, x + j) · r_d(y, x) over pixels, averaged over both signs, for lags i and j.
 
     ``r`` is a float32 array (3, h, w). The lags are those in :data:`_SHIFTS`. Return a float32
-    array (6 pairs, lags, lags); between two channels, only the first 4 lags are computed.
+    array (6 pairs, lags, lags); between two channels, only the first 4 lags are computed, and
+    the other sums are 0.
     """
     _, height, width = r.shape
     max_shift = _SHIFTS[-1]

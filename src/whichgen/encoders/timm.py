@@ -9,12 +9,12 @@ from PIL import Image
 from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
 from whichgen.encoders.network import Network
 from whichgen.encoders.torch_runtime import hash_weights
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 
 
 def load_timm(name: str) -> Network:
-    """Load a timm model by name; block features are the outputs of ``forward_intermediates``.
+    """Load a timm model by name; its blocks are the outputs of ``forward_intermediates``.
 
     Parameters
     ----------
@@ -34,15 +34,16 @@ def load_timm(name: str) -> Network:
         raise EncoderError(
             f"encoder {name!r} is neither a folder, a hub ID (owner/name) nor a timm name that is "
             f"mapped to the hub ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
-            f"imported ({error}). To use other timm models: pip install 'whichgen[timm]'"
+            f"imported ({get_first_line(error)}). Check the name. Other timm models require timm "
+            "and a torchvision that matches torch; install them with: pip install 'whichgen[timm]'"
         ) from None
     with hub_access() as offline:
         try:
             module = timm.create_model(name, pretrained=True, num_classes=0)
         except Exception as error:  # including any exception of timm's hub client
             raise EncoderError(
-                f"timm can't load {name!r} ({offline or error}). Check the name and the network "
-                "connection."
+                f"timm can't load {name!r} ({offline or get_first_line(error)}). Check the name, "
+                "and that the weights can be downloaded or are in the hub's local cache."
             ) from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)

@@ -1,4 +1,4 @@
-"""Run a network with torch, the reference for all other runtimes, on a CPU or a GPU."""
+"""Run a network with torch on a CPU or a GPU, and hash the weights of a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_torch_encode(
     ----------
     blocks
         Forward pass that returns one tensor (n, d_b) per block b. If it is a module, it is moved to
-        the device and converted to the precision.
+        the device and converted to the precision in place.
     device, dtype
         Device and precision; ``dtype`` is ``float32`` or ``bfloat16``.
 
@@ -60,10 +60,10 @@ def hash_weights(
     Parameters
     ----------
     module
-        The module. The names, dtypes, shapes and values of its parameters and buffers are hashed.
+        The module. The names, dtypes, shapes and values in its ``state_dict`` are hashed.
     architecture
         Settings that affect features but not the shapes of weights (for example the activation
-        function).
+        function); ``None`` is equivalent to no settings.
     unused
         Names of weights that do not affect features; they are not hashed.
 

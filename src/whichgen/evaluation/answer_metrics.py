@@ -1,10 +1,11 @@
-"""Metrics of answers: precision of named generators, and photographs called synthetic.
+"""Metrics of answers, such as the precision of named generators, and of the scores behind them.
 
 An *answer* is the most specific origin that a model is certain of: a known origin, a family,
 ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`). Precision against
 coverage is the standard evaluation of selective classification (El-Yaniv & Wiener, 2010), where a
-model may abstain: coverage is the fraction of images with an answer, and precision is the fraction
-of these answers that are correct.
+model may abstain: coverage is the fraction of images for which it does not abstain, and precision
+is the fraction of these images that it classifies correctly. Here, a model abstains if it does not
+name a known generator.
 """
 
 from __future__ import annotations
@@ -59,16 +60,21 @@ class AnswerMetrics:
         Fraction of the images of known generators that are named.
     ``top_tenth_precision``
         Of the images whose most probable origin is a generator, the tenth with the highest open-set
-        scores is chosen. The metric is the fraction of them whose most probable origin is correct.
+        scores is chosen (rounded down, but at least one image). The metric is the fraction of them
+        whose most probable origin is correct.
     ``tpr_at_fpr1``
-        True-positive rate at a false-positive rate of at most 1 %: the fraction of the synthetic
-        images whose log-odds of being synthetic (:mod:`whichgen.evaluation.real_vs_synthetic`)
-        reach a threshold that at most 1 % of the real images reach.
+        True-positive rate at a false-positive rate of at most 1 %: the largest fraction of the
+        synthetic images whose log-odds of being synthetic
+        (:mod:`whichgen.evaluation.real_vs_synthetic`) reach a threshold that at most 1 % of the
+        real images reach.
+
+    A metric is NaN if its denominator is 0.
 
     Parameters
     ----------
     known, unknown
-        Predictions for n test images of known origins and m test images of unknown generators.
+        Predictions for n test images of known origins and m test images of unknown generators;
+        ``unknown`` may be empty.
     answers
         The answers for the known and then the unknown images: n + m strings.
     origins

@@ -2,8 +2,8 @@
 
 The test images are resampled with replacement (Efron & Tibshirani, 1993, chapter 13). Images from
 one source, or with the same content, are not independent. They are therefore resampled together, as
-a *unit*: a source or, without sources, a group of images with the same content. Without groups,
-each image is a unit. Resampling is stratified by origin: the number of units per origin is
+a *unit*: a source or, without sources, a group of images with the same content. Without sources and
+groups, each image is a unit. Resampling is stratified by origin: the number of units per stratum is
 constant. Origins that share a unit are merged into one stratum.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
@@ -74,7 +74,7 @@ def bootstrap_intervals(
         The answers for the known and then the unknown images (:class:`AnswerMetrics`); ``None`` to
         omit the metrics of answers.
     resamples
-        Number of bootstrap resamples.
+        Number of bootstrap resamples, at least 1.
     seed
         Seed of the resampling.
 
@@ -106,6 +106,11 @@ class BootstrapMetrics:
     answers
         The answers for the known and then the unknown images; ``None`` to omit the metrics of
         answers (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`).
+
+    Raises
+    ------
+    DataError
+        There is no known image, or a known image has an origin that is not in ``origins``.
     """
 
     def __init__(
@@ -128,7 +133,19 @@ class BootstrapMetrics:
         return {name: value for name, value in values if not np.isnan(value)}
 
     def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute each metric for each row of weights (rows, n) and (rows, m)."""
+        """Compute each metric for each row of weights.
+
+        Parameters
+        ----------
+        weights, unknown_weights
+            Number of times each known and each unknown image counts: integers as float64 arrays
+            (rows, n) and (rows, m).
+
+        Returns
+        -------
+        dict
+            Maps the name of each metric to a float64 array (rows,), in [0, 1] or NaN.
+        """
         results = (part(weights, unknown_weights) for part in self._parts)
         return {name: values for result in results for name, values in result.items()}
 
@@ -141,7 +158,8 @@ def resample_weights(
     Parameters
     ----------
     known, unknown
-        Predictions for n known and m unknown images; only origins, sources and groups are used.
+        Predictions for n known and m unknown images, n + m ≥ 1; only origins, sources and groups
+        are used.
     resamples
         Number of bootstrap resamples.
     seed
@@ -228,13 +246,13 @@ def resample_metrics(
         Function that computes metrics, by name, from the weights of the known and of the unknown
         images.
     draws
-        The weights from :func:`resample_weights`.
+        The weights from :func:`resample_weights`, at least one chunk.
 
     Returns
     -------
     dict
         Maps the name of each metric to a float64 array (resamples,). All values are NaN if every
-        resample is the test set itself, because no stratum has more than one unit.
+        resample is the test set itself, for example because no stratum has more than one unit.
     """
     chunks, varies = [], False
     for weights in draws:
@@ -245,7 +263,11 @@ def resample_metrics(
 
 
 def compute_percentile_bounds(values: np.ndarray) -> tuple[float, float]:
-    """Return the bounds of the percentile interval at :data:`LEVEL`; NaN values are ignored."""
+    """Return the bounds of the percentile interval at :data:`LEVEL`.
+
+    ``values`` is a float64 array (resamples,). NaN values are ignored; both bounds are NaN if there
+    are no other values.
+    """
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")

@@ -84,7 +84,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         )
     if not np.isfinite(logits).all():
         raise FitError(
-            "can't fit the temperature: the logits are not finite. Check the features for NaN."
+            "can't fit the temperature: the logits are not finite. Check the features for NaN "
+            "and infinity."
         )
     rows = np.arange(len(labels))
     all_correct = (logits[rows, labels] >= logits.max(axis=1)).all()
