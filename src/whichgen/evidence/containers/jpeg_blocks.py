@@ -32,7 +32,7 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
     """Find the comments, EXIF, XMP and IPTC of a JPEG file.
 
     Bytes after the end marker are ignored. The beginning of a truncated segment is read. The notes
-    report a missing end marker and metadata that was not read because of its size.
+    report a missing end marker and metadata that was not read because of its size or number.
     """
     comments: list[bytes] = []
     exif: list[bytes] = []

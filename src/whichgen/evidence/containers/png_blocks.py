@@ -32,7 +32,7 @@ def find_png_blocks(data: bytes) -> Blocks:
     Text fields are the chunks tEXt, zTXt and iTXt, before or after the pixels. A text field that
     contains EXIF, XMP or IPTC is returned only as such. Bytes after the end of the image are
     ignored. The beginning of a truncated chunk is read. The notes report truncation, damaged
-    metadata, and metadata that was not read because of its size.
+    metadata, and metadata that was not read because of its size or number.
     """
     texts: list[tuple[str, str]] = []
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}

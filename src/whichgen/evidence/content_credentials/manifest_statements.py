@@ -54,7 +54,7 @@ class ManifestStatement:
     Parameters
     ----------
     title
-        Action or assertion, and its value.
+        Action, assertion or ``claim generator``, and its value; ``edits`` for edits.
     detail
         Meaning of the value, program, version and description; for edits, the actions.
     indicates, generator, strength
@@ -73,8 +73,8 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
 
     The statements are, in this order:
 
-    - each source type of an action, and each creation of the image without a source type whose
-      description or program indicates a generator;
+    - each source type of an action, and each action that creates the image without a source type,
+      if its description or program indicates a generator;
     - all edits without a source type, as one statement;
     - each source type and camera in a metadata assertion, and each assertion of Adobe about
       generative AI.
