@@ -16,13 +16,13 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def make_torch_encode(
-    blocks: Forward, device: str, dtype: str
+    forward: Forward, device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Create :attr:`~whichgen.encoders.encoder.Encoder.encode` from the forward pass of a network.
 
     Parameters
     ----------
-    blocks
+    forward
         Forward pass that returns one tensor (n, d_b) per block b. If it is a module, it is moved to
         the device and converted to the precision in place.
     device, dtype
@@ -35,17 +35,17 @@ def make_torch_encode(
         b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncode`.
     """
     cuda = torch.device(device).type == "cuda"
-    if isinstance(blocks, torch.nn.Module):
-        blocks.to(device, _DTYPES[dtype])
+    if isinstance(forward, torch.nn.Module):
+        forward.to(device, _DTYPES[dtype])
         if cuda:  # makes convolutional networks about 1.5 times as fast
-            blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            forward.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if cuda:
-        return GpuEncode(blocks, device, _DTYPES[dtype])
+        return GpuEncode(forward, device, _DTYPES[dtype])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
             batch = torch.from_numpy(pixels).to(device, _DTYPES[dtype])
-            return [block.float().cpu().numpy() for block in blocks(batch)]
+            return [block.float().cpu().numpy() for block in forward(batch)]
 
     return encode
 

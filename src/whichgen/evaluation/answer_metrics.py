@@ -138,7 +138,7 @@ class AnswerMetrics:
         """
         w = np.concatenate([weights, unknown_weights], axis=1)
 
-        def fraction(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        def compute_fraction(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
             with np.errstate(invalid="ignore"):
                 return np.asarray((w @ (numerator & denominator)) / (w @ denominator))
 
@@ -155,10 +155,10 @@ class AnswerMetrics:
             tpr = np.where(n_real[:, 0] > 0, tpr, np.nan)
             top_tenth = (top_weights @ self._predicted_correctly) / top_weights.sum(axis=1)
         return {
-            "photographs_called_synthetic": fraction(self._called_synthetic, self._real),
-            "synthetic_found": fraction(self._called_synthetic, ~self._real),
-            "named_precision": fraction(self._correct, self._named),
-            "named_coverage": fraction(self._named, self._known_generator),
+            "photographs_called_synthetic": compute_fraction(self._called_synthetic, self._real),
+            "synthetic_found": compute_fraction(self._called_synthetic, ~self._real),
+            "named_precision": compute_fraction(self._correct, self._named),
+            "named_coverage": compute_fraction(self._named, self._known_generator),
             "top_tenth_precision": top_tenth,
             "tpr_at_fpr1": tpr,
         }
