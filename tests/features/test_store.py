@@ -214,7 +214,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(
     before = sorted(p.name for p in store.folder.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "save_file", fill_disk)
-        with pytest.raises(WhichgenError, match=r"No space left .*Free some disk space") as caught:
+        with pytest.raises(WhichgenError, match=r"No space left .*free disk space") as caught:
             store.add(_keys(10, 12), _blocks(10, 12))
     assert isinstance(caught.value, StoreError)
     assert str(store.folder) in str(caught.value)

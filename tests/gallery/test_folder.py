@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import whichgen.gallery.search as search_module
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
@@ -63,6 +65,19 @@ def test_missing_or_truncated_file_is_reported(
         load_gallery(gallery, known)
     (gallery / name).unlink()
     with pytest.raises(GalleryError, match=f"damaged: {name} is missing"):
+        load_gallery(gallery, known)
+
+
+def test_missing_permission_is_not_called_damage(
+    gallery: Path, known: OriginModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(search_module, "hash_file", fail)
+    with pytest.raises(
+        GalleryError, match=r"entries\.parquet can't be read .*Check its permissions"
+    ):
         load_gallery(gallery, known)
 
 

@@ -145,3 +145,19 @@ def test_invalid_arrays_are_rejected(
     change_array(tmp_path, name, change)
     with pytest.raises(GalleryError, match=r"\.npy"):
         read_index(kind, tmp_path, 8, 300)
+
+
+HUGE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (5000000000000000000, 80000000000)}"
+
+
+@pytest.mark.parametrize("header", [None, b"(" * 15, HUGE])
+def test_files_that_are_not_arrays_are_rejected(header: bytes | None, tmp_path: Path) -> None:
+    if header is None:
+        np.savez(tmp_path / "vectors", unit(0, 300, 8))  # numpy.load would read this ZIP archive
+        (tmp_path / "vectors.npz").rename(tmp_path / "vectors.npy")
+    else:
+        size = (len(header) + 1).to_bytes(2, "little")
+        content = b"\x93NUMPY\x01\x00" + size + header + b"\n"
+        (tmp_path / "vectors.npy").write_bytes(content)
+    with pytest.raises(GalleryError, match=r"vectors\.npy can't be read"):
+        read_index("flat", tmp_path, 8, 300)

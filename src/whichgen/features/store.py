@@ -1,10 +1,11 @@
 """Store features on disk.
 
-A store contains the features of one encoder (weights, preprocessing and precision). It is a folder
-of *segments*: safetensors files with one key per row and one float32 array per block. Segments are
-written atomically and never changed, so a crash loses only the rows that are not written yet, and
-several processes can write to the same store. Segments are memory-mapped, so only the requested
-rows are read.
+A feature store contains the features of one encoder (weights, preprocessing and precision). Each
+*row* contains the features of an image or of a perturbed copy, and is identified by a *key*
+(:func:`compute_feature_key`). The store is a folder of *segments*: safetensors files with the keys
+of some rows and one float32 array per block. Segments are written atomically and never changed, so
+a crash loses only the rows that are not written yet, and several processes can write to the same
+store. Segments are memory-mapped, so only the requested rows are read.
 """
 
 from __future__ import annotations
@@ -31,15 +32,16 @@ from whichgen.option_names import name_option
 #: Length of a key in bytes.
 KEY_BYTES = 32
 
-#: Maximum size in bytes of an array of features in memory; larger arrays are memory-mapped.
+#: Maximum size in bytes of an array that :meth:`FeatureStore.read` returns in memory; larger arrays
+#: are memory maps.
 MAX_MEMORY = 512 * 2**20
 
-#: Number of rows that are written to a memory-mapped file at a time.
+#: Maximum number of rows that are copied to the file of a memory map at a time.
 _CHUNK_ROWS = 8192
 
 
 def compute_feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
-    """Compute the key of an image from the digest of its file and its perturbation.
+    """Compute the key of an image in a feature store from its digest and its perturbation.
 
     Parameters
     ----------
@@ -63,12 +65,15 @@ class _Segment:
     """Path of a segment, its number of rows, and the byte offset of each block in the file."""
 
     path: Path
-    rows: int
+    n_rows: int
     offsets: tuple[int, ...]
 
 
 class FeatureStore:
     """Feature store of one encoder; the constructor creates its folder if it does not exist.
+
+    An index in memory maps the key of each row to the row's segment and position. Rows that other
+    processes write are available after :meth:`refresh`.
 
     Parameters
     ----------
@@ -80,7 +85,7 @@ class FeatureStore:
     Raises
     ------
     StoreError
-        The folder can't be created or written, or a segment can't be opened.
+        The folder can't be created or written, or a segment can't be read.
     """
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
@@ -103,23 +108,23 @@ class FeatureStore:
         return key in self._rows
 
     def keys(self) -> KeysView[bytes]:
-        """Return the keys of all rows in the index."""
+        """Return a view of the keys of all rows in the index."""
         return self._rows.keys()
 
     def refresh(self) -> None:
         """Add the rows of new segments to the index, and rename damaged segments.
 
         Another process may have written a segment since the last call. The suffix of a damaged
-        segment becomes ``.damaged``, and its rows are not added.
+        segment becomes ``.damaged`` if the folder is writable; its rows are not added.
 
         Raises
         ------
         StoreError
-            A segment can't be opened, for example because of missing permissions.
+            A segment can't be read, for example because of missing permissions.
         """
-        known = {segment.path for segment in self._segments}
+        indexed_paths = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
-            if path in known:
+            if path in indexed_paths:
                 continue
             try:
                 self._register(path)
@@ -138,6 +143,8 @@ class FeatureStore:
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
         """Write rows to a new segment, and add them to the index.
 
+        The index does not change for keys that it already contains.
+
         Parameters
         ----------
         keys
@@ -150,11 +157,13 @@ class FeatureStore:
         StoreError
             The segment can't be written, for example because the disk is full. The store is
             unchanged.
+        ValueError
+            The keys or blocks do not have the expected sizes. The index is unchanged.
         """
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         tensors = {"keys": array} | {
-            _block_name(b): np.ascontiguousarray(block, dtype=np.float32)
+            _name_block(b): np.ascontiguousarray(block, dtype=np.float32)
             for b, block in enumerate(blocks)
         }
         try:
@@ -165,20 +174,20 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """Read the features of images from one block.
+        """Read the features of one block for the given keys.
 
         Parameters
         ----------
         keys
-            Keys of the images.
+            Keys of the rows, in any order; a key can occur several times.
         block
             Index of the block, from 0.
 
         Returns
         -------
         float32 array (len(keys), block_dims[block])
-            An array of more than :data:`MAX_MEMORY` bytes is a read-only memory map of a temporary
-            file; the file is deleted together with the array.
+            Features in the order of ``keys``. An array of more than :data:`MAX_MEMORY` bytes is a
+            read-only memory map of a temporary file; the file is deleted together with the array.
 
         Raises
         ------
@@ -209,12 +218,13 @@ class FeatureStore:
             mask = rows[:, 0] == number
             try:
                 features = np.memmap(
-                    segment.path, "<f4", "r", segment.offsets[block], (segment.rows, dim)
+                    segment.path, "<f4", "r", segment.offsets[block], (segment.n_rows, dim)
                 )
             except (OSError, ValueError) as error:
                 raise StoreError(
-                    f"can't read {segment.path} ({error}). If it is missing or truncated, run the "
-                    "command again to recreate it."
+                    f"can't read {segment.path} ({error}). If it is missing or truncated, rerun "
+                    "the command or script to compute its features again. Otherwise, check its "
+                    "permissions."
                 ) from error
             out[mask] = features[rows[mask, 1]]
         return out
@@ -228,12 +238,14 @@ class FeatureStore:
         ------
         ValueError, SafetensorError
             The file is damaged or does not belong to this store. The index is unchanged.
+        OSError
+            The file can't be read. The index is unchanged.
         """
         if not path.is_file():
             raise ValueError(f"{path}: not a regular file")
         with safe_open(path, framework="np") as file:  # checks that the file is complete
-            stored = file.get_slice("keys")
-            if stored.get_dtype() != "U8" or stored.get_shape()[1:] != [KEY_BYTES]:
+            key_slice = file.get_slice("keys")
+            if key_slice.get_dtype() != "U8" or key_slice.get_shape()[1:] != [KEY_BYTES]:
                 raise ValueError(f"{path}: expected keys of {KEY_BYTES} bytes")
             keys = file.get_tensor("keys")
         with path.open("rb") as raw:
@@ -241,10 +253,10 @@ class FeatureStore:
             header = json.loads(raw.read(size))
         offsets = []
         for b, dim in enumerate(self.block_dims):
-            array = header.get(_block_name(b), {})
+            array = header.get(_name_block(b), {})
             if array.get("dtype") != "F32" or array.get("shape") != [len(keys), dim]:
                 raise ValueError(
-                    f"{path}: expected float32 {_block_name(b)} of shape ({len(keys)}, {dim})"
+                    f"{path}: expected float32 {_name_block(b)} of shape ({len(keys)}, {dim})"
                 )
             offsets.append(8 + size + array["data_offsets"][0])
         number = len(self._segments)
@@ -272,11 +284,11 @@ def _map_chunks(chunks: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndar
 
 def _explain_write_error(folder: Path, error: Exception) -> str:
     return (
-        f"can't write the feature store {folder} ({error}). Free some disk space, and run the "
-        "command again; stored features are reused. Or use another "
+        f"can't write the feature store {folder} ({error}). Check its permissions and the free "
+        "disk space, then try again; stored features are reused. Or use another "
         f"{name_option('--cache-dir', 'folder')}."
     )
 
 
-def _block_name(block: int) -> str:
+def _name_block(block: int) -> str:
     return f"block_{block:03d}"

@@ -21,7 +21,8 @@ class FeatureTable:
     Parameters
     ----------
     samples
-        The readable images, in input order.
+        File, origin, group and source of each image. A perturbed copy has the sample of its
+        original image.
     keys, digests
         Key of each image in the store, and digest of the content of its file.
     store
@@ -46,14 +47,15 @@ class FeatureTable:
     def read_block(self, block: int) -> np.ndarray:
         """Read the features of one block, numbered from 0: float32 array (n, d_block).
 
-        See :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
+        See :meth:`~whichgen.features.store.FeatureStore.read` for memory maps and errors.
         """
         return self.store.read(self.keys, block)
 
     def read_blocks(self, blocks: Sequence[int]) -> np.ndarray:
-        """Read the features of at least one block, side by side: float32 array (n, sum of d_block).
+        """Read and concatenate the features of blocks: float32 array (n, sum of d_block).
 
-        See :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
+        ``blocks`` contains one or more block indices, from 0. See
+        :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
         """
         if len(blocks) == 1:
             return self.read_block(blocks[0])  # may be a memory map
@@ -71,16 +73,19 @@ class FeatureTable:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """Group of each sample: str array (n,), or ``None`` if any sample has no group."""
+        """Group of each image: str array (n,), or ``None`` if any image has no group."""
         return _to_array([s.group for s in self.samples])
 
     @property
     def sources(self) -> np.ndarray | None:
-        """Source of each sample: str array (n,), or ``None`` if any sample has no source."""
+        """Source of each image: str array (n,), or ``None`` if any image has no source."""
         return _to_array([s.source for s in self.samples])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
-        """Return a table of the given rows, numbered from 0, without ``skipped`` messages."""
+        """Return a table of the given rows, in the given order, with empty ``skipped``.
+
+        ``rows`` contains row numbers, from 0.
+        """
         values = {name: tuple(getattr(self, name)[i] for i in rows) for name in _ROW_FIELDS}
         return replace(self, **values, skipped=())  # type: ignore[arg-type]
 
@@ -92,4 +97,5 @@ class FeatureTable:
 
 
 def _to_array(names: Sequence[str]) -> np.ndarray | None:
+    """Convert names to an array; return ``None`` if a name is empty."""
     return np.array(names, dtype=str) if all(names) else None

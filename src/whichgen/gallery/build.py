@@ -1,9 +1,9 @@
 """Build a gallery from the feature store, and measure its recall.
 
 Some images are held out as queries, and the other images are added to the index. Recall is the
-fraction of the queries' exact nearest neighbors that a search of the index finds. A search of all
-inverted lists finds the exact neighbors. After the recall has been measured, the queries are added
-to the index, too.
+fraction of the queries' exact nearest neighbors that a search of the index finds. A search of a
+``flat`` index or of all lists of an ``ivf`` index (:mod:`whichgen.gallery.index`) finds the exact
+neighbors. After the recall has been measured, the queries are added to the index, too.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def check_output_folder(folder: Path, *, force: bool) -> None:
     GalleryError
         ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
         ``force`` is false.
+    OSError
+        ``folder`` can't be read.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -88,25 +90,27 @@ def build_local_gallery(
 ) -> GalleryDescription:
     """Build a gallery of images whose features are in the feature store, and write it to a folder.
 
-    The index, :attr:`GalleryImages.entries` and a few thousand vectors must fit in memory together.
-    For ``ivf``, the sample of vectors on which the centroids are fitted must also fit.
+    The index, two copies of :attr:`GalleryImages.entries`, and the features of a few thousand
+    images must fit in memory together. For ``ivf``, the sample of vectors on which the centroids
+    are fitted must also fit; it is released before the index is filled.
 
     Parameters
     ----------
     folder
         Output folder.
     images
-        The images of the gallery.
+        The images of the gallery, at least one.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
         Kind of index; ``None`` chooses it by the number of images
         (:func:`whichgen.gallery.index.choose_kind`).
     effort
-        Number of inverted lists per search of an ``ivf`` index; ignored for ``flat``. 0 selects the
-        smallest candidate (:func:`whichgen.gallery.index.list_efforts`) whose recall of the ten
-        nearest neighbors is at least 95 % on one half of the held-out images; if there is none, all
-        lists are searched. The recall in the description is measured on the other half.
+        Number of inverted lists per search of an ``ivf`` index, ≥ 0; ignored for ``flat``. 0
+        selects the smallest candidate (:func:`whichgen.gallery.index.list_efforts`) whose recall of
+        the ten nearest neighbors is at least 95 % on one half of the held-out images; if there is
+        none, all lists are searched. The recall in the description is measured on the other half,
+        or on the same image if only one is held out.
     seed
         Random seed for the choice of the held-out images and for fitting the centroids.
     force
@@ -124,10 +128,10 @@ def build_local_gallery(
     GalleryError
         ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
         ``force`` is false.
-    FitError, StoreError
+    FitError, KeyError, StoreError
         See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
     OSError
-        The output folder can't be written.
+        The output folder can't be read or written.
     """
     check_output_folder(folder, force=force)
     kind = kind or choose_kind(len(images))
@@ -164,7 +168,6 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     indexed, queries
         Indices of the rows to index and of the rows used as queries: ascending int64 arrays
         (n − q,) and (q,), where q is the minimum of :data:`MAX_QUERIES` and n // 2.
-        At most half of the rows are queries.
     """
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
     return np.setdiff1d(np.arange(n), queries), np.sort(queries)

@@ -21,8 +21,8 @@ from whichgen.inference.similar_images import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
-#: Columns of ``entries.parquet``; ``digest`` is the result of
-#: :func:`whichgen.data.images.decoding.hash_image`.
+#: Columns of ``entries.parquet``: path and origin of the image file, and digest of its content
+#: (:func:`whichgen.data.images.decoding.hash_image`).
 ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )
@@ -33,7 +33,7 @@ BATCH_ROWS = 4096
 
 @dataclass(frozen=True)
 class GalleryImages:
-    """The distinct images of a gallery.
+    """The images of a gallery, without duplicates.
 
     Parameters
     ----------
@@ -47,9 +47,10 @@ class GalleryImages:
     skipped
         Error messages, one per file that can't be read.
     n_duplicates
-        Number of files that are identical to an earlier file; they are not in ``entries``.
+        Number of files whose content is identical to that of an earlier file; they are not in
+        ``entries``.
     n_conflicts
-        Number of these duplicates whose origin differs from that of the earlier file.
+        Number of these duplicates whose origin differs from that of the first identical file.
     """
 
     entries: Any
@@ -68,22 +69,22 @@ class GalleryImages:
         Parameters
         ----------
         rows
-            Row numbers: int64 array (n,).
+            Row numbers, from 0: int64 array (n,).
         """
         return replace(self, entries=self.entries.take(rows))
 
     def compute_vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the unit vectors of the images in the given rows.
+        """Compute the unit vectors of the images in the given rows.
 
         Parameters
         ----------
         rows
-            Row numbers: int64 array (n,).
+            Row numbers, from 0: int64 array (n,).
 
         Returns
         -------
-        numpy.ndarray
-            float32 array (n, dimension).
+        float32 array (n, dimension)
+            One unit vector per row, in the order of ``rows``.
 
         Raises
         ------
@@ -103,7 +104,7 @@ class GalleryImages:
         return np.concatenate(vectors)
 
     def compute_data_hash(self) -> str:
-        """Return a digest of the content and the origins of all images: 32 hex digits.
+        """Compute a digest of the content and the origins of all images: 32 hex digits.
 
         The digest depends on the order of the images.
         """
@@ -123,7 +124,7 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Extract missing features of images to the store, and return the distinct images.
+    """Add missing features of images to the store, and return the images without duplicates.
 
     If a call is interrupted, the next call resumes the extraction.
 
@@ -145,13 +146,13 @@ def collect_images(
     Returns
     -------
     GalleryImages
-        The readable images; of several identical files, only the first.
+        The readable images, in input order; of several files with the same content, only the first.
 
     Raises
     ------
     DataError
-        No image can be read, or the name of an origin is invalid
-        (:mod:`whichgen.data.origins.origin_names`).
+        No image can be read, the name of an origin is invalid, or two names differ only in case or
+        Unicode form (:func:`whichgen.data.origins.origin_names.validate_origin_names`).
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
@@ -165,7 +166,9 @@ def collect_images(
         n_conflicts += first_samples.setdefault(digest, sample).origin != sample.origin
     if not first_samples:
         reason = f": {features.skipped[0]}" if features.skipped else ""
-        raise DataError(f"no readable image found{reason}. Choose a folder that contains images.")
+        raise DataError(
+            f"no readable image found{reason}. Choose a folder that contains readable images."
+        )
     # Parquet requires valid Unicode, but file names may contain other bytes.
     paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in first_samples.values()]
     columns = [paths, [sample.origin for sample in first_samples.values()], list(first_samples)]

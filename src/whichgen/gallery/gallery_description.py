@@ -1,10 +1,10 @@
 """Read and write ``gallery.json``, the description of a gallery.
 
-A gallery folder is written atomically and validated when it is loaded. It contains no code, pickles
-or faiss files. The digests in ``gallery.json`` detect damaged copies but not tampering. A
-manipulated gallery can at most return wrong neighbors: arrays are validated before they are passed
-to faiss, paths are displayed but never opened, and the address of a Qdrant service is not read from
-the folder.
+A gallery folder is written atomically and validated when it is loaded. The digests in
+``gallery.json`` detect damaged copies but not tampering. A manipulated gallery can return wrong
+neighbors but can't run code: the folder contains no code, pickles or faiss files; arrays are
+validated before they are passed to faiss; paths of images are displayed but never opened; and the
+address of a Qdrant service is not read from the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from whichgen.version import __version__
 #: Version of the gallery format.
 FORMAT = 3
 
-#: Names of the description of the gallery and of the table of images.
+#: Names of the files with the description of the gallery and with the table of images.
 GALLERY_FILE, ENTRIES_FILE = "gallery.json", "entries.parquet"
 
 #: Maximum size of ``gallery.json`` in bytes, so that an untrusted file can't exhaust the memory.
@@ -39,7 +39,7 @@ class GalleryDescription(BaseModel):
     Parameters
     ----------
     format
-        Version of the file format.
+        Version of the gallery format (:data:`FORMAT`).
     whichgen
         Version of whichgen that wrote the gallery.
     model
@@ -63,7 +63,7 @@ class GalleryDescription(BaseModel):
     collection
         Name of the Qdrant collection; empty for ``flat`` and ``ivf``.
     files
-        Maps the name of each other file in the folder to its SHA-256 digest.
+        Maps the name of each other file in the folder to its SHA-256 digest: 64 hex digits.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     """
@@ -107,13 +107,7 @@ def read_description(folder: Path) -> GalleryDescription:
             "`whichgen gallery build` wrote."
         ) from None
     except OSError as error:
-        if is_permission_error(error):
-            raise GalleryError(
-                f"{folder / GALLERY_FILE} can't be read ({error.strerror}). Check its permissions."
-            ) from None
-        raise make_damage_error(
-            folder, f"{GALLERY_FILE} can't be read ({error.strerror})"
-        ) from None
+        raise make_read_error(folder, GALLERY_FILE, error) from None
     except (ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not a description
         raise make_damage_error(folder, f"{GALLERY_FILE} has invalid content") from None
 
@@ -128,8 +122,8 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
     images
         The images of the gallery.
     fields
-        Values of the :class:`GalleryDescription` fields that do not depend on ``images`` or the
-        files.
+        The other fields of :class:`GalleryDescription`: ``kind``, ``effort``, ``recall``,
+        ``run_metadata`` and, for Qdrant, ``collection``.
 
     Returns
     -------
@@ -140,6 +134,8 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
     ------
     OSError
         A file can't be read or written.
+    ValueError
+        A field is invalid, for example because there are no images.
     """
     description = GalleryDescription(
         model=images.space.digest,
@@ -152,6 +148,18 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
     text = description.model_dump_json(indent=1) + "\n"
     (folder / GALLERY_FILE).write_text(text, encoding="utf-8")
     return description
+
+
+def make_read_error(folder: Path, name: str, error: OSError) -> GalleryError:
+    """Return an error for the file ``name`` in a gallery's folder, which can't be read.
+
+    The message says that the gallery is damaged, unless permissions are missing.
+    """
+    if is_permission_error(error):
+        return GalleryError(
+            f"{folder / name} can't be read ({error.strerror}). Check its permissions."
+        )
+    return make_damage_error(folder, f"{name} can't be read ({error.strerror or error})")
 
 
 def make_damage_error(folder: Path, reason: str) -> GalleryError:

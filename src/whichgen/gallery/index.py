@@ -3,10 +3,10 @@
 A ``flat`` index compares a query with every vector and is exact. An ``ivf`` index assigns each
 vector to the inverted list of its nearest centroid and searches only a few lists.
 
-faiss performs the search, but its file format is not used, because ``faiss.read_index`` does not
-validate its input. Instead, the index is stored as arrays (``.npy``, without pickle), which are
-validated when they are read and added to a new faiss index. Therefore, a manipulated gallery can at
-most return wrong neighbors. The messages of :class:`~whichgen.errors.GalleryError` in this module
+faiss performs the search, but its file format is not used, because ``faiss.read_index`` is not
+meant for untrusted files. Instead, the index is stored as arrays (``.npy``, without pickle), which
+are validated when they are read and added to a new faiss index. Therefore, manipulated arrays can
+at most cause wrong neighbors. The messages of :class:`~whichgen.errors.GalleryError` in this module
 are incomplete: :func:`whichgen.gallery.search.load_gallery` adds the name of the folder and advice.
 """
 
@@ -39,20 +39,19 @@ INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
     "ivf": ("vectors.npy", "centroids.npy", "lists.npy"),
 }
 
-#: Number of vectors per inverted list for fitting the centroids; more vectors do not improve the
-#: centroids.
+#: Maximum number of vectors per inverted list in the sample on which the centroids are fitted.
 _TRAINING_VECTORS_PER_LIST = 64
 
-#: Number of k-means iterations for fitting the centroids: the default of faiss.
+#: Number of k-means iterations for fitting the centroids: the default of faiss for ``ivf``.
 _ITERATIONS = 10
 
-#: Minimum recall of the :data:`N_NEIGHBORS` nearest neighbors for an automatic search effort.
+#: Minimum recall of the :data:`N_NEIGHBORS` nearest neighbors if the effort is chosen automatically.
 TARGET_RECALL = 0.95
 
 #: Number of neighbors over which recall is measured.
 N_NEIGHBORS = 10
 
-#: Maximum difference of two cosines that are considered equal: the rounding error of float32.
+#: Maximum difference of two cosines that are considered equal, because float32 is rounded.
 _TOLERANCE = 1e-6
 
 
@@ -85,7 +84,8 @@ def choose_kind(n_images: int) -> IndexKind:
 def choose_list_count(n_images: int) -> int:
     """Return the number of inverted lists of an ``ivf`` index.
 
-    For n images, this is the minimum of 4 √n and n / 39, but at least 1. faiss recommends 4 √n
+    For n images, this is the minimum of 4 √n (rounded) and n / 39 (rounded down), but at least 1.
+    faiss recommends 4 √n
     lists or more, and at least 39 vectors per list for fitting the centroids.
     """
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
@@ -103,9 +103,11 @@ def create_index(
     kind
         Kind of index.
     shape
-        Number of vectors that will be added, and their dimension.
+        Number of vectors n that ``read_vectors`` can return, and their dimension. n determines the
+        number of inverted lists (:func:`choose_list_count`).
     read_vectors
-        Function that returns the unit vectors of rows; it is not called for ``flat``.
+        Function that returns the unit vectors of rows (:data:`ReadVectors`), numbered from 0 to
+        n - 1; it is not called for ``flat``. Its exceptions are passed on.
     seed
         Random seed for drawing the sample and for fitting the centroids.
 
@@ -133,7 +135,7 @@ def list_efforts(kind: IndexKind, n_images: int) -> tuple[int, ...]:
     """Return candidates for ``effort``, the number of inverted lists per search.
 
     For ``flat``, the only candidate is 0. For ``ivf``, the candidates are the powers of 2 below the
-    number of lists, in ascending order, and then the number of lists.
+    number of lists (:func:`choose_list_count`), in ascending order, and then the number of lists.
     """
     if kind == "flat":
         return (0,)
@@ -155,7 +157,7 @@ def search_index(
     k
         Number of neighbors per query vector.
     effort
-        Number of inverted lists to search; ignored for a ``flat`` index.
+        Number of inverted lists to search, ≥ 1; ignored for a ``flat`` index.
 
     Returns
     -------
@@ -170,22 +172,24 @@ def search_index(
     return cosines, rows
 
 
-def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
-    """Compute the recall of a search.
+def compute_recall(cosines: np.ndarray, exact_cosines: np.ndarray) -> Recall:
+    """Compute the recall of a search for the k nearest neighbors; k is at most :data:`N_NEIGHBORS`.
 
-    Neighbors that are as similar as the k-th exact neighbor count as correct.
+    Neighbors that are as similar as the k-th exact neighbor count as correct. For
+    :attr:`Recall.at_1`, the most similar neighbor counts as correct if it is as similar as the
+    first exact neighbor.
 
     Parameters
     ----------
     cosines
-        Cosine similarities of the neighbors that the search finds for each of m query images:
+        Cosine similarities of the neighbors that the search finds for each of m ≥ 1 query images:
         float32 array (m, k). The value of a missing neighbor is below -1.
-    exact
+    exact_cosines
         Cosine similarities of the exact nearest neighbors of each query image, in descending order:
         float32 array (m, k).
     """
-    at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
-    at_10 = cosines >= exact[:, -1:] - _TOLERANCE
+    at_1 = cosines.max(axis=1) >= exact_cosines[:, 0] - _TOLERANCE
+    at_10 = cosines >= exact_cosines[:, -1:] - _TOLERANCE
     return Recall(float(at_1.mean()), float(at_10.mean()), len(cosines))
 
 
@@ -262,7 +266,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
 
 
 def _create_empty_ivf(dimension: int, n_lists: int) -> Any:
-    """Create an ``ivf`` index without centroids and vectors."""
+    """Create an ``ivf`` index without centroids or vectors."""
     quantizer = faiss.IndexFlatIP(dimension)
     return faiss.IndexIVFFlat(quantizer, dimension, n_lists, faiss.METRIC_INNER_PRODUCT)
 
@@ -278,8 +282,8 @@ def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
         The array can't be read, or a check fails.
     """
     try:
-        array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="r")
+    except Exception as error:  # an untrusted file can cause any exception
         raise GalleryError(f"{name}.npy can't be read ({error})") from None
     has_shape = array.ndim == len(shape) and all(
         expected in (-1, length) for length, expected in zip(array.shape, shape, strict=True)

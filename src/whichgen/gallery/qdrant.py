@@ -1,8 +1,8 @@
-"""Galleries whose vectors are stored in Qdrant, for collections too large for one machine.
+"""Galleries whose vectors are stored in Qdrant, for example because they do not fit on one machine.
 
 Each image is a point whose id is derived from the digest of the image file. Therefore, an image
 that is uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json``
-contains the name of the collection, but not the address of the Qdrant service. If it did, a
+contains the name of the collection, but not the address of the Qdrant service. Otherwise, a
 manipulated file could make whichgen send vectors and the API key to another server.
 
 The tests use qdrant-client's in-memory mode (``QdrantClient(":memory:")``), whose search is exact.
@@ -34,10 +34,10 @@ from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 #: Environment variable with the API key of the Qdrant service.
-API_KEY = "WHICHGEN_QDRANT_API_KEY"
+API_KEY_VARIABLE = "WHICHGEN_QDRANT_API_KEY"
 
-#: Maximum number of points per request.
-_POINTS = 512
+#: Maximum number of points or queries per request.
+_REQUEST_SIZE = 512
 
 #: Timeout of a request in seconds.
 _TIMEOUT = 60
@@ -51,36 +51,42 @@ def _translate_errors() -> Iterator[None]:
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
             f"the request to Qdrant failed ({get_first_line(error)}). Check "
-            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}, then try again."
+            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY_VARIABLE}, then try "
+            "again."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
             f"the response from Qdrant does not match this gallery ({get_first_line(error)}). "
-            f"Check {name_option('--qdrant-url', 'url')} and {name_option('--collection')}."
+            f"Check {name_option('--qdrant-url', 'url')} and the collection."
         ) from None
 
 
 def connect_to_qdrant(url: str) -> QdrantClient:
     """Create a client for a Qdrant service; no request is sent.
 
-    The API key is the value of the environment variable :data:`API_KEY`, if set.
+    The API key is the value of the environment variable :data:`API_KEY_VARIABLE`, if set.
 
     Parameters
     ----------
     url
-        Address of the service: ``http://…`` or ``https://…``.
+        Address of the service: ``http://…`` or ``https://…``, by default with port 6333.
 
     Raises
     ------
     GalleryError
         ``url`` does not start with ``http://`` or ``https://``, or is invalid.
+
+    Warns
+    -----
+    UserWarning
+        An API key is set and ``url`` starts with ``http://``, so the key is sent unencrypted.
     """
     try:
         if not url.startswith(("http://", "https://")):
             raise ValueError("it does not start with http:// or https://")
         return QdrantClient(
             url=url,
-            api_key=os.environ.get(API_KEY) or None,
+            api_key=os.environ.get(API_KEY_VARIABLE) or None,
             timeout=_TIMEOUT,
             check_compatibility=False,  # the check would warn if the service can't be reached
         )
@@ -118,12 +124,13 @@ class QdrantGallery:
 
     @_translate_errors()
     def create_collection(self) -> None:
-        """Create the collection or, if it exists, check that its vectors are from this model.
+        """Create the collection or, if it exists, check that it is a collection of this model.
 
         Raises
         ------
         GalleryError
-            The collection contains vectors from another model or application.
+            The collection belongs to another model or application: it has another vector size or
+            similarity measure, or contains vectors that are not from this model.
         """
         client, cosine = self.client, models.Distance.COSINE
         if not client.collection_exists(self.collection):
@@ -142,8 +149,8 @@ class QdrantGallery:
         n_foreign = client.count(self.collection, count_filter=other_models, exact=True).count
         if n_foreign or size_and_distance != (self.space.dimension, cosine):
             raise GalleryError(
-                f"the collection {self.collection!r} contains vectors from another model or "
-                f"application. Choose another {name_option('--collection')}."
+                f"the collection {self.collection!r} belongs to another model or application. "
+                f"Choose another {name_option('--collection')}."
             )
 
     @_translate_errors()
@@ -157,12 +164,12 @@ class QdrantGallery:
         """
         exists = self.client.collection_exists(self.collection)
         if (n := self.client.count(self.collection).count if exists else 0) < n_images:
+            state = f"has {n} images, expected at least {n_images}" if exists else "does not exist"
             raise GalleryError(
-                f"the collection {self.collection!r} has {n} images, expected {n_images}. Check "
+                f"the collection {self.collection!r} {state}. Check "
                 f"{name_option('--qdrant-url', 'url')}, or build the gallery again."
             )
 
-    @_translate_errors()
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
         """Upload the vectors, paths, origins and digests of the images in the given rows.
 
@@ -174,25 +181,27 @@ class QdrantGallery:
         images
             The images of the gallery.
         rows
-            Row numbers: int64 array (n,).
+            Row numbers, from 0: int64 array (n,).
 
         Raises
         ------
-        FitError, StoreError
+        FitError, KeyError, StoreError
             See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
         """
+        vectors = images.compute_vectors(rows)
         entries = images.entries.take(rows).to_pylist()
-        self.client.upload_collection(
-            self.collection,
-            images.compute_vectors(rows),
-            payload=[
-                {**entry, "digest": entry["digest"].hex(), "model": self.space.digest}
-                for entry in entries
-            ],
-            ids=[str(uuid.UUID(bytes=entry["digest"][:16])) for entry in entries],
-            batch_size=_POINTS,
-            wait=True,
-        )
+        with _translate_errors():
+            self.client.upload_collection(
+                self.collection,
+                vectors,
+                payload=[
+                    {**entry, "digest": entry["digest"].hex(), "model": self.space.digest}
+                    for entry in entries
+                ],
+                ids=[str(uuid.UUID(bytes=entry["digest"][:16])) for entry in entries],
+                batch_size=_REQUEST_SIZE,
+                wait=True,
+            )
 
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
@@ -200,10 +209,10 @@ class QdrantGallery:
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
         neighbors = []
-        for start in range(0, len(vectors), _POINTS):
+        for start in range(0, len(vectors), _REQUEST_SIZE):
             requests = [
                 models.QueryRequest(query=vector, limit=k, params=parameters, with_payload=True)
-                for vector in vectors[start : start + _POINTS].tolist()
+                for vector in vectors[start : start + _REQUEST_SIZE].tolist()
             ]
             responses = self.client.query_batch_points(self.collection, requests)
             neighbors += [tuple(map(_make_neighbor, response.points)) for response in responses]
@@ -233,7 +242,8 @@ def build_qdrant_gallery(
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     gallery
-        Qdrant client and collection.
+        Client of the Qdrant service, and the collection to which the images are added. Its
+        ``space`` must be that of ``images``.
     force
         Whether an existing gallery in ``folder`` is replaced.
     progress
@@ -248,12 +258,12 @@ def build_qdrant_gallery(
     ------
     GalleryError
         ``folder`` exists and is neither an empty folder nor a gallery; it is a gallery and
-        ``force`` is false; the collection contains vectors from another model or application; or a
-        request to Qdrant fails.
-    FitError, StoreError
+        ``force`` is false; the collection belongs to another model or application; a request to
+        Qdrant fails; or a response is invalid.
+    FitError, KeyError, StoreError
         See :meth:`whichgen.gallery.entries.GalleryImages.compute_vectors`.
     OSError
-        The output folder can't be written.
+        The output folder can't be read or written.
     """
     check_output_folder(folder, force=force)
     gallery.create_collection()

@@ -16,6 +16,7 @@ from whichgen.gallery.gallery_description import (
     GALLERY_FILE,
     GalleryDescription,
     make_damage_error,
+    make_read_error,
     read_description,
 )
 from whichgen.gallery.index import INDEX_FILES, read_index, search_index
@@ -84,9 +85,9 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
     Raises
     ------
     GalleryError
-        The folder contains no gallery; the gallery is damaged, has an unsupported format or was
-        built with another model; ``url`` is invalid; a request to Qdrant fails; or the collection
-        has too few images.
+        The folder contains no gallery; the gallery is damaged or unreadable, has an unsupported
+        format or was built with another model; ``url`` is invalid; a request to Qdrant fails; or
+        the collection does not exist or has too few images.
     ImportError
         The vectors are stored in Qdrant, and the extra ``qdrant`` is not installed.
     """
@@ -105,17 +106,35 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
         gallery.check_size(description.n_images)
         return gallery
     kind, n = description.kind, description.n_images
+    for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
+        _verify_digest(folder, name, description.files.get(name))
     try:
-        for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
-            if not (folder / name).is_file():
-                raise GalleryError(f"{name} is missing")
-            if hash_file(folder / name) != description.files.get(name):
-                raise GalleryError(f"{name} does not match its digest in {GALLERY_FILE}")
         entries = pq.read_table(folder / ENTRIES_FILE)
         is_complete = len(entries) == n and not any(column.null_count for column in entries)
         if not is_complete or not entries.schema.equals(ENTRIES_SCHEMA):
-            raise GalleryError(f"{ENTRIES_FILE} does not contain {n} complete rows")
+            raise GalleryError(
+                f"{ENTRIES_FILE} does not contain {n} complete rows with the columns "
+                f"{', '.join(ENTRIES_SCHEMA.names)}"
+            )
         index = read_index(kind, folder, description.dimension, n)
     except (pa.ArrowException, OSError, ValueError, GalleryError) as error:
         raise make_damage_error(folder, str(error)) from None
     return LocalGallery(description, space, entries, index)
+
+
+def _verify_digest(folder: Path, name: str, expected_digest: str | None) -> None:
+    """Check that a file of a gallery exists and has the SHA-256 that ``gallery.json`` contains.
+
+    Raises
+    ------
+    GalleryError
+        The check fails, or the file can't be read.
+    """
+    if not (folder / name).is_file():
+        raise make_damage_error(folder, f"{name} is missing or not a regular file")
+    try:
+        digest = hash_file(folder / name)
+    except OSError as error:
+        raise make_read_error(folder, name, error) from None
+    if digest != expected_digest:
+        raise make_damage_error(folder, f"{name} does not match its digest in {GALLERY_FILE}")
