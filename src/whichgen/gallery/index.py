@@ -45,7 +45,8 @@ _TRAINING_VECTORS_PER_LIST = 64
 #: Number of k-means iterations for fitting the centroids: the default of faiss for ``ivf``.
 _ITERATIONS = 10
 
-#: Minimum recall of the :data:`N_NEIGHBORS` nearest neighbors if the effort is chosen automatically.
+#: Recall of the :data:`N_NEIGHBORS` nearest neighbors that an automatically chosen effort should
+#: reach.
 TARGET_RECALL = 0.95
 
 #: Number of neighbors over which recall is measured.
@@ -85,8 +86,7 @@ def choose_list_count(n_images: int) -> int:
     """Return the number of inverted lists of an ``ivf`` index.
 
     For n images, this is the minimum of 4 √n (rounded) and n / 39 (rounded down), but at least 1.
-    faiss recommends 4 √n
-    lists or more, and at least 39 vectors per list for fitting the centroids.
+    faiss recommends 4 √n lists or more, and at least 39 vectors per list for fitting the centroids.
     """
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
 
