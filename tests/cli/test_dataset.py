@@ -105,7 +105,7 @@ def test_check_counts_sources(site: Site) -> None:
     result = whichgen("dataset", "check", "images:root=sets", "--real", "Nature")
     assert "--real applies only to folders" in result.message
     result = whichgen("dataset", "check", "nowhere/images", "--sources", "folders")
-    assert "folder nowhere/images does not exist" in result.message
+    assert "nowhere/images does not exist" in result.message
 
 
 def test_an_origin_with_one_image_is_named(site: Site) -> None:

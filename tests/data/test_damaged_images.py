@@ -47,7 +47,7 @@ def test_highlights_do_not_darken_a_float_image(cases: Path) -> None:
     [
         ("html_named.jpg", "an HTML page, not an image; download the image itself"),
         ("lfs_pointer.png", "a Git LFS pointer, not an image; run `git lfs pull`"),
-        ("IMG_0001.HEIC", r"(damaged )?HEIC \(HEIF\) .*; "),
+        ("IMG_0001.HEIC", r"(damaged or unsupported )?HEIC \(HEIF\) .*; "),
         ("cut.webp", "can't be decoded"),
         ("cut_in_pixels.png", "can't be decoded"),
     ],

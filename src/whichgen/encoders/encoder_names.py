@@ -17,8 +17,9 @@ HALF = "half"
 #: Power spectra and residual correlations (:mod:`whichgen.encoders.spectra`), without weights.
 SPECTRA = "spectra"
 
-#: Variants of a network: ``patches`` appends patch statistics to the CLS token, and ``crops``
-#: encodes windows at native resolution (:mod:`whichgen.encoders.crops`).
+#: Variants of a network: ``patches`` appends patch statistics to the feature of each block
+#: (:mod:`whichgen.encoders.pooling`), and ``crops`` encodes windows at native resolution
+#: (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
 #: Names of the encoders without weights, with the variants of each. All other encoders are
