@@ -76,6 +76,12 @@ def test_images_without_sources_are_rejected() -> None:
         make_folds(draw_samples(0, 4), SourceSplit(n_folds=2))
 
 
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_share_out_of_range_is_rejected(share: float) -> None:
+    with pytest.raises(DataError, match="Correct `share`"):
+        make_folds(draw_samples(0, 4), SourceSplit(share=share))
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
     """Create five sources per origin; the color of an image depends on its source only."""

@@ -1,10 +1,10 @@
 """Cross-source experiment: evaluate a method on held-out sources.
 
 The images are divided into folds such that no source is in two folds. Each fold is the test set of
-a model that is selected, fitted and calibrated on the other folds. For comparison, the experiment
-is repeated with folds that ignore sources. The difference shows how much a method relies on
-properties that images of one source share. Metrics with folds that ignore sources are optimistic,
-because users attribute images from new sources.
+a model that is selected, fitted and calibrated on the other folds. For comparison, the command
+``whichgen cross-source`` repeats the experiment with folds that ignore sources. The difference
+shows how much a method relies on properties that images of one source share. Metrics with folds
+that ignore sources are optimistic, because users attribute images from new sources.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FUSION_GRID: dict[str, Any] = {"values": (100.0,), "shrinkages": (0.1,), "scores
 
 @dataclass(frozen=True)
 class SourceSplit:
-    """How to divide images into folds.
+    """Options for dividing images into folds.
 
     Parameters
     ----------
@@ -57,12 +57,13 @@ class SourceSplit:
         Number of folds, at least 3: one for testing, one for validation, the remaining folds for
         training.
     by_source
-        Whether all images of a source are in the same fold.
+        Whether all images of a source are in the same fold. Otherwise, sources are ignored, and
+        only images of the same group are kept together.
     share
-        Fraction of the sources of each origin that is used for training and validation, in (0, 1];
-        at least two sources are used. Several fractions give a learning curve over sources.
+        Fraction of the sources of each origin in the other folds that is used for training and
+        validation, in (0, 1]; at least two sources are used.
     seed
-        Seed for dividing and for drawing the sources.
+        Seed for dividing the images and for drawing the sources.
     """
 
     n_folds: int = 8
@@ -80,7 +81,7 @@ class SourceSplit:
 
 @dataclass(frozen=True)
 class CrossSourceResult:
-    """Pooled predictions of all folds, where each fold is predicted by a model trained without it.
+    """Pooled predictions of all folds, each by a model trained without that fold, with metrics.
 
     Parameters
     ----------
@@ -89,18 +90,21 @@ class CrossSourceResult:
     origins
         The known origins.
     known, unknown
-        Predictions for the images of known origins and of unknown generators, with their sources.
+        Predictions for the test images of known origins and of unknown generators, with their
+        sources.
     answers
         The answer for each known and then each unknown image.
     paths
         Path of each known and then each unknown image.
     metrics
-        Value and confidence interval of each metric, by name. The resampling unit is the source.
+        Value and confidence interval of each metric that is defined, by name. The resampling unit
+        is the source.
     calibration_error
-        Expected calibration error of the probabilities of the known images.
+        Expected calibration error of the probabilities of the known images, in [0, 1].
     models
-        Description of the model of each fold: method, blocks, C or k, open-set score, threshold,
-        and the fraction of known validation images that the threshold accepts (``accepted``).
+        Description of the model of each fold: ``method``, ``blocks``, ``value`` (C or k), ``score``
+        (name of the open-set score), ``threshold``, and ``accepted``
+        (:attr:`whichgen.models.origin_model.OriginModel.tpr`).
     """
 
     split: SourceSplit
@@ -119,7 +123,11 @@ class CrossSourceResult:
         return Predictions.concatenate([self.known, self.unknown])
 
     def iterate_image_rows(self) -> Iterator[dict[str, object]]:
-        """Yield the prediction for each image, as rows of a table."""
+        """Yield a table row for each known and then each unknown image.
+
+        The columns are ``path``, ``origin``, ``source``, ``answer``, ``most probable origin``,
+        ``probability`` (of this origin) and ``score`` (open-set score).
+        """
         images, predicted = self.images, self.images.predicted
         for i, (path, answer) in enumerate(zip(self.paths, self.answers, strict=True)):
             yield {
@@ -159,13 +167,19 @@ def make_fold_datasets(
     split
         How to divide the images.
     links
-        Index pairs of images that must be in the same fold, such as near-duplicates.
+        Pairs of indices of images that must be in the same fold, such as near-duplicates.
+
+    Returns
+    -------
+    list of Dataset
+        One dataset per fold. With ``by_source=False``, the source of each image is replaced with
+        its group or, without a group, with its path.
 
     Raises
     ------
     DataError
-        An image has no source, there are fewer than three folds, or a known origin has fewer than
-        two sources for training and validation in a fold.
+        An image has no source, there are fewer than three folds, ``split.share`` is out of range,
+        or a known origin has fewer than two sources for training and validation in a fold.
     """
     if missing := [s for s in samples if not s.source]:
         raise DataError(
@@ -175,6 +189,11 @@ def make_fold_datasets(
         raise DataError(
             f"cross-source evaluation needs at least 3 folds, got {split.n_folds}. Increase "
             f"{name_option('--folds', '`n_folds`')}."
+        )
+    if not 0 < split.share <= 1:  # also rejects NaN
+        raise DataError(
+            f"the fraction of training sources is {split.share:g}, but it must be greater than 0 "
+            f"and at most 1. Correct {name_option('--shares', '`share`')}."
         )
     if not split.by_source:  # treat each image, or group of images, as a separate source
         samples = [replace(s, source=s.group or str(s.path)) for s in samples]
@@ -210,7 +229,7 @@ def make_fold_datasets(
 
 
 def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None:
-    """Raise :class:`DataError` if a known origin has fewer than two sources for training.
+    """Raise :class:`DataError` if a known origin has fewer than two sources in train and val.
 
     ``dataset`` is the dataset of a fold, and ``samples`` are the images of all folds.
     """
@@ -222,8 +241,8 @@ def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None
         raise DataError(
             f"too few sources: {numbers}. "
             "Cross-source evaluation needs at least three sources of every known origin: one for "
-            "testing and two for training. Sources with common near-duplicates count as one. Add "
-            f"sources, or add the origin to {name_option('--unknown')}."
+            "testing and two for training and validation. Sources with common near-duplicates "
+            f"count as one. Add sources, or add the origin to {name_option('--unknown')}."
         )
 
 
@@ -271,7 +290,7 @@ def evaluate_cross_source(
     options
         Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
     split
-        How the images were divided.
+        How the images were divided; its seed is also the seed of the bootstrap.
     reader
         Reads facts about the images; by default, nothing is cached.
     progress
@@ -279,9 +298,18 @@ def evaluate_cross_source(
 
     Raises
     ------
+    DataError
+        A fold has no test image of a known origin.
     DataError, FitError
         See :func:`~whichgen.training.fit_fusion.fuse` and
         :func:`~whichgen.training.fit_block.fit`.
+    StoreError
+        The features can't be read from the feature store.
+
+    Warns
+    -----
+    WhichgenWarning
+        A head or probe did not converge at some settings, which can't be selected.
     """
     reader = reader or ImageReader()
     options = replace(options, thumbnails=False)
@@ -301,6 +329,7 @@ def evaluate_cross_source(
         ).model
         for name in ("test", "test_unknown"):
             predictions, (answer, _, _) = predict_table(model, tables[name])
+            # Without ``by_source``, the sources of the dataset are groups or paths.
             sources = [images.samples[rows[s.path]].source for s in tables[name].samples]
             parts.append((name, predictions, sources, answer, tables[name].samples))
         models.append(
