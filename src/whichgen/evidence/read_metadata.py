@@ -1,4 +1,4 @@
-"""Read all metadata of an image file except Content Credentials."""
+"""Read the metadata of an image file, except Content Credentials, and text hidden in its pixels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from whichgen.evidence.metadata.text_fields import interpret_fields
 from whichgen.evidence.metadata.xmp import read_xmp
 from whichgen.evidence.run_readers import Reader, run_readers
 
-#: Maximum number of blocks of each kind that are read; most files have one.
-MAX_BLOCKS = 4
+#: Maximum number of blocks of EXIF, of XMP and of IPTC that are read; most files have one.
+_MAX_BLOCKS = 4
 
 #: Tag of IPTC in TIFF files.
 _TIFF_IPTC = 33723
@@ -31,18 +31,21 @@ _TIFF_IPTC = 33723
 def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     """Extract provenance evidence from text fields, XMP, IPTC, EXIF, hidden text and JPEG tables.
 
+    Hidden text is stored in the lowest bits of the pixels. A note reports each part that can't be
+    read.
+
     Parameters
     ----------
     data
         Content of the image file.
     image
-        The image as opened by Pillow; ``None`` if Pillow can't open it. Metadata of PNG, JPEG,
-        WebP, HEIC, AVIF and JPEG XL files is read even then.
+        The image as opened by Pillow; ``None`` if Pillow can't open it. The text fields, XMP, IPTC
+        and EXIF of PNG, JPEG, WebP, HEIC, AVIF and JPEG XL files are read even then.
     """
-    blocks = find_blocks(data, image)
+    blocks = _find_blocks(data, image)
     notes = list(blocks.notes)
     exif_readers: list[Reader] = [
-        partial(_read_exif_block, block) for block in blocks.exif[:MAX_BLOCKS] if block
+        partial(_read_exif_block, block) for block in blocks.exif[:_MAX_BLOCKS] if block
     ]
     if not exif_readers and image is not None and image.format in ("TIFF", "JPEG2000"):
         exif_readers = [lambda: read_exif(image.getexif())]
@@ -52,33 +55,27 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         ("text fields", lambda: Evidence(tuple(interpret_fields("text", blocks.texts)))),
         ("EXIF", lambda: exif),
     ]
-    for packet in blocks.xmp[:MAX_BLOCKS]:
+    for packet in blocks.xmp[:_MAX_BLOCKS]:
         readers.append(("XMP", partial(read_xmp, packet, has_camera=has_camera)))
-    readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:MAX_BLOCKS]]
+    readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:_MAX_BLOCKS]]
     if image is not None:
         readers.append(("hidden text", lambda: read_hidden_parameters(image)))
         readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
     for kind, contents in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
-        if len(contents) > MAX_BLOCKS:
-            notes.append(f"only the first {MAX_BLOCKS} blocks of {kind} were read")
+        if len(contents) > _MAX_BLOCKS:
+            notes.append(f"only the first {_MAX_BLOCKS} {kind} blocks were read")
     return Evidence(evidence.findings, (*notes, *evidence.notes))
 
 
 def _read_exif_block(block: bytes) -> Evidence:
     """Extract provenance evidence from an EXIF block; a note reports a block without fields."""
     exif = load_exif(block)
-    return read_exif(exif) if exif else Evidence(notes=("EXIF can't be read",))
+    return read_exif(exif) if exif else Evidence(notes=("EXIF contains no readable fields",))
 
 
-def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
-    """Find the metadata blocks of an image file.
-
-    Parameters
-    ----------
-    data, image
-        As for :func:`read_metadata`.
-    """
+def _find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
+    """Find the metadata blocks of an image file; the parameters are as in :func:`read_metadata`."""
     if data.startswith(SIGNATURE):
         return find_png_blocks(data)
     if data.startswith(b"\xff\xd8"):
@@ -93,7 +90,7 @@ def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
 
 
 def _find_other_blocks(image: Image.Image) -> Blocks:
-    """Find the metadata blocks of other formats, such as TIFF and GIF, with Pillow."""
+    """Find the metadata blocks of other formats, such as TIFF and GIF, except EXIF, with Pillow."""
     comment, xmp = image.info.get("comment"), image.info.get("xmp")
     if isinstance(comment, bytes):
         comment = comment.decode("utf-8", errors="replace")

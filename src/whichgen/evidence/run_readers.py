@@ -18,7 +18,8 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
     ----------
     readers
         Name of each part of the file, and its reader. If a reader raises an exception, a note says
-        which part can't be read, and why.
+        which part can't be read, and why. The message of an :class:`~whichgen.errors.ImageError`
+        becomes this note without the name of the part.
 
     Returns
     -------
@@ -33,7 +34,7 @@ def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
         except ImageError as error:  # its message is a complete note
             notes.append(str(error))
             continue
-        except Exception as error:  # parsers raise any exception on hostile bytes
+        except Exception as error:  # parsers may raise any exception on hostile bytes
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             notes.append(f"{part} can't be read ({reason})")
             continue

@@ -4,13 +4,13 @@ From strongest to weakest, the evidence is:
 
 1. a generator or a camera that a trusted signer states;
 2. a generator in other Content Credentials, then in a watermark, then in metadata;
-3. a camera in signed metadata;
-4. a camera in unsigned metadata;
+3. a camera in other Content Credentials;
+4. a camera in metadata;
 5. weak evidence of a generator;
-6. edits that do not name a generator.
+6. edits without evidence of a generator.
 
-A camera is weaker than a generator because anyone can write its name, and because editing with a
-generator may preserve it.
+If no trusted signer states it, a camera is weaker than strong evidence of a generator, because
+anyone can write the name of a camera, and because editing with a generator may preserve it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _GENERATED_PART = re.compile(r"^component, |rainedAlgorithmicMedia|compositeSynt
 #: Prefixes of the phrases by kind of metadata.
 _PREFIXES = {"xmp": "XMP ", "iptc": "IPTC ", "exif": "EXIF "}
 
-#: Kinds of metadata and claims, strongest first; all other kinds are weaker.
+#: Kinds of evidence and claims, strongest first; all other kinds are weaker.
 _KINDS = ("credentials", "watermark")
 _CLAIMS: tuple[_Claim, ...] = ("synthetic", "changed", "camera", "edited")
 
@@ -51,17 +51,18 @@ class EvidenceSummary:
     Parameters
     ----------
     sentence
-        The evidence and contradictory evidence, or why Content Credentials are no evidence; empty
-        without either.
+        The strongest finding, and findings that contradict or supplement it; then remarks, for
+        example why Content Credentials are no evidence. Empty if there are none.
     indicates
         As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence.
     origin
-        For a synthetic image, the origin from the table of names, otherwise the name of the
-        generator, or ``synthetic`` if there is no name or only that of a program that runs various
+        For a synthetic image, the origin of the generator
+        (:attr:`~whichgen.evidence.finding.Finding.origin`) or, if it is unknown, the name of the
+        generator; ``synthetic`` if there is no name or only that of a program that runs various
         generators. For a camera, ``real``. Otherwise empty.
     strength
         ``strong`` or ``weak``; empty without evidence. Strong evidence counts as ``weak`` if other
-        strong evidence contradicts it, unless only the strongest finding is trusted.
+        strong evidence contradicts it, unless only the former is trusted.
     """
 
     sentence: str = ""
@@ -70,7 +71,7 @@ class EvidenceSummary:
     strength: Strength | Literal[""] = ""
 
     def as_columns(self) -> dict[str, str]:
-        """Return the summary as columns of tables and keys of JSON."""
+        """Return sentence, origin and strength by the names of their table columns or JSON keys."""
         return {
             "evidence": self.sentence,
             "evidence_origin": self.origin,
@@ -79,8 +80,9 @@ class EvidenceSummary:
 
 
 def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
-    """Summarize the evidence of an image in a sentence that begins with the strongest finding."""
-    # Remarks are about Content Credentials that are not valid or state no origin.
+    """Summarize the evidence that :func:`~whichgen.evidence.collect.collect` found in a file."""
+    # Remarks are about Content Credentials that are not valid or state no origin, and about XMP
+    # source types that are no evidence, such as drawings.
     remarks = [f.statement for f in evidence.findings if f.indicates == "neutral" and f.statement]
     ranked_findings = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
     if not ranked_findings:
@@ -89,15 +91,15 @@ def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
     strongest_findings: dict[_Claim, Finding] = {}
     for finding in ranked_findings:
         strongest_findings.setdefault(_classify(finding), finding)
-    parts, strength = [_phrase(lead)], lead.strength
+    parts, strength = [_describe_finding(lead)], lead.strength
     if claim in _OPPOSITES and (rival := strongest_findings.get(_OPPOSITES[claim])):
-        parts.append(f"contradicted by: {_phrase(rival)}")
+        parts.append(f"contradicted by: {_describe_finding(rival)}")
         if rival.strength == "strong" and lead.trusted <= rival.trusted:
             strength = "weak"
     companions = [
         strongest_findings[c] for c in _COMPANIONS.get(claim, ()) if c in strongest_findings
     ]
-    parts += [f"also: {_phrase(companion)}" for companion in companions]
+    parts += [f"also: {_describe_finding(companion)}" for companion in companions]
     return EvidenceSummary(
         "; ".join(parts + remarks), lead.indicates, _name_origin(claim, lead), strength
     )
@@ -135,7 +137,7 @@ def _rank(finding: Finding) -> tuple[int, ...]:
     )
 
 
-def _phrase(finding: Finding) -> str:
+def _describe_finding(finding: Finding) -> str:
     phrase = f"{_PREFIXES.get(finding.kind, '')}{finding.statement or finding.title}"
     return phrase if finding.strength == "strong" else f"{phrase} (weak evidence)"
 

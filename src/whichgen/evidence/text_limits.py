@@ -6,13 +6,14 @@ import json
 import unicodedata
 from typing import Any
 
-#: Maximum number of characters of a cleaned string.
+#: Default maximum number of characters of a cleaned string.
 MAX_LINE_LENGTH = 300
 
-#: Maximum number of characters parsed; a ComfyUI workflow of hundreds of nodes is far smaller.
+#: Maximum number of characters of a text that is parsed; a ComfyUI workflow of hundreds of nodes is
+#: far smaller.
 MAX_TEXT = 2_000_000
 
-#: Maximum depth of a JSON value.
+#: Maximum depth of a JSON value. A string or number has depth 1, an array of numbers has depth 2.
 _MAX_DEPTH = 64
 
 # Unicode categories: control, format (such as reversed writing direction, which can disguise text),
@@ -23,10 +24,11 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 def clean(text: str, max_length: int = MAX_LINE_LENGTH) -> str:
     """Convert text to one printable line of at most ``max_length`` characters.
 
-    White space is collapsed to single spaces, and unprintable characters are removed. A longer line
-    is truncated and ends with ``…``, which counts as one character.
+    White space is collapsed to single spaces and removed at both ends, and unprintable characters
+    are removed. Only the first ``8 * max_length`` characters are read. A truncated line ends with
+    ``…``, which counts as one character.
     """
-    # Read more than max_length characters, because collapsing white space shortens the text.
+    # Read more than max_length characters, because the line may be shorter than the text.
     head = text[: 8 * max_length]
     words = "".join(
         " " if c.isspace() else c
@@ -42,7 +44,8 @@ def clean(text: str, max_length: int = MAX_LINE_LENGTH) -> str:
 def parse_json(text: str) -> Any:
     """Parse JSON; return ``None`` if the text is too long, invalid or too deeply nested.
 
-    The limits are :data:`MAX_TEXT` characters and a nesting depth of 64.
+    The limits are :data:`MAX_TEXT` characters and a depth of 64 nested values, including the
+    innermost string or number.
     """
     if len(text) > MAX_TEXT:
         return None
@@ -64,7 +67,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def _is_shallow(value: Any) -> bool:
-    """Return whether the nesting depth is at most :data:`_MAX_DEPTH`."""
+    """Return whether the depth of a JSON value is at most :data:`_MAX_DEPTH`."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [

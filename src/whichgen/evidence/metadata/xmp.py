@@ -1,4 +1,4 @@
-"""Extract provenance evidence from XMP: source type, labels, AI system, credit and software."""
+"""Extract provenance evidence from XMP: source types, AI labels, editing history and texts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ _AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
 _GUID = "DigImageGUID"
 _CANVA = "ContainsAiGeneratedContent"
 
-#: Unambiguous names, in lower case. The namespace is ignored, because programs often get it wrong.
+#: Maps unambiguous names in lower case to their usual spelling. The namespace is ignored, because
+#: programs often get it wrong.
 _UNIQUE = {name.lower(): name for name in (_SOURCE, _FILE_SOURCE, *_AI, _GUID, _CANVA, AIGC)}
+#: Maps ambiguous names, which count only in their namespace, to names in reports.
 _NAMES = {
     "{http://ns.adobe.com/photoshop/1.0/}Credit": "Credit",
     "{http://ns.adobe.com/photoshop/1.0/}Instructions": "Instructions",
@@ -47,7 +49,7 @@ _NAMES = {
     "{http://purl.org/dc/elements/1.1/}creator": "creator",
     "{http://purl.org/dc/terms/}provenance": "provenance",
 }
-#: Namespace of events in the editing history of Adobe's programs: ``action``, ``softwareAgent``.
+#: Namespace of ``action`` and ``softwareAgent`` in the editing history of Adobe's programs.
 _EVENT = "{http://ns.adobe.com/xap/1.0/sType/ResourceEvent#}"
 _HISTORY = "History"
 _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
@@ -81,7 +83,7 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
     Raises
     ------
     SyntaxError
-        The packet is not valid XML and contains no known property.
+        The packet is not valid XML, and no known property is found in it.
     ValueError, LookupError
         See :func:`parse_xmp`.
     """
@@ -113,8 +115,9 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
-        Names and texts of at most 30 distinct properties, in document order. An event of the
-        editing history has the name ``History: ACTION`` and the program as its text.
+        Names and texts of at most 30 distinct properties, in document order. The items of a list
+        are separated by semicolons. An event of the editing history has the name
+        ``History: ACTION`` and the program as its text.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     try:
         root = fromstring(_decode_packet(xmp), forbid_dtd=True)
     except DTDForbidden:
-        raise ValueError("it has a document type declaration, which is not allowed") from None
+        raise ValueError("document type declarations are not allowed") from None
     properties: dict[tuple[str, str], None] = {}  # ordered set, because histories have duplicates
     for element in root.iter():
         for key, text in element.attrib.items():
@@ -161,7 +164,10 @@ def _iterate_texts(element: Any) -> Iterator[str]:
 
 
 def _get_report_name(key: str) -> str:
-    """Return the name of a property in reports, or an empty string if it is ignored."""
+    """Return the name of a property in reports, or an empty string if the property is ignored.
+
+    ``key`` is the name with its namespace: ``{NAMESPACE}NAME``.
+    """
     if key in _NAMES:
         return _NAMES[key]
     local = key.rpartition("}")[2]
@@ -171,10 +177,10 @@ def _get_report_name(key: str) -> str:
 
 
 def _decode_packet(xmp: bytes) -> bytes | str:
-    """Decode a packet in UTF-16, or return the bytes of a packet in UTF-8.
+    """Decode a packet in UTF-16; return the bytes of a packet in another encoding.
 
-    UTF-16 may be in either byte order and without a byte-order mark. White space and NULs at both
-    ends are removed.
+    UTF-16 may be in either byte order. Without a byte-order mark, it is recognized by its first
+    character, ``<``. White space and NULs at both ends are removed.
     """
     if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return xmp.decode("utf-16", errors="replace").strip("\0 \r\n\t")
@@ -191,7 +197,7 @@ def _search_properties(xmp: bytes) -> list[tuple[str, str]]:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return []
     properties = []
-    for match in _LOOSE.finditer(text[:MAX_BLOCK]):
+    for match in _LOOSE.finditer(text):
         name = {"credit": "Credit", "creatortool": "CreatorTool"}.get(match["name"].lower())
         value = match["a"] or match["b"] or match["c"] or match["d"] or ""
         properties.append((name or _UNIQUE[match["name"].lower()], html.unescape(value)))
@@ -262,16 +268,16 @@ def _interpret_canva(text: str) -> list[Finding]:
 
 
 def _correct_composite(findings: list[Finding], *, has_camera: bool) -> list[Finding]:
-    """Correct findings about composites of generated and other parts.
+    """Correct findings if the source type is that of a photograph, an edit or a composite.
 
-    AI properties count as ``edited``, because a generator writes them even if it changed only part
-    of a photograph. However, Google's Gemini app also writes "Edited with Google AI" and the source
-    type of a composite into fully generated images. Therefore, without a camera, such findings are
-    weak evidence of a synthetic image.
+    Properties such as ``AISystemUsed`` then count as ``edited``, because a generator writes them
+    even if it changed only part of a photograph. However, Google's Gemini app also writes "Edited
+    with Google AI" and the source type of a composite into fully generated images. Therefore, if
+    both are present and the EXIF metadata names no camera, the findings about edits become weak
+    evidence of a synthetic image.
     """
     types = [f for f in findings if f.title.startswith((_SOURCE, _FILE_SOURCE))]
-    is_composite = any(f.indicates in ("edited", "camera") for f in types)
-    if not is_composite:
+    if not any(f.indicates in ("edited", "camera") for f in types):
         return findings
     has_google_credit = any(f.detail.lower() == _GOOGLE_EDIT.lower() for f in findings)
     if has_google_credit and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):

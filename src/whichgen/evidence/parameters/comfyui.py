@@ -79,8 +79,9 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     -------
     Parameters or None
         The settings of the first saved image, because a graph that saves several images is stored
-        in all of them. Missing settings are omitted; additional models are listed in ``other
-        models``. ``None`` if ``value`` is not a graph.
+        in all of them. The first image is that of the save node with the smallest ID. Missing
+        settings are omitted. The other models of the graph, also those for other images, are listed
+        in ``other models``. ``None`` if ``value`` is not a graph.
     """
     nodes = parse_nodes(value)
     if not nodes:
@@ -115,7 +116,8 @@ def search_graph(text: str) -> Parameters | None:
     Returns
     -------
     Parameters or None
-        The name of the model, if the text contains one; ``None`` if the text is not a graph.
+        The name of the first model, if the text contains one, without other settings. ``None`` if
+        the text is not a graph.
     """
     head = text[:_MAX_SEARCH]
     is_executed = len(_CLASS.findall(head)) >= 2
@@ -129,8 +131,9 @@ def search_graph(text: str) -> Parameters | None:
 def _find_sampler(nodes: Mapping[str, Node]) -> str | None:
     """Return the ID of the sampler that is nearest to the first saved image.
 
-    If the first saved image has no sampler, all saved images and then all outputs are searched. If
-    no output has a sampler, the result is ``None``.
+    The first saved image is that of the save node with the smallest ID. If it has no sampler, all
+    saved images and then all outputs are searched. If no output has a sampler, the result is
+    ``None``.
     """
     sources = {link.node for node in nodes.values() for link in node.links.values()}
     outputs = sorted((node_id for node_id in nodes if node_id not in sources), key=_make_sort_key)
@@ -143,7 +146,7 @@ def _find_sampler(nodes: Mapping[str, Node]) -> str | None:
 
 
 def _make_sort_key(node_id: str) -> tuple[int, str]:
-    """Return a sort key of node IDs: decimal numbers by value, then all other texts."""
+    """Return a sort key for node IDs: numbers of at most nine digits by value, then other texts."""
     return (int(node_id), "") if node_id.isdecimal() and len(node_id) < 10 else (1 << 31, node_id)
 
 
@@ -156,7 +159,7 @@ def _is_sampler(node: Node) -> bool:
 
 
 def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node, str]]:
-    """Follow links backward from ``starts``, breadth first; yield each node and its ID."""
+    """Follow links backward, breadth first; yield each node and its ID, ``starts`` first."""
     queue, visited = deque(link.node for link in starts), set[str]()
     while queue:
         node_id = queue.popleft()
@@ -168,7 +171,7 @@ def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node,
 
 
 def _find_models(nodes: list[Node]) -> list[str]:
-    """Return the names of the loaded generators.
+    """Return the distinct names of the loaded generators.
 
     The name of a generator is the name of its file without folder and suffix. If no generator is
     loaded, return the names of the models of online services.
@@ -182,7 +185,7 @@ def _find_models(nodes: list[Node]) -> list[str]:
             if _MODEL_INPUTS.match(name) or (is_loader and value.lower().endswith(WEIGHT_SUFFIXES)):
                 models[shorten_model(value)] = None
     service_models = (n.values.get("model") for n in nodes if "image" in n.kind.lower())
-    return list(models) or [model for model in service_models if isinstance(model, str)]
+    return list(models or dict.fromkeys(m for m in service_models if isinstance(m, str)))
 
 
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parse the nodes and links of ComfyUI graphs: the executed ``prompt`` and the ``workflow``."""
+"""Parse the nodes and links of ComfyUI graphs: the executed graph and the editor's workflow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from whichgen.evidence.text_limits import as_list
 
-#: Maximum number of nodes per graph, of values per node and subgraphs per graph, and of links per
-#: graph.
-MAX_NODES = 5000
-_MAX_VALUES = 50
+#: Maximum number of nodes and of links in a graph or subgraph.
+_MAX_NODES = 5000
 _MAX_LINKS = 20_000
+#: Maximum number of values and of inputs of a node, and of subgraphs of a graph.
+_MAX_VALUES = 50
 
 #: Mode of muted nodes, which are not executed.
 _MUTED = 2
@@ -43,7 +43,8 @@ class Node:
     kind
         Class name, such as ``KSampler``.
     values
-        Maps the name of each input to its string or number. Unnamed inputs are numbered from 0.
+        Maps the name of each input that is a string or a number to its value. The name of an
+        unnamed input is its position, starting at ``"0"``.
     links
         Maps the name of each connected input to its link.
     """
@@ -60,13 +61,13 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
     ----------
     value
         JSON object: the executed graph (a dictionary of nodes) or the workflow of the editor (a
-        list ``nodes`` and a list ``links``). The nodes of subgraphs are included, without the links
-        into and out of the subgraph. Muted nodes of a workflow are omitted.
+        list ``nodes`` and a list ``links``). The nodes of subgraphs are included, but are not
+        connected to nodes outside of their subgraph. Muted nodes of a workflow are omitted.
 
     Returns
     -------
     dict
-        Maps the ID of each node to the node.
+        Maps the ID of each node to the node; in a subgraph, the key is ``SUBGRAPH_ID/NODE_ID``.
     """
     if isinstance(value.get("nodes"), list) and "links" in value:
         nodes = dict(_parse_workflow(value, ""))
@@ -80,7 +81,7 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
 
 
 def _parse_executed(value: Mapping[str, Any]) -> Iterator[tuple[str, Node]]:
-    for node_id, node in list(value.items())[:MAX_NODES]:
+    for node_id, node in list(value.items())[:_MAX_NODES]:
         kind = node.get("class_type") if isinstance(node, dict) else None
         inputs = node.get("inputs") if isinstance(kind, str) else None
         if not isinstance(inputs, dict):
@@ -97,7 +98,7 @@ def _parse_link(entry: object) -> Link | None:
 
 
 def _parse_values(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str | int | float]]:
-    """Yield strings and numbers, including those in objects of the form ``{"content": …}``."""
+    """Yield each string or number with its name, including those in ``{"content": …}``."""
     for name, entry in entries:
         value = entry.get("content") if isinstance(entry, dict) else entry
         if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -106,7 +107,7 @@ def _parse_values(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str
 
 def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Node]]:
     sources = dict(_parse_links(as_list(value.get("links")), prefix))
-    for node in as_list(value.get("nodes"))[:MAX_NODES]:
+    for node in as_list(value.get("nodes"))[:_MAX_NODES]:
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, str) or node.get("mode") == _MUTED:
             continue

@@ -44,7 +44,8 @@ class Parameters:
     tool
         Name of the program or of its format; empty if the program is unknown.
     values
-        Settings as written by the program. Only the settings in :data:`_FIELDS` are reported.
+        Settings, named as by the program. :func:`report_parameters` reports only some of them, such
+        as model, seed and prompt.
     """
 
     tool: str
@@ -66,8 +67,8 @@ def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
     Returns
     -------
     Finding
-        The generator of the finding is the model in the parameters or, without a model, the
-        program.
+        A finding that indicates a synthetic image. Its generator is the model in the parameters or,
+        without a model, the program; empty if neither is known.
     """
     settings = {str(key).lower(): value for key, value in parameters.values.items()}
     if is_text_or_number(settings.get("width")) and is_text_or_number(settings.get("height")):

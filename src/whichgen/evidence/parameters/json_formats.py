@@ -1,4 +1,4 @@
-"""Recognize the JSON of programs that run generators: InvokeAI, Fooocus, NovelAI and others."""
+"""Read generation parameters from the JSON of ComfyUI, InvokeAI, Fooocus, NovelAI and others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
     Returns
     -------
     Parameters or None
-        ``None`` if the value contains no generation parameters.
+        The parameters, with setting names in lower case; ``None`` if ``value`` contains none.
     """
     if (graph := read_graph(value)) is not None:
         return graph
@@ -77,7 +77,10 @@ def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
 
 
 def _read_invoke_graph(nodes: object) -> Parameters | None:
-    """Read the model and the prompt from the graph or workflow of InvokeAI."""
+    """Read the first model and prompt from the nodes of an InvokeAI graph or workflow.
+
+    Return ``None`` if no node names a model.
+    """
     entries = list(nodes.values()) if isinstance(nodes, dict) else nodes
     if not isinstance(entries, list):
         return None

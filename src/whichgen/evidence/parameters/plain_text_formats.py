@@ -1,4 +1,4 @@
-"""Recognize generation parameters in text: Midjourney, web UIs, InvokeAI 1, Mochi Diffusion."""
+"""Parse generation parameters in text: Midjourney, web UIs, InvokeAI 1, Mochi Diffusion."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from whichgen.evidence.parameters.sd_web_ui import parse_web_ui
 #: Identifier of an image or a job.
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-#: Identifier of the job at the end of a text by Midjourney.
+#: Identifier of the job, which follows the prompt in texts by Midjourney.
 _MIDJOURNEY = re.compile(rf"\bJob ID: ?({UUID.pattern})", re.IGNORECASE)
 
-#: Options in prompts of Midjourney. A text must contain at least two of them.
+#: Options in prompts of Midjourney.
 _OPTION = re.compile(
     r"\s--(ar|aspect|v|version|niji|stylize|s|chaos|c|q|quality|style|sref|cref|weird|w|raw|seed"
     r"|no|tile|iw|profile|p)\b",
@@ -30,21 +30,23 @@ _MOCHI = re.compile(
     r"|Guidance Scale): ?((?:(?!; [A-Z][\w ]{2,20}: )[^\n]){0,5000})"
 )
 
-#: Maximum number of characters that are searched.
+#: Maximum number of characters that are searched, except for parameters of web UIs.
 _MAX_SEARCH = 20_000
 
 
 def parse_text(text: str) -> Parameters | None:
-    """Parse generation parameters in a text other than JSON; return ``None`` without parameters."""
-    if job := _MIDJOURNEY.search(text[:_MAX_SEARCH]):
+    """Parse generation parameters in a text other than JSON; return ``None`` if there are none."""
+    head = text[:_MAX_SEARCH]
+    if job := _MIDJOURNEY.search(head):
         return Parameters("Midjourney", {"job": job[1], "prompt": text[: job.start()]})
-    if (mochi := _parse_mochi(text[:_MAX_SEARCH])) or (web_ui := parse_web_ui(text)):
-        return mochi or web_ui
-    return _parse_command(text[:_MAX_SEARCH])
+    return _parse_mochi(head) or parse_web_ui(text) or _parse_command(head)
 
 
 def has_midjourney_options(text: str) -> bool:
-    """Return whether a text has two different Midjourney options, such as ``--ar 3:2 --v 6``."""
+    """Return whether a text has at least two Midjourney options, such as ``--ar 3:2 --v 6``.
+
+    Options with the same name count once. Only the first 20,000 characters are searched.
+    """
     return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_SEARCH])}) >= 2
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.parameters.generation_parameters import Parameters
 from whichgen.evidence.text_limits import clean
 
-#: Keys that do not occur in captions, and patterns of their values. Parameters contain at least two
-#: of these keys.
+#: Keys that are unusual in captions, and patterns of their values. A text with at least two of
+#: these keys counts as parameters.
 _KEYS = {
     "Steps": r"\d{1,4}\b",
     "Sampler": r"\w",
@@ -28,24 +29,25 @@ _KEY = re.compile(
 )
 _NEGATIVE = re.compile(r"(?:^|\s)Negative prompt:", re.IGNORECASE)
 _PAIR = re.compile(r'([A-Za-z][\w /\-]{0,40}): *("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})')
-#: Name of the model in the JSON of Civitai's generator.
+#: Object of the model in the JSON of Civitai's generator, and the name in this object.
 _CHECKPOINT = re.compile(r'\{[^{}]{0,1000}"type": ?"checkpoint"[^{}]{0,1000}\}')
 _MODEL_NAME = re.compile(r'"modelName": ?"([^"]{1,200})"')
 
-#: Maximum number of characters that are parsed as settings, and maximum number of keys.
+#: Maximum number of characters that are parsed as settings, and maximum number of keys that are
+#: examined to find the settings.
 _MAX_SETTINGS = 10_000
 _MAX_KEYS = 1000
 
 #: Name of the format in reports.
-WEB_UI = "Stable Diffusion web UI"
+_WEB_UI = "Stable Diffusion web UI"
 
 
 def parse_web_ui(text: str) -> Parameters | None:
     """Parse the parameters of a web UI; return ``None`` if the text contains none.
 
     The usual form is a prompt, a line ``Negative prompt: …`` and a line ``Steps: …, Sampler: …``.
-    The keys may be in any order, and the line breaks may be missing. At least two keys that do not
-    occur in captions are required.
+    The keys may be in any order, and the line breaks may be missing. At least two different keys
+    that are unusual in captions, such as ``Steps`` and ``Sampler``, are required.
     """
     start = _find_settings(text)
     if start is None:
@@ -57,7 +59,7 @@ def parse_web_ui(text: str) -> Parameters | None:
     settings = {key.lower(): value for key, value in values.items()}
     version = clean(settings.get("app", "") or settings.get("version", ""), 60)
     program = find_generator(version) if version else None
-    tool = f"a {WEB_UI} ({version})" if version else f"a {WEB_UI}"
+    tool = f"a {_WEB_UI} ({version})" if version else f"a {_WEB_UI}"
     if program is not None:  # a program that imitates the format writes its name as the version
         tool = program.name
     if not settings.get("model") and (resource := _CHECKPOINT.search(text, start)):
@@ -67,12 +69,8 @@ def parse_web_ui(text: str) -> Parameters | None:
 
 
 def _find_settings(text: str) -> int | None:
-    """Return the position of the first setting; ``None`` without two different keys."""
-    matches = []
-    for match in _KEY.finditer(text):
-        matches.append(match)
-        if len(matches) > _MAX_KEYS:
-            break
+    """Return the position of the first setting, or ``None`` without two different keys."""
+    matches = list(islice(_KEY.finditer(text), _MAX_KEYS))
     if len({match.lastindex for match in matches}) < 2:
         return None
     settings = [match for match in matches if not _NEGATIVE.match(match[0])]
