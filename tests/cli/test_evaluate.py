@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import save_tiny_clip
+from whichgen.encoders.encoder import Encoder
 from whichgen.features.batching import BatchEncoder
 from whichgen.models.saved_model import DESCRIPTION_FILE
 
@@ -89,6 +90,35 @@ def test_robustness_writes_into_the_run_folder(mine: Site) -> None:
     assert record["config"]["model_data_hash"] == model["data_hash"] != record["data_hash"]
     assert (mine.run / "plots" / "robustness.png").stat().st_size > 5000
     assert "jpeg" in (mine.run / "robustness.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "robustness", "few-shot"])
+def test_the_batch_size_is_used(
+    mine: Site, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def make_encoder(encoder: Encoder, *, pad_to: int) -> BatchEncoder:
+        sizes.append(pad_to)
+        return BatchEncoder(encoder, pad_to=pad_to)
+
+    monkeypatch.setattr("whichgen.features.extraction.BatchEncoder", make_encoder)
+    options = {
+        "robustness": ("--kinds", "jpeg", "-o", tmp_path / "robust"),
+        "few-shot": ("--shots", 1, "--repeats", 1, "-o", tmp_path / "few"),
+    }
+    result = whichgen(
+        command,
+        "-m",
+        mine.run,
+        "--cache-dir",
+        mine.cache,
+        "--batch-size",
+        3,
+        *options.get(command, ()),
+    )
+    assert result.code == 0, result.err
+    assert set(sizes) == {3}
 
 
 def test_another_dataset_needs_its_unknown_origins(mine: Site) -> None:

@@ -35,6 +35,7 @@ def evaluate(options: EvaluationOptions) -> None:
         setup.encoder,
         setup.store,
         intervals=True,
+        batch_size=test.model.batch_size,
         progress=show_progress,
     )
     warn_skipped(point.skipped)
@@ -65,6 +66,7 @@ def robustness(
             setup.encoder,
             setup.store,
             kinds=perturbations,
+            batch_size=test.model.batch_size,
             progress=show_progress,
         )
     )
@@ -112,7 +114,12 @@ def few_shot(
     list_draws(unknown_images, image_counts, range(repeats))
     splits = ("test", "val_unknown", "test_unknown")
     features = extract_splits(
-        setup.dataset, setup.encoder, setup.store, splits=splits, progress=show_progress
+        setup.dataset,
+        setup.encoder,
+        setup.store,
+        splits=splits,
+        batch_size=test.model.batch_size,
+        progress=show_progress,
     )
     points = list(
         measure_few_shot(

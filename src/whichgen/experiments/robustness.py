@@ -21,6 +21,7 @@ from whichgen.data.images.perturbations import (
     list_perturbations,
     parse_perturbation,
 )
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
@@ -41,7 +42,7 @@ class RobustnessPoint:
     perturbation
         The perturbation of the test images; ``None`` for unchanged images.
     test
-        Metrics of the perturbed test images.
+        Metrics of the test images with this perturbation.
     skipped
         Error message of each unreadable file.
     data_hash
@@ -71,6 +72,7 @@ def evaluate_perturbation(
     *,
     perturbation: Perturbation | None = None,
     intervals: bool = False,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
     """Evaluate a model on the test images of a dataset, optionally with a perturbation.
@@ -84,13 +86,21 @@ def evaluate_perturbation(
     encoder
         The model's encoder.
     store
-        Feature store: existing features are read from it, and new features are added to it.
+        Feature store of the encoder: existing features are read from it, and new features are added
+        to it.
     perturbation
         Perturbation to apply to every test image; ``None`` for unchanged images.
     intervals
         Whether to compute confidence intervals, which takes much longer than the metrics.
+    batch_size
+        Number of images per forward pass.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
+
+    Returns
+    -------
+    RobustnessPoint
+        Metrics of the readable test images, and the errors of the unreadable ones.
 
     Raises
     ------
@@ -98,7 +108,8 @@ def evaluate_perturbation(
         The known origins of the dataset and of the model differ, or a known origin has no readable
         test image.
     EncoderError
-        A feature is not finite, or memory is insufficient for a single image.
+        A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
+        compile the network.
     StoreError
         The feature store can't be read or written.
     """
@@ -114,6 +125,7 @@ def evaluate_perturbation(
         store,
         splits=("test", "test_unknown"),
         perturbation=perturbation,
+        batch_size=batch_size,
         progress=progress,
     )
     results = [predict_table(model, table) for table in features.tables.values()]
@@ -146,21 +158,35 @@ def evaluate_robustness(
     store: FeatureStore,
     *,
     kinds: Sequence[str] = tuple(INTENSITIES),
+    batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
-    """Evaluate a model on unchanged test images, then on images with each kind of perturbation.
+    """Evaluate a model on unchanged test images, then on images with each perturbation.
 
-    ``kinds`` are keys of :data:`~whichgen.data.images.perturbations.INTENSITIES`. The other
-    parameters and the errors are those of :func:`evaluate_perturbation`.
+    ``kinds`` are keys of :data:`~whichgen.data.images.perturbations.INTENSITIES`, which lists the
+    intensities of each kind. The other parameters are those of :func:`evaluate_perturbation`.
 
     Yields
     ------
     RobustnessPoint
         Test metrics for unchanged images, then for each kind and intensity.
+
+    Raises
+    ------
+    KeyError
+        A kind does not exist.
+    DataError, EncoderError, StoreError
+        See :func:`evaluate_perturbation`.
     """
     for perturbation in (None, *list_perturbations(kinds)):
         yield evaluate_perturbation(
-            model, dataset, encoder, store, perturbation=perturbation, progress=progress
+            model,
+            dataset,
+            encoder,
+            store,
+            perturbation=perturbation,
+            batch_size=batch_size,
+            progress=progress,
         )
 
 
