@@ -11,6 +11,7 @@ import pytest
 
 from whichgen.errors import DataError
 from whichgen.experiments.low_data import (
+    check_low_data_method,
     describe_low_data_sources,
     measure_low_data,
     select_feasible_sizes,
@@ -73,6 +74,8 @@ def test_fusion_of_images_with_sources_is_rejected(world: Make) -> None:
     with_sources = replace(features, tables=tables)
     with pytest.raises(DataError, match="Use a linear probe or k-NN"):
         next(measure_low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
+    # Under the protocol `paper`, a fusion is not fitted on the validation images.
+    check_low_data_method(FusionOptions(protocol="paper"), has_sources=True)
     note = describe_low_data_sources(with_sources, FitOptions(KNN))
     assert note.startswith("On new sources: the model was not trained on images from")
     assert "does not include the variation over sources" in note

@@ -122,6 +122,7 @@ def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) ->
         (None, "predictions.csv not found. Specify the run folder of"),
         ("path,origin,score,p(gan)\na,gan,x,1\n", "is damaged"),
         ("path,score\na,1\n", "is damaged"),
+        (f'path,origin,score,p(gan)\n"{"a" * 200_000}', "is damaged"),  # a quote is not closed
         ("", "has no image of a known origin"),
         ("path,origin,score,p(gan)\na,flow,1,1\n", "has no image of a known origin"),
     ],

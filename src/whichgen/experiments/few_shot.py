@@ -1,4 +1,4 @@
-"""Few-shot experiment: accuracy for a generator enrolled from a few images."""
+"""Few-shot experiment: metrics of a model after a generator is enrolled from a few images."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FewShotPoint:
         whose open-set score is at or above the threshold.
     auroc
         AUROC of known images, including the generator's test images, against images of the other
-        unknown generators; ``None`` without such images.
+        unknown generators; ``None`` if there are no such images.
     """
 
     generator: str
@@ -63,7 +63,10 @@ class FewShotPoint:
 
 
 def describe_few_shot_sources(features: SplitFeatures) -> str:
-    """Return a note on the sources of enrolled images; empty if the images have no sources."""
+    """Return a note on the sources of enrolled and test images; empty if an image has no source.
+
+    ``features`` contains the features of the splits ``val_unknown`` and ``test_unknown``.
+    """
     if _pool_unknown_images(features).sources is None:
         return ""
     return (
@@ -73,10 +76,12 @@ def describe_few_shot_sources(features: SplitFeatures) -> str:
 
 
 def draw_images(samples: Sequence[Sample], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``n`` images of a generator for enrollment; the remaining images are test images.
+    """Draw images of a generator for enrollment and for testing.
 
-    If all images have sources, the sources are divided at random: the enrolled images are from one
-    half of the sources (rounded up), and the test images are from the other half.
+    ``n`` images are drawn for enrollment, and the others are test images. If every image has a
+    source, the sources are first divided at random into two halves (the first is rounded up). The
+    images for enrollment are then drawn from the first half, and all images of the second half are
+    test images.
 
     Parameters
     ----------
@@ -90,9 +95,9 @@ def draw_images(samples: Sequence[Sample], n: int, seed: int) -> tuple[np.ndarra
     Returns
     -------
     enrolled, test
-        Indices of the images: int64 arrays (at most n,) and (m,). ``enrolled`` has fewer than n
-        images if the half of the sources for enrollment has fewer; ``test`` is empty if there is
-        only one source.
+        Indices in ``samples``: int64 arrays (at most n,) and (m,). ``enrolled`` is shorter than n
+        if fewer images can be drawn; ``test`` is empty if no images remain or there is only one
+        source.
     """
     rng = np.random.default_rng((seed, len(samples)))
     order, sources = rng.permutation(len(samples)), np.array([s.source for s in samples], dtype=str)
@@ -114,7 +119,7 @@ class EnrollmentDraw:
     seed
         Seed for drawing the images.
     enrolled, test
-        Indices among the images of the generator: int64 arrays (n,) and (m,).
+        Indices in the sequence of the generator's images: int64 arrays (n,) and (m,).
     """
 
     generator: str
@@ -128,22 +133,22 @@ def list_draws(
 ) -> list[EnrollmentDraw]:
     """Draw images of each generator for each number of images and each seed.
 
-    Draws (:func:`draw_images`) with too few images, or with fewer than :data:`MIN_TEST_IMAGES` test
-    images, are omitted.
+    A draw (:func:`draw_images`) is omitted if the generator has too few images for it, or if fewer
+    than :data:`MIN_TEST_IMAGES` test images remain.
 
     Parameters
     ----------
     samples
         Images of the unknown generators.
     image_counts
-        Numbers of images to enroll.
+        Numbers of images to enroll; numbers below 1 are ignored.
     seeds
         Seeds for drawing the images.
 
     Returns
     -------
     list of EnrollmentDraw
-        The draws, sorted by generator, then by number of images.
+        The draws, sorted by generator, then by number of images, then in the order of ``seeds``.
 
     Raises
     ------
@@ -165,7 +170,8 @@ def list_draws(
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
             f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
-            f"or hold out other generators with {name_option('--unknown')}."
+            f"enroll fewer images ({name_option('--shots', '`image_counts`')}), or hold out other "
+            f"generators with {name_option('--unknown')}."
         )
     return draws
 
@@ -182,14 +188,15 @@ def measure_few_shot(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:
-    """Enroll each unknown generator in the model in turn, and evaluate the extended model.
+    """Enroll each unknown generator separately, and evaluate the extended model.
 
-    This is repeated for each number of images and each seed (:func:`list_draws`).
+    This is repeated for each number of images and each seed, unless the generator has too few
+    images (:func:`list_draws`).
 
     Parameters
     ----------
     model
-        The model to extend.
+        The model to extend, which has held-out exemplars.
     features
         Features of the splits ``test``, ``val_unknown`` and ``test_unknown``. The images of the two
         unknown splits are pooled.
@@ -203,12 +210,17 @@ def measure_few_shot(
     Yields
     ------
     FewShotPoint
-        Metrics for each generator, number of images and seed.
+        Metrics of each enrollment, in the order of :func:`list_draws`.
 
     Raises
     ------
     DataError
-        No unknown generator has enough images for any number in ``image_counts``.
+        No unknown generator has enough images for any number in ``image_counts``, or an image of
+        the split ``test`` is not of a known origin of the model.
+    DataError, FitError
+        See :func:`~whichgen.inference.enroll.enroll`.
+    StoreError
+        The features can't be read.
     """
     table, known = _pool_unknown_images(features), features.tables["test"]
     unknown, known_test = table.read_blocks(model.blocks), known.read_blocks(model.blocks)

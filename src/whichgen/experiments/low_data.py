@@ -12,8 +12,9 @@ from whichgen.data.dataset import Sample
 from whichgen.defaults import LOW_DATA_SIZES
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.protocols import make_protocol
+from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.evaluation.training_sources import compare_sources
+from whichgen.option_names import name_option
 from whichgen.plurals import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
@@ -52,16 +53,16 @@ class LowDataPoint:
 def check_low_data_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
     """Check that the method is fitted only on the training images.
 
-    ``options`` are the options of the method, and ``has_sources`` states whether the images have
-    sources.
+    ``options`` are the options of the method, and ``has_sources`` states whether every training
+    image has a source.
 
     Raises
     ------
     DataError
-        The method is a fusion and the images have sources. Such a fusion is also fitted on the
-        validation images, whose number is not reduced.
+        The method is a fusion, the protocol is not ``paper``, and the images have sources. Such a
+        fusion is also fitted on the validation images, whose number is not reduced.
     """
-    if isinstance(options, FusionOptions) and has_sources:
+    if isinstance(options, FusionOptions) and has_sources and options.protocol != PAPER:
         raise DataError(
             "the low-data experiment does not support a fusion with sources, because such a fusion "
             "is also fitted on the validation images. Use a linear probe or k-NN, or measure the "
@@ -70,7 +71,16 @@ def check_low_data_method(options: FitOptions | FusionOptions, *, has_sources: b
 
 
 def describe_low_data_sources(features: SplitFeatures, options: FitOptions | FusionOptions) -> str:
-    """Return a note on the sources of the test images; empty if the images have no sources."""
+    """Return a note on the sources of the test images.
+
+    The note is empty if a training or test image has no source. ``options`` define the protocol,
+    and thereby the test images.
+
+    Raises
+    ------
+    DataError
+        The protocol is ``paper``, and the dataset has no unknown validation images.
+    """
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     known, unknown = features.select_test_tables(protocol)
     training, names = record_training_sources(features), (known + unknown).sources
@@ -83,32 +93,32 @@ def describe_low_data_sources(features: SplitFeatures, options: FitOptions | Fus
 def select_feasible_sizes(
     features: SplitFeatures, samples_per_class: Sequence[int] = LOW_DATA_SIZES
 ) -> tuple[int, ...]:
-    """Return the sizes for which every known origin has enough training images.
+    """Return the numbers of images per origin for which every origin has enough training images.
 
     Parameters
     ----------
     features
         Features of all splits, of which only the training images are used.
     samples_per_class
-        Sizes to choose from: numbers of training images per known origin.
+        Numbers of training images per known origin to choose from.
 
     Returns
     -------
     tuple of int
-        The feasible sizes, which are at least 1, in ascending order.
+        The feasible numbers, which are at least 1, in ascending order and without duplicates.
 
     Raises
     ------
     DataError
-        No size is feasible.
+        No number is feasible.
     """
     smallest_count = min(len(images) for images in _map_training_images(features).values())
     feasible_sizes = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest_count))
     if not feasible_sizes:
         raise DataError(
             f"the smallest known origin has {format_count(smallest_count, 'training image')}, too "
-            f"few for {', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, "
-            "or add images."
+            f"few for {', '.join(map(str, samples_per_class))} per origin. Choose smaller numbers "
+            f"with {name_option('--shots', '`samples_per_class`')}, or add images."
         )
     return feasible_sizes
 
@@ -116,8 +126,9 @@ def select_feasible_sizes(
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
     """Draw ``samples_per_class`` training images of each known origin; keep the other splits.
 
-    With the same seed, smaller subsets are contained in larger subsets. Perturbed copies of the
-    drawn images are included in the subset but not counted.
+    All images of an origin with fewer images are kept. With the same seed, smaller subsets are
+    contained in larger subsets. Perturbed copies of the drawn images are included in the subset but
+    not counted.
     """
     rows: list[int] = []
     for i, images in enumerate(_map_training_images(features).values()):
@@ -131,7 +142,7 @@ def subsample_training(features: SplitFeatures, samples_per_class: int, seed: in
 def _map_training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
     """Map each known origin to its training images, and each image to its row numbers.
 
-    The row numbers refer to the table ``train``: one for the image and one for each perturbed copy.
+    The table ``train`` has one row for the image and one for each perturbed copy of it.
     """
     images: dict[str, dict[Sample, list[int]]] = {o: {} for o in features.dataset.known}
     for row, sample in enumerate(features.tables["train"].samples):
@@ -151,8 +162,8 @@ def measure_low_data(
 ) -> Iterator[LowDataPoint]:
     """Fit and evaluate a model for each number of training images and each seed.
 
-    Block and hyperparameter are selected for each fit. As in the paper (UniversalAttribution), only
-    the training set is reduced; the validation set remains complete.
+    Blocks and hyperparameters are selected for each fit. As in the paper (UniversalAttribution),
+    only the training set is reduced; the validation set remains complete.
 
     Parameters
     ----------
@@ -168,14 +179,15 @@ def measure_low_data(
     seeds
         Seeds for drawing the training images.
     cache
-        Folder that caches the metrics of finished sweeps; not used for a fusion.
+        Folder that caches the metrics of finished sweeps; ``None`` disables the cache. Not used for
+        a fusion.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
     Yields
     ------
     LowDataPoint
-        Test metrics for each number of training images and each seed.
+        Test metrics for each number of training images, in ascending order, and each seed.
 
     Raises
     ------
@@ -185,6 +197,13 @@ def measure_low_data(
     DataError, FitError, OSError
         See :func:`~whichgen.training.fit_block.fit` and
         :func:`~whichgen.training.fit_fusion.fuse`.
+    StoreError
+        The features can't be read.
+
+    Warns
+    -----
+    WhichgenWarning
+        A head did not converge at some hyperparameter values, which can't be selected.
     """
     check_low_data_method(options, has_sources=has_sources(features))
     options = replace(options, thumbnails=False)

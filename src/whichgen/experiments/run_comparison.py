@@ -1,4 +1,4 @@
-"""Paired comparison of two runs on the same test images."""
+"""Read the predictions of runs, and compare two runs on the same test images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunPredictions:
     Parameters
     ----------
     folder
-        Folder of the run.
+        The run folder.
     origins
         Known origins, in the order of the probabilities' columns.
     paths, predictions
@@ -49,7 +49,7 @@ class RunPredictions:
 
 @contextmanager
 def convert_file_errors(file: Path) -> Iterator[None]:
-    """Convert errors while reading ``file`` in the ``with`` block to :class:`DataError`.
+    """Convert errors in the ``with`` block to :class:`DataError` if ``file`` is missing or damaged.
 
     Raises
     ------
@@ -60,10 +60,10 @@ def convert_file_errors(file: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{file} not found. Specify the run folder of `whichgen linear`, `knn` or `fuse` "
-            "(`whichgen report --low-data` adds the results of `whichgen low-data`)."
+            f"{file} not found. Specify the run folder of `whichgen linear`, `knn` or `fuse`; for "
+            "`whichgen report --low-data`, specify the run folder of `whichgen low-data`."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(
             f"{file} is damaged ({error!r}). Rerun the command that wrote it."
         ) from None
@@ -149,22 +149,23 @@ def compare_runs(
 ) -> dict[str, Comparison]:
     """Compare the metrics of two runs on the same test images.
 
-    If the images have sources and both runs record coarse origins, the metrics of these answers are
-    compared, too.
+    If the known images have sources and both runs record their answers, the metrics of the answers
+    (:data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`) are compared, too.
 
     Parameters
     ----------
     first, second
         Predictions of the two runs; differences are ``first`` minus ``second``.
     resamples
-        Number of bootstrap resamples.
+        Number of bootstrap resamples, at least 1.
     seed
         Seed of the resampling.
 
     Returns
     -------
     dict
-        The result of :func:`whichgen.evaluation.paired_comparison.compare_predictions`.
+        Maps the name of each metric that is defined for both runs to its comparison
+        (:func:`whichgen.evaluation.paired_comparison.compare_predictions`).
 
     Raises
     ------
@@ -176,8 +177,8 @@ def compare_runs(
         if not np.array_equal(a, b):
             raise DataError(
                 f"{first.folder} and {second.folder} were not tested on the same {kind} images: "
-                f"of {len(a)} and {len(b)} images, {len(np.intersect1d(a, b))} are in both. Fit "
-                "both runs with the same data, unknown generators, fractions and seed."
+                f"of {len(a)} and {len(b)} images, {len(np.intersect1d(a, b))} have the same "
+                "path. Fit both runs with the same data, dataset options and protocol."
             )
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(
