@@ -68,7 +68,7 @@ def test_the_smaller_size_is_reported_and_remembered() -> None:
         encode(list(IMAGES[:16]), NAMES)
     assert [str(w.message) for w in caught] == [
         f"not enough memory on device cpu for batches of {size} images; continuing with "
-        f"batches of {size // 2}. To avoid this warning, use batch_size={size // 2}."
+        f"batches of {size // 2}. To avoid this warning, use `batch_size={size // 2}`."
         for size in (16, 8)
     ]
     assert limited.sizes == [16, 8, 4, 4, 4, 4]

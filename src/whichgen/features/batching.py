@@ -1,4 +1,4 @@
-"""Encode images in batches of a fixed size, and halve the batch size if memory is insufficient."""
+"""Encode images in batches, and halve the batch size if memory is insufficient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, WhichgenWarning
 from whichgen.option_names import name_option
 
-#: Out-of-memory messages of torch, CUDA and OpenVINO, which share no exception class.
+#: Phrases, in lower case, of the out-of-memory messages of torch, CUDA and OpenVINO, which share no
+#: exception class.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to allocate")
 
 
@@ -26,11 +27,11 @@ class BatchEncoder:
     encoder
         The encoder.
     pad_to
-        Fixed number of images per batch: more images are divided into several batches, and an
-        incomplete batch is padded. If it is 0, batches are not padded, and images are divided only
-        after an out-of-memory error. Rounding errors depend on the batch size, but not on the other
-        images in the batch. With a fixed batch size that fits in memory, the features of an image
-        are therefore bitwise reproducible on a device.
+        Fixed number of images per batch: a larger number of images is divided into several batches,
+        and an incomplete batch is padded. If it is 0, batches are not padded, and images are
+        divided only after an out-of-memory error. Rounding errors depend on the batch size, but not
+        on the other images in the batch. With a fixed batch size that fits in memory, the features
+        of an image are therefore bitwise reproducible on a device.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -95,7 +96,7 @@ class BatchEncoder:
         warnings.warn(
             f"not enough memory on device {device} for batches of {size} images; continuing with "
             f"batches of {self._limit}. To avoid this warning, use "
-            f"{name_option(f'--batch-size {self._limit}', f'batch_size={self._limit}')}.",
+            f"{name_option(f'--batch-size {self._limit}', f'`batch_size={self._limit}`')}.",
             WhichgenWarning,
             stacklevel=3,
         )
@@ -108,7 +109,8 @@ class BatchEncoder:
                 advice = (
                     "The weights may be damaged. Download them again, or use another encoder."
                     if self.encoder.dtype == "float32"
-                    else f"Use {name_option('--dtype float32')}."
+                    else "Extract the features or fit the model with "
+                    f"{name_option('--dtype float32')}."
                 )
                 raise EncoderError(
                     f"block {b} of {self.encoder.name} returned NaN or infinite features for "

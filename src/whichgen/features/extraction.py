@@ -55,8 +55,9 @@ def extract(
         Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
     reader
-        Reader that does not read an unchanged file twice, and collects facts about the original
-        images that are decoded. By default, all files are read, and no facts are collected.
+        Reader that remembers the digests of files, and collects facts about the original images
+        that are decoded. A file whose digest it knows is read only if its features are missing. By
+        default, all files are read, and no facts are collected.
     batch_size
         Number of images per forward pass. On one device, the features of an image are bitwise
         reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
@@ -75,10 +76,17 @@ def extract(
     ------
     EncoderError, StoreError
         See :func:`extract_tables`.
+    ValueError
+        ``perturbations`` is not empty and has another length than ``samples``.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`extract_tables`.
     """
-    changes = perturbations or [None] * len(samples)
+    all_perturbations = perturbations or [None] * len(samples)
     (table,) = extract_tables(
-        [list(zip(samples, changes, strict=True))],
+        [list(zip(samples, all_perturbations, strict=True))],
         encoder,
         store,
         reader=reader,
@@ -99,7 +107,7 @@ def extract_tables(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> list[FeatureTable]:
-    """Extract the features of several lists of images in one pass, and return a table for each.
+    """Extract the features of several lists of images in one pass, and return one table per list.
 
     An image is decoded only if its features are missing. Of several files with the same content and
     perturbation, only one is decoded.
@@ -124,28 +132,34 @@ def extract_tables(
     StoreError
         The feature store or the store of facts can't be read or written. Rows written before the
         error remain in the store.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     files, with_facts = reader or ImageReader(), reader is not None
     samples = [sample for part in parts for sample, _ in part]
-    changes = [change for part in parts for _, change in part]
+    perturbations = [perturbation for part in parts for _, perturbation in part]
     digests, keys = [b""] * len(samples), [b""] * len(samples)
     first: dict[bytes, int] = {}  # position of the first image with each key
     store.refresh()  # another process may have added rows meanwhile
 
     def is_complete(i: int, digest: bytes) -> bool:
-        digests[i], keys[i] = digest, compute_feature_key(digest, str(changes[i] or ""))
+        digests[i], keys[i] = digest, compute_feature_key(digest, str(perturbations[i] or ""))
         return keys[i] in store or first.setdefault(keys[i], i) != i
 
     def load(i: int) -> LoadedImage:
-        path, change = samples[i].path, changes[i]
+        path, perturbation = samples[i].path, perturbations[i]
         digest = files.find_digest(path)
         if digest is None or not is_complete(i, digest):
             data, digest = files.read_file(path)
             if not is_complete(i, digest):
                 file = decode_file(data, str(path))
-                if with_facts and change is None:
+                if with_facts and perturbation is None:
                     files.add(file, digest)
-                return LoadedImage(change(file.pixels) if change else file.pixels, keys[i])
+                pixels = perturbation(file.pixels) if perturbation else file.pixels
+                return LoadedImage(pixels, keys[i])
         return LoadedImage(None, keys[i])
 
     try:
@@ -166,7 +180,11 @@ def extract_tables(
         if i not in errors and key not in store:
             # Files of the same content fail for the same reason.
             path = str(samples[first[key]].path)
-            reason = str(errors.get(first[key], f"{path}: the file changed during extraction"))
+            message = (
+                f"{path}: a file with the same content changed during extraction. Run the command "
+                "again."
+            )
+            reason = str(errors.get(first[key], message))
             errors[i] = ImageError(reason.replace(path, str(samples[i].path), 1))
 
     def make_table(numbers: range) -> FeatureTable:
@@ -176,7 +194,7 @@ def extract_tables(
             tuple(keys[i] for i in rows),
             tuple(digests[i] for i in rows),
             store,
-            tuple(str(changes[i] or "") for i in rows),
+            tuple(str(perturbations[i] or "") for i in rows),
             tuple(str(errors[i]) for i in numbers if i in errors),
         )
 
@@ -187,7 +205,8 @@ def extract_tables(
 class EncodingReader(ImageReader):
     """Image reader that also extracts the features of the images, in the same pass.
 
-    Set :attr:`only_facts` to ``True`` to stop extracting features.
+    :meth:`read` can also raise the errors of ``open_encoder`` and of :func:`extract`. Set
+    :attr:`only_facts` to ``True`` to stop extracting features.
 
     Parameters
     ----------
@@ -206,7 +225,12 @@ class EncodingReader(ImageReader):
     Raises
     ------
     StoreError
-        The stored facts can't be read.
+        The stored facts can't be read, or the folder can't be created.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :class:`~whichgen.data.images.image_reader.ImageReader`.
     """
 
     def __init__(
@@ -248,7 +272,7 @@ class ExtractionSummary:
     Parameters
     ----------
     n_images
-        Number of images, including unreadable ones.
+        Number of images, including unreadable and skipped images.
     n_added_rows
         Number of rows added to the store.
     errors
@@ -268,7 +292,7 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write the features of encoded batches to the store; skip images that it already contains.
+    """Write the features of encoded batches to the store; skip features that it already contains.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
     Exceptions that ``batches`` raises are passed on.

@@ -19,14 +19,14 @@ from whichgen.data.images.rgb_conversion import to_rgb
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.devices import count_cores
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import ImageError
+from whichgen.errors import ImageError, get_first_line
 from whichgen.evidence.collect import collect_if_readable
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence
 from whichgen.features.batching import BatchEncoder
 from whichgen.io.prefetch import prefetch
 
-#: A file path, encoded bytes, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
+#: A file path, the content of an image file, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 
@@ -37,11 +37,12 @@ class LoadedImage:
     Parameters
     ----------
     pixels
-        The decoded RGB image; ``None`` if the image is skipped or can't be decoded.
+        The decoded RGB image; ``None`` if the image is skipped, can't be decoded, or is already
+        preprocessed.
     key
         Key of the image in a feature store; empty if the features are not stored.
     evidence
-        Provenance evidence in the file; ``None`` if it was not collected.
+        Provenance evidence in the file; ``None`` if it was not collected or can't be read.
     error
         Error that states why the image can't be decoded; ``None`` if it was decoded or skipped.
     traits
@@ -55,11 +56,13 @@ class LoadedImage:
     traits: ImageTraits | None = None
 
 
-#: Name of an image, its :class:`LoadedImage`, and the preprocessed image and copies.
-_Prepared = tuple[str, LoadedImage, list[np.ndarray]]
+#: Name of an image, its :class:`LoadedImage`, and the preprocessed image and copies; the list is
+#: empty if the image is unreadable or skipped.
+_PreparedImage = tuple[str, LoadedImage, list[np.ndarray]]
 
-#: Maximum number of images in a batch, including skipped images, as a multiple of the number of
-#: images to encode. Without a limit, a batch could contain a whole collection of skipped images.
+#: Maximum number of images in a batch, including skipped images, as a multiple of the maximum
+#: number of other images. Without a limit, a batch could contain a whole collection of skipped
+#: images.
 _MAX_BATCH_FACTOR = 16
 
 #: Name of an image, and a function that loads the image. If the image is unreadable, the function
@@ -84,8 +87,8 @@ class EncodedBatch:
     errors
         Maps the position of each unreadable image in the batch to its error.
     evidence
-        Maps the position of an image in the batch to the provenance evidence in its file, if it was
-        collected.
+        Maps the position of an image in the batch to the provenance evidence in its file. Images
+        whose evidence was not collected are missing.
     traits
         Maps the position of each encoded image in the batch to its size, contrast and damage.
     """
@@ -127,10 +130,11 @@ def encode_batches(
         Batch encoder; its encoder also preprocesses the images.
     batch_size
         Maximum number of images per batch, including copies and unreadable images, but not skipped
-        images. A batch contains at least one image and its copies, even if these are more.
+        images. A batch contains at least one image with all its copies, even if their number
+        exceeds ``batch_size``.
     copies
-        Functions that make an altered copy of an RGB image. The copies are encoded together with
-        the image.
+        Functions, each of which makes an altered copy of an RGB image. The copies are encoded
+        together with the image.
 
     Yields
     ------
@@ -142,28 +146,33 @@ def encode_batches(
     EncoderError
         A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
         compile the network.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     encoder = encode.encoder
     n_images = max(1, batch_size // (1 + len(copies)))
 
-    def make_view(
-        pixels: Image.Image, copy: Callable[[Image.Image], Image.Image] | None
+    def make_input(
+        pixels: Image.Image, make_copy: Callable[[Image.Image], Image.Image] | None
     ) -> np.ndarray:
-        return encoder.preprocess(copy(pixels) if copy else pixels)
+        return encoder.preprocess(make_copy(pixels) if make_copy else pixels)
 
-    def prepare(loader: ImageLoader) -> _Prepared:
+    def prepare(loader: ImageLoader) -> _PreparedImage:
         name, load = loader
         image = LoadedImage(None)
         try:
             image = load()
             if image.pixels is None:
                 return name, image, []
-            make = partial(make_view, image.pixels)
-            views = [make(None)] if not copies else list(pool.map(make, (None, *copies)))
+            make = partial(make_input, image.pixels)
+            inputs = [make(None)] if not copies else list(pool.map(make, (None, *copies)))
             image = replace(image, traits=read_traits(image.pixels))
         except ImageError as error:
             return name, replace(image, pixels=None, key=b"", error=error), []
-        return name, replace(image, pixels=None), views  # the pixels are no longer needed
+        return name, replace(image, pixels=None), inputs  # the pixels are no longer needed
 
     threads = count_threads()
     # A separate pool makes the copies, so that the copies of a single image are made in parallel.
@@ -172,21 +181,21 @@ def encode_batches(
     with ExitStack() as stack:
         # Do not wait for the threads, because this could deadlock (see prefetch).
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        prepared = stack.enter_context(closing(results))
-        while batch := _take_batch(prepared, n_images):
+        prepared_images = stack.enter_context(closing(results))
+        while batch := _take_batch(prepared_images, n_images):
             names = tuple(name for name, _, _ in batch)
             loaded_images = [image for _, image, _ in batch]
-            views = {i: views for i, (_, _, views) in enumerate(batch) if views}
-            rows = [(names[i], view) for i in views for view in views[i]]
+            inputs = {i: arrays for i, (_, _, arrays) in enumerate(batch) if arrays}
+            rows = [(names[i], array) for i in inputs for array in inputs[i]]
             blocks = (
-                encode([view for _, view in rows], [name for name, _ in rows])
+                encode([array for _, array in rows], [name for name, _ in rows])
                 if rows
                 else [np.empty((0, d), np.float32) for d in encoder.block_dims]
             )
             yield EncodedBatch(
                 names,
                 keys=tuple(image.key for image in loaded_images),
-                positions=tuple(views),
+                positions=tuple(inputs),
                 blocks=tuple(blocks),
                 errors={i: image.error for i, image in enumerate(loaded_images) if image.error},
                 evidence={
@@ -196,16 +205,16 @@ def encode_batches(
             )
 
 
-def _take_batch(prepared: Iterator[_Prepared], n_images: int) -> list[_Prepared]:
-    """Return the next images, until the batch contains ``n_images`` images that are not skipped.
+def _take_batch(prepared_images: Iterator[_PreparedImage], n_images: int) -> list[_PreparedImage]:
+    """Take images until the batch contains ``n_images`` images that are not skipped.
 
     The batch ends earlier if it has ``_MAX_BATCH_FACTOR * n_images`` images.
     """
-    batch: list[_Prepared] = []
-    for prepared_image in islice(prepared, _MAX_BATCH_FACTOR * n_images):
+    batch: list[_PreparedImage] = []
+    for prepared_image in islice(prepared_images, _MAX_BATCH_FACTOR * n_images):
         batch.append(prepared_image)
-        _, image, views = prepared_image
-        n_images -= bool(views or image.error)
+        _, image, inputs = prepared_image
+        n_images -= bool(inputs or image.error)
         if not n_images:
             break
     return batch
@@ -217,14 +226,15 @@ def make_image_loaders(
     """Yield a loader of each image for :func:`encode_batches`.
 
     If an image is a path, its name is the path. The name of any other image is ``image N``, where N
-    is its position (from 1).
+    is its position in ``images`` (from 1).
 
     Parameters
     ----------
     images
-        The images. Loaders of objects of other types raise :class:`ImageError`.
+        The images. The loader of an object of another type raises :class:`ImageError`.
     evidence
-        Options for collecting the provenance evidence in paths and bytes; ``None`` to collect none.
+        Options for collecting the provenance evidence of images that are given as paths or as the
+        content of files; ``None`` to collect none.
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
@@ -248,7 +258,7 @@ def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -
     Returns
     -------
     LoadedImage
-        The pixels, or the error if they can't be decoded; and the evidence.
+        The evidence and the pixels or, if these can't be decoded, the error.
     """
     try:
         file = decode_file(data, name)
@@ -266,11 +276,11 @@ def encode_images(
     Parameters
     ----------
     images
-        The images: paths, contents of files, Pillow images or arrays.
+        The images (:data:`ImageLike`).
     encoder
         Encoder that computes the features.
     batch_size
-        Number of images per forward pass.
+        Maximum number of images per forward pass.
 
     Returns
     -------
@@ -283,6 +293,11 @@ def encode_images(
     EncoderError
         A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
         compile the network.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     blocks = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
     for batch in encode_batches(
@@ -311,7 +326,9 @@ def _load_image(image: ImageLike, name: str, evidence: EvidenceOptions | None) -
         # Pillow decodes lazily, so a damaged file raises an error here.
         return LoadedImage(to_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # Pillow raises many exception types on damaged files
-        raise ImageError(f"{name}: can't be decoded ({error})") from None
+        raise ImageError(
+            f"{name}: can't be decoded ({get_first_line(error)}); replace it"
+        ) from None
 
 
 def _array_to_image(array: np.ndarray, name: str) -> Image.Image:

@@ -1,6 +1,6 @@
 """Extract the features of a large collection shard by shard, locally or on a cluster.
 
-Workers run only :func:`encode_shard`; one process writes the store
+Workers only encode images (:func:`encode_shard`); one process writes the store
 (:func:`~whichgen.features.extraction.write_features`). Rows are keyed by image content, so
 re-encoding a shard, for example after a worker fails, adds no duplicate rows.
 """
@@ -65,8 +65,8 @@ def encode_shard(
     encode, batch_size
         See :func:`~whichgen.features.image_encoding.encode_batches`, which also lists the errors.
     keys_to_skip
-        Keys of the images to skip. The batches contain the names of these images, but not their
-        features.
+        Keys (:func:`~whichgen.features.store.compute_feature_key`) of the images to skip. The
+        batches contain the names of these images, but not their features.
 
     Returns
     -------
@@ -93,9 +93,9 @@ class EncodeJob:
     key
         Expected key of the encoder (:attr:`whichgen.encoders.encoder.Encoder.key`).
     batch_size
-        Number of images per forward pass.
+        Number of images per forward pass; incomplete batches are padded.
     keys_to_skip
-        Keys of the images to skip.
+        See :func:`encode_shard`.
     """
 
     backbone: str
@@ -130,9 +130,10 @@ class EncodeJob:
 def make_shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
     """Yield a loader of each image for :func:`~whichgen.features.image_encoding.encode_batches`.
 
-    The loader of an image calls ``load`` with its item, and can be called only once. At most two
-    images per thread are loaded but not decoded at the same time: the generator waits until a
-    loader that it has yielded is called.
+    The loader of an image calls ``load`` with the item of the image, and must be called exactly
+    once. To limit the memory for images that are read but not decoded, the generator waits while
+    two of its loaders per thread (:func:`~whichgen.features.image_encoding.count_threads`) have not
+    returned.
 
     Parameters
     ----------
