@@ -35,7 +35,7 @@ def evaluate(options: EvaluationOptions) -> None:
         setup.encoder,
         setup.store,
         intervals=True,
-        batch_size=test.model.batch_size,
+        batch_size=options.model.batch_size,
         progress=show_progress,
     )
     warn_skipped(point.skipped)
@@ -66,7 +66,7 @@ def robustness(
             setup.encoder,
             setup.store,
             kinds=perturbations,
-            batch_size=test.model.batch_size,
+            batch_size=options.model.batch_size,
             progress=show_progress,
         )
     )
@@ -118,7 +118,7 @@ def few_shot(
         setup.encoder,
         setup.store,
         splits=splits,
-        batch_size=test.model.batch_size,
+        batch_size=options.model.batch_size,
         progress=show_progress,
     )
     points = list(
