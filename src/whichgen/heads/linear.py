@@ -38,7 +38,10 @@ class LinearHead:
     bias: np.ndarray
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the logits ``W x + b`` and their softmax; the embedding is the features."""
+        """Compute the logits ``W x + b`` of n images x, and their softmax.
+
+        ``features`` is a float array (n, d), which is also the embedding.
+        """
         logits = np.empty((len(features), len(self.bias)))
         for rows, x in read_chunks(features):  # a float64 copy of a million rows takes gigabytes
             logits[rows] = x @ self.weights.T + self.bias
@@ -56,7 +59,7 @@ class LinearMethod:
     Parameters
     ----------
     values
-        Values of C, > 0; by default the paper's 45.
+        Values of C, positive and finite; by default the paper's 45.
     max_iter
         Maximum number of Newton steps for each C.
     balanced
@@ -66,7 +69,7 @@ class LinearMethod:
     Raises
     ------
     FitError
-        ``values`` is empty or contains a value that is not positive.
+        ``values`` is empty or contains a value that is not positive and finite.
     """
 
     values: tuple[float, ...] = PAPER_C
@@ -76,10 +79,7 @@ class LinearMethod:
     parameter: str = "C"
 
     def __post_init__(self) -> None:
-        if not self.values or min(self.values) <= 0:
-            raise FitError(
-                f"C must be positive, got {list(self.values)}. Pass at least one positive value."
-            )
+        _check_values(self.values)
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return all values of C, ascending; ``n_train`` is not used."""
@@ -92,7 +92,15 @@ class LinearMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.head.SweepMethod.sweep`."""
+        """Fit a probe for each value of C, and classify the images of each query set.
+
+        See :meth:`whichgen.heads.head.SweepMethod.sweep` for the parameters and the results.
+
+        Raises
+        ------
+        FitError
+            The training data is invalid (:func:`whichgen.heads.head.check_training_features`).
+        """
         values = self.list_candidate_values(len(features))
         for value, head in self.fit_path(features, labels, n_origins, values):
             if head is not None:
@@ -108,7 +116,7 @@ class LinearMethod:
         Raises
         ------
         FitError
-            An origin has no image, or a feature is not finite.
+            The value or the training data is invalid (:meth:`fit_path`).
         ConvergenceError
             The solver did not converge.
         """
@@ -143,8 +151,10 @@ class LinearMethod:
         Raises
         ------
         FitError
-            An origin has no image, or a feature is not finite.
+            A value is not positive and finite, or the training data is invalid
+            (:func:`whichgen.heads.head.check_training_features`).
         """
+        _check_values(values)
         check_training_features(features, labels, n_origins)
         # For two origins, the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖², twice ½‖W‖².
         scale = 0.5 if n_origins == 2 else 1.0
@@ -156,8 +166,16 @@ class LinearMethod:
 
 
 def advise_on_convergence() -> str:
-    """Return what to do if a linear probe does not converge."""
+    """Return advice for a message that a linear probe did not converge."""
     return name_option(
-        "Use a smaller --C or --c-max, or, with `whichgen linear`, a larger --max-iter.",
-        "Use smaller values of C, or a larger max_iter of LinearMethod.",
+        "Use a smaller --C or, with `whichgen linear`, a smaller --c-max or a larger --max-iter.",
+        "Use smaller values of C or, with LinearMethod, a larger max_iter.",
     )
+
+
+def _check_values(values: Sequence[float]) -> None:
+    """Raise :class:`FitError` if there are no values of C, or a value is invalid."""
+    if len(values) == 0 or not all(0 < value < np.inf for value in values):
+        raise FitError(
+            f"C must be positive and finite, got {list(values)}. Pass one or more such values."
+        )

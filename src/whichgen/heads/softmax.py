@@ -1,7 +1,7 @@
 """Softmax and log-sum-exp in NumPy.
 
-The functions of ``scipy.special`` give the same results, but their import takes 0.25 s, most of the
-import time of ``whichgen attribute``.
+The functions of ``scipy.special`` give the same results up to rounding, but their import takes a
+quarter of a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 
 def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
-    """Compute the logarithm of :func:`softmax`, which is finite where the softmax rounds to 0."""
+    """Compute the logarithm of the softmax along an axis: float array of the same shape.
+
+    For finite logits, the result is finite even where the softmax rounds to 0.
+    """
     shifted = logits - logits.max(axis=axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 

@@ -2,13 +2,14 @@ r"""Solver for multinomial logistic regression with a range of values of C.
 
 Problem
 -------
-For images with rows zᵢ of the design matrix, labels yᵢ and sample weights ωᵢ, minimize for each C
-in ascending order::
+For n images with features uᵢ, labels yᵢ and sample weights ωᵢ, minimize for each C in ascending
+order::
 
-    f(W, b) = ½‖W‖² + C Σᵢ ωᵢ [ log Σⱼ exp(wⱼ·zᵢ + bⱼ) − (w_yᵢ·zᵢ + b_yᵢ) ]
+    f(W, b) = ½‖W‖² + C Σᵢ ωᵢ [ log Σⱼ exp(wⱼ·uᵢ + bⱼ) − (w_yᵢ·uᵢ + b_yᵢ) ]
 
-The penalty is invariant under rotation and the optimal weights lie in the span of the features, so
-z contains the centered features projected on their r ≤ min(n, d) principal axes, where
+The penalty is invariant under rotation, and the optimal weights lie in the span of the centered
+features. The features uᵢ are therefore the d original features, centered and projected on their
+r ≤ min(n, d) principal axes. Row i of the design matrix z is uᵢ followed by a 1 for the bias, and
 zᵀ diag(ω) z = diag(s²) (:mod:`whichgen.heads.design_matrix`).
 
 Method
@@ -17,15 +18,15 @@ Method
 the Hessian H. Let P be the probabilities (origins, n) at the current weights, Δ_W the step with its
 bias column set to 0, and ∘ the elementwise product::
 
-    H[Δ] = Δ_W + C [P ∘ (Δz) − P ∘ 1ᵀ(P ∘ (Δz))] diag(ω) zᵀ
+    H[Δ] = Δ_W + C [P ∘ (Δzᵀ) − P ∘ 1 1ᵀ(P ∘ (Δzᵀ))] diag(ω) z
 
 CG stops early far from the optimum (truncated Newton: Dembo & Steihaug, 1983). A step is halved
 until f decreases sufficiently (Armijo).
 
 *Preconditioner.* The covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i of P,
 is replaced with the weighted mean of these matrices over images, M = Q diag(μ) Qᵀ. This
-approximation of the Hessian is diagonal in the axes Q of the origins and the axes of z, with the
-elements::
+approximation of the Hessian is diagonal in the axes Q of the origins and the columns of z, with the
+following elements, without the 1 for the bias::
 
     1 + C μ_k s_j²
 
@@ -33,8 +34,10 @@ The preconditioner compensates for the different scales of the principal axes of
 can differ by factors of thousands. In the rare case that the solver has not converged after
 :data:`_MAX_CG_NEWTON_STEPS` Newton steps, the remaining steps use the full Hessian matrix.
 
-*Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
-linear extrapolation of the last two solutions, or from the last solution if f is lower there.
+*Warm starts.* The solution is a smooth function of log C. The solver starts from the last solution
+or, if f is lower there, from the linear extrapolation of the last two solutions, which assumes
+equal steps of log C. For the first C, it starts from zero weights and the logarithms of the class
+frequencies as biases.
 
 *Stopping criterion.* Separate Newton steps keep b at its optimum for W (∇_b f = 0). Then f is
 strongly convex in W with modulus 1, so for its minimum f* (Nesterov, 2004, theorem 2.1.10)::
@@ -60,7 +63,7 @@ from whichgen.heads.softmax import softmax
 #: Upper bound on (f − f*) / f for a solution.
 TOLERANCE = 1e-7
 
-# Upper bound on (f − f*) / f at which the solver stops.
+# Upper bound on (f − f*) / f at or below which the solver stops.
 _TARGET = 1e-11
 
 # Relative accuracy of the Newton direction far from the optimum.
