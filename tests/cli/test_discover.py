@@ -75,6 +75,7 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
     assert result.code == 1
     assert "Classified as `unknown`: " in result.message
     assert "too few images for --min-size 5" in result.message
+    assert "without --all, only images classified as `unknown` are grouped" in result.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
     assert "path list nowhere.txt does not exist" in missing.message

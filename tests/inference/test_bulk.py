@@ -99,7 +99,7 @@ def test_evidence_is_that_of_each_file(
         *("evidence", "evidence_origin", "evidence_strength", "evidence_agrees")
     ]
     assert (row["evidence"], row["evidence_strength"]) == ("Software: “Midjourney”", "strong")
-    with pytest.raises(DataError, match="or evidence"):
+    with pytest.raises(DataError, match="or `evidence`"):
         AnswerFolder(tmp_path / "out", "m", ORIGINS)
 
 

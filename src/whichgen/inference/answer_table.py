@@ -44,7 +44,7 @@ def make_answer_schema(
     Parameters
     ----------
     origins
-        The known origins; the column ``p(ORIGIN)`` contains the probability of an origin.
+        The known origins. Each has a column ``p(ORIGIN)`` that contains its probability.
     prediction_sets
         Add the column ``prediction_set``: known origins separated by commas.
     gallery

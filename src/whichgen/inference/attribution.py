@@ -22,7 +22,9 @@ class Attribution:
     Parameters
     ----------
     image
-        Path or URL of the file, or ``image N`` (counted from 1) for an image that is not a file.
+        Path or URL of the file. For an image in an archive, the path or URL of the archive,
+        followed by ``/`` and the name or row number of the image; for bytes, a Pillow image or an
+        array, ``image N`` (counted from 1).
     origin
         A known origin or ``unknown``; ``None`` if the image can't be read.
     probabilities
@@ -63,8 +65,8 @@ class Attribution:
     width, height
         Size of the image in pixels, after EXIF rotation; ``None`` if the image can't be read.
     notes
-        Warnings that the image differs from the training images, for example in size, or is
-        damaged; the answer is then less reliable.
+        Reasons why the answer is less reliable: unusual size, almost no contrast, repaired damage,
+        or features far outside the range of the training images.
     provenance
         Provenance evidence in the file, which does not change the other fields; ``None`` if it was
         not collected or nothing can be read from the file.
@@ -107,12 +109,12 @@ class Attribution:
         return compare_with_prediction(evidence, self.origin, self.coarse_origin)
 
     def describe_evidence(self) -> dict[str, Any]:
-        """Return the provenance evidence as values of columns.
+        """Return the provenance evidence as values of the :data:`EVIDENCE_COLUMNS`.
 
-        ``evidence`` is a sentence, ``evidence_origin`` and ``evidence_strength`` are the origin and
+        ``evidence``, ``evidence_origin`` and ``evidence_strength`` are the sentence, the origin and
         the strength of :class:`~whichgen.evidence.summary.EvidenceSummary`, and ``evidence_agrees``
-        is :attr:`Agreement.agrees <whichgen.evidence.agreement.Agreement.agrees>`. The texts are
-        empty if there is no evidence; all values are ``None`` if :attr:`provenance` is ``None``.
+        is :attr:`Agreement.agrees <whichgen.evidence.agreement.Agreement.agrees>`. All values are
+        ``None`` if :attr:`provenance` is ``None``.
         """
         if self.provenance is None:
             return dict.fromkeys(EVIDENCE_COLUMNS)
@@ -125,9 +127,14 @@ class Attribution:
         return {"image": fields.pop("image"), **self.describe_evidence(), **fields}
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return a table row with the columns of ``schema``, the result of ``make_answer_schema``.
+        """Return a table row: the value of each column of ``schema``.
 
         Missing values, such as the probabilities of an unreadable image, are ``None``.
+
+        Parameters
+        ----------
+        schema
+            Result of :func:`~whichgen.inference.answer_table.make_answer_schema`.
         """
         row = vars(self) | self.describe_evidence()
         row |= {f"p({origin})": p for origin, p in self.probabilities.items()}

@@ -52,9 +52,9 @@ class Attributor:
     encoder
         The encoder whose features the model was fitted on.
     pad_to
-        Pad smaller batches to this number of images, so that an image's features are bitwise
-        identical regardless of the other images in the batch
-        (:class:`~whichgen.features.batching.BatchEncoder`); 0 disables padding.
+        Fixed number of images per forward pass, so that an image's features are bitwise identical
+        regardless of the other images: larger batches are divided, and smaller ones padded
+        (:class:`~whichgen.features.batching.BatchEncoder`); 0 disables this.
 
     Raises
     ------
@@ -103,8 +103,8 @@ class Attributor:
         Raises
         ------
         ModelFileError
-            The model is missing or damaged, its signature can't be verified with the key, or it was
-            fitted on another encoder.
+            The model can't be loaded or verified (:func:`whichgen.models.saved_model.load_model`),
+            or it was fitted on another encoder.
         EncoderError
             The encoder can't be loaded.
         """
@@ -178,7 +178,7 @@ class Attributor:
             Maximum number of similar images to add to each answer; 0 adds no images.
         gallery
             Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
-            default: the exemplars stored in the model.
+            default: the exemplars stored in the model. Not used if ``nearest`` is 0.
         stability
             Also attribute five slightly altered copies of each image, and return a less specific
             answer if a copy does not confirm it (:mod:`whichgen.inference.stability`).
@@ -208,6 +208,11 @@ class Attributor:
             A request to the service of the gallery fails.
         ModelFileError
             The model's arrays are inconsistent.
+
+        Warns
+        -----
+        WhichgenWarning
+            Memory is insufficient for a batch; the batch size is halved.
         """
         quantile = None if coverage is None else self.compute_quantile(coverage)
         sequence = [images] if isinstance(images, ImageLike) else list(images)
@@ -253,6 +258,11 @@ class Attributor:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+
+        Warns
+        -----
+        WhichgenWarning
+            Memory is insufficient for a batch; the batch size is halved.
         """
         sequence = list(images)
         features = [np.empty((0, self._n_features), np.float32)]
@@ -296,7 +306,8 @@ class Attributor:
     def compute_quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
 
-        If the model has too few validation images, the ``notes`` of the quantile contain a warning.
+        If the model has too few validation images, or sources of these images, the ``notes`` of the
+        quantile contain a warning.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ from whichgen.io.result_files import write_parquet
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Number of rows collected in memory before they are written to a file.
+#: Minimum number of rows that are collected in memory before they are written to a file.
 PART_ROWS = 2048
 
 _RUNS = "_runs.json"
@@ -79,8 +79,9 @@ class AnswerFolder:
     Raises
     ------
     DataError
-        ``_runs.json`` is damaged; the folder was written with another model, coverage,
-        ``stability`` or ``evidence``; or it contains Parquet files but no ``_runs.json``.
+        ``_runs.json`` is damaged; the folder contains answers of another model, or with another
+        ``coverage``, ``stability`` or ``evidence``; or it contains files of answers but no
+        ``_runs.json``.
     OSError
         ``_runs.json`` can't be read.
     """
@@ -115,11 +116,11 @@ class AnswerFolder:
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if has_same_settings:
                 self._record = record
-            elif self._parts:  # a run that stopped before its first answer is forgotten
+            elif self._parts:  # without answers, a new record replaces the old one
                 raise DataError(
                     f"{folder} contains answers of another model, or with other settings of "
                     f"{name_option('--coverage')}, {name_option('--stability')} or "
-                    f"{name_option('--no-evidence', 'evidence')}. Choose another folder."
+                    f"{name_option('--no-evidence', '`evidence`')}. Choose another folder."
                 )
         elif self._parts:
             raise DataError(

@@ -55,7 +55,7 @@ class AttributeJob:
     stability
         Whether to check the stability of the answers (:mod:`whichgen.inference.stability`).
     evidence
-        Options of the provenance evidence to collect; ``None`` for none.
+        Options for collecting the provenance evidence in files; ``None`` disables it.
     keys_to_skip
         Keys (:func:`~whichgen.data.shards.find_shards.hash_name`) of images to skip because they
         already have an answer.

@@ -28,7 +28,7 @@ from whichgen.heads.knn import normalize_rows
 from whichgen.models.origin_model import OriginModel
 from whichgen.option_names import name_option
 
-#: Shrinkage λ of the whitening, and the number of principal components to cluster.
+#: Shrinkage λ of the whitening, and the maximum number of principal components to cluster.
 SHRINKAGE = 0.1
 COMPONENTS = 16
 
@@ -38,7 +38,7 @@ _CLIP = 10.0
 
 @dataclass(frozen=True)
 class Group:
-    """A putative generator.
+    """Group of images that may come from one generator.
 
     Parameters
     ----------
@@ -101,16 +101,22 @@ def discover(
     ------
     FitError
         There are fewer than two images, fewer than ``k`` (k-means) or fewer than ``min_size``
-        (HDBSCAN).
+        (HDBSCAN), or the number of features does not match the model.
+    ValueError
+        ``k`` is negative, ``min_size`` is less than 2 (HDBSCAN), or a feature is not finite.
     """
-    min_images = k or min_size
-    option = name_option(f"--min-size {min_images}", f"min_size = {min_images}")
+    min_images = max(k or min_size, 2)
+    option = name_option(f"--min-size {min_size}", f"min_size = {min_size}")
     if k:
         option = name_option(f"--n-clusters {k}", f"k = {k}")
-    if len(features) < max(min_images, 2):
+    if len(features) < min_images:
+        advice = name_option(
+            "Add more images; without --all, only images classified as `unknown` are grouped.",
+            "Add more images.",
+        )
         raise FitError(
-            f"too few images for {option}: {len(features)}. Add more images, "
-            f"{name_option('or use --all to include', 'or include')} images of known origins."
+            f"too few images for {option}: {len(features)} instead of at least {min_images}. "
+            f"{advice}"
         )
     points = embed_images(model, encoder, features)
     method = (
@@ -161,6 +167,13 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
         Principal components of the whitened features, which are first scaled to unit length:
         float64 array (n, c), where c is the minimum of :data:`COMPONENTS`, n and the number of
         whitened features.
+
+    Raises
+    ------
+    FitError
+        The number of features does not match the model.
+    ValueError
+        There are no images, or a feature is not finite.
     """
     exemplars, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]
@@ -186,8 +199,8 @@ def _find_trace_blocks(encoder: Encoder) -> set[int]:
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     return {
         block
-        for name, votes in zip(names, encoder.block_groups, strict=True)
+        for name, groups in zip(names, encoder.block_groups, strict=True)
         if name == TRACES
-        for vote in votes
-        for block in vote
+        for group in groups
+        for block in group
     }

@@ -2,14 +2,17 @@
 
 The head is extended by one origin (:mod:`whichgen.heads.extension`). The model's exemplars (stored
 features of images) are used instead of the original images. *Held-out exemplars* are exemplars of
-validation images, and *training exemplars* are exemplars of training images. The bias of the new
-origin is then lowered until the new head correctly classifies every held-out exemplar that the old
-head classified correctly. It is lowered by an additional :data:`MARGIN`, because unseen images of
-the old origins can have higher logits for the new origin. The open-set score is refitted on the
-training exemplars and the new images. The temperature (unless it is 1), the threshold, the
-calibration data and the thresholds of the coarser predictions are recomputed on the held-out
-exemplars. If the training images had sources, both kinds of thresholds are kept, because they were
-chosen on held-out sources, whereas the exemplars come from sources that the head was fitted on.
+validation images; *training exemplars* are exemplars of training images and of images enrolled
+earlier. The bias of the new origin is then lowered until the new head correctly classifies every
+held-out exemplar that the old head classified correctly. It is lowered by an additional
+:data:`MARGIN`, because unseen images of the old origins can have higher logits for the new origin.
+A k-NN head has no bias.
+
+The open-set score is refitted on the training exemplars and the new images. The temperature (unless
+it is 1), the open-set threshold, the calibration data and the thresholds of the coarser predictions
+are recomputed on the held-out exemplars. If the training images had sources, all thresholds are
+kept, because they were chosen on held-out sources, whereas the exemplars come from sources that the
+head was fitted on.
 """
 
 from __future__ import annotations
@@ -45,11 +48,11 @@ from whichgen.version import __version__
 #: without this margin, and by up to 0.8 percentage points with it.
 MARGIN = 0.5
 
-#: Step and limit of the search for the bias, in nats.
+#: Step and limit (exclusive) of the search for the decrease of the bias, in nats.
 _STEP = 0.25
 _MAX_OFFSET = 40.0
 
-#: Folds of the cross-validation on the new images.
+#: Maximum number of folds of the cross-validation on the new images.
 _FOLDS = 5
 
 
@@ -68,7 +71,7 @@ class EnrollmentResult:
         enrollment, in [0, 1].
     previous_answers
         ``previous_answers[origin]`` is the number of new images that the old model classified as
-        ``origin`` (a known origin or ``unknown``), in descending order.
+        ``origin`` (a known origin or ``unknown``), most frequent first.
     recognition_rate
         Cross-validated fraction of the new images for which the new origin has the highest logit,
         in [0, 1]; ``None`` for a single image or without cross-validation.
@@ -124,6 +127,8 @@ def enroll(
         There are no images, a feature is not finite, the head can't be extended
         (:func:`whichgen.heads.extension.extend`), or the score, the temperature or a threshold
         can't be fitted on the exemplars.
+    ValueError
+        The number of features differs from that of the exemplars.
     """
     check_new_name(model, name)
     if not len(features):
@@ -189,7 +194,8 @@ def check_new_name(model: OriginModel, name: str) -> None:
     """
     if name in model.origins:
         raise DataError(
-            f"{name} is already an origin of the model. Choose another name, or fit a new model."
+            f"{name} is already an origin of the model. Choose another name, or add the images to "
+            "the training images and fit a new model."
         )
     # Do not check the other names: older versions accepted names that are now invalid.
     similar_names = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
@@ -284,7 +290,7 @@ def _extend_head(model: OriginModel, new_features: np.ndarray) -> Head:
     """Add an origin to the head, and lower the bias of this origin to protect the old origins.
 
     The bias is lowered until all predictions for held-out exemplars that were correct before are
-    correct again (by at most 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
+    correct again (by less than 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
     no bias, so it is only extended.
     """
     extended_head = extend(
