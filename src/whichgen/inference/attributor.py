@@ -299,6 +299,11 @@ class Attributor:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+
+        Warns
+        -----
+        WhichgenWarning
+            Memory is insufficient for a batch; the batch size is halved.
         """
         copies = COPIES.values() if stability else ()
         return encode_batches(images, self.batch_encoder, batch_size=batch_size, copies=copies)

@@ -110,6 +110,11 @@ class AttributeJob:
             :attr:`coverage` is out of range.
         ModelFileError
             The model's arrays are inconsistent.
+
+        Warns
+        -----
+        WhichgenWarning
+            Memory is insufficient for a batch; the batch size is halved.
         """
         quantile = None if self.coverage is None else attributor.compute_quantile(self.coverage)
         loaders = make_shard_loaders(shard, self._load)
