@@ -131,7 +131,7 @@ def test_an_unstable_answer_says_so_in_the_row_and_in_a_sentence() -> None:
     assert verdict.kind == "synthetic"
     assert verdict.detail == (
         "The answer for the file itself, dcgan, changes when the image is slightly altered (jpeg, "
-        "webp), but it resembles images by generators of the family GAN."
+        "webp), but the image resembles images by generators of the family GAN."
     )
     # The answer `unknown` can't change; the threshold remains the reason.
     rejected = check_stability(attribution("unknown"), ["real"] * 5, FAMILIES)

@@ -42,8 +42,8 @@ def attributor(models: dict[str, OriginModel], encoder: Encoder) -> Attributor:
     [
         (8, 8, "Too small: 8 × 8 pixels"),
         (2000, 31, "Too small: 2000 × 31 pixels"),
-        (127, 500, "Small: 127 × 500 pixels; sides of training images have 256 to 1000 pixels"),
-        (2001, 500, "Large: 2001 × 500 pixels; sides of training images have 256 to 1000 pixels"),
+        (127, 500, "Small: 127 × 500 pixels; most training images have sides of 256 to 1000 pix"),
+        (2001, 500, "Large: 2001 × 500 pixels; most training images have sides of 256 to 1000 pix"),
     ],
 )
 def test_size_far_from_training_is_noted(width: int, height: int, start: str) -> None:
@@ -111,7 +111,7 @@ def test_answers_state_size_and_notes(
     assert (usual.width, usual.height, usual.notes) == (32, 32, ())
     assert (unusual.width, unusual.height) == (40, 70)
     (note,) = unusual.notes
-    assert note.startswith("Large: 40 × 70 pixels; sides of training images have 32 pixels")
+    assert note.startswith("Large: 40 × 70 pixels; most training images have sides of 32 pixels")
     assert (unread.width, unread.height, unread.notes) == (None, None, ())
     row = unusual.as_row(make_answer_schema(model.origins))
     assert (row["width"], row["height"], row["notes"]) == (40, 70, note)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from whichgen.io.folder_listing import (
     BROKEN_LINK,
     REPEATED_LINK,
     SYSTEM,
+    UNREADABLE,
     is_system_path,
     list_files,
     list_folder,
@@ -113,5 +116,17 @@ def test_broken_links_are_reported(tmp_path: Path) -> None:
         list_files(tmp_path, {".jpg"})
     assert [str(w.message) for w in caught] == [message]
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.warns(WhichgenWarning, match=r"1 × pipe or device \(pipe\.jpg\)"):
+    with pytest.warns(WhichgenWarning, match=r"1 × pipe, socket or device \(pipe\.jpg\)"):
         list_files(tmp_path, {".jpg"})
+
+
+def test_file_in_a_folder_without_search_permission_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat() -> None:
+        raise PermissionError
+
+    entry = SimpleNamespace(name="a.jpg", is_symlink=lambda: False, stat=stat)
+    monkeypatch.setattr(os, "scandir", lambda _: nullcontext([entry]))
+    (skipped,) = list_folder(tmp_path).skipped
+    assert (skipped.path, skipped.reason) == (PurePath("a.jpg"), UNREADABLE)

@@ -126,3 +126,10 @@ def test_hub_is_read_through_its_fsspec_file_system(
     }
     remote_module._connect.cache_clear()
     assert contents == {f"hf://datasets/o/n/data/0.parquet/{i}": b"%d" % i for i in range(4)}
+
+
+def test_hub_url_without_a_dataset_is_one_message() -> None:
+    with pytest.raises(DataError, match=r"hf://datasets/owner can't be listed.*Check the URL"):
+        find_shards(["hf://datasets/owner"])
+    with pytest.raises(OSError, match="namespace/name"):
+        Storage("hf").read("datasets/owner", 10)

@@ -1,13 +1,14 @@
 """Detect images whose features are far outside the range of the training images.
 
-For view v (a feature block), r_v is the root mean square of the features after standardization with
-the mean and standard deviation of the model's exemplars. It is divided by the largest r_v among the
-exemplars; the distance of an image is the mean of these ratios over views::
+The range is that of the model's *exemplars*, the images whose features are stored in the model. For
+view v (a feature block), r_v is the root mean square of the features after standardization with the
+mean and standard deviation of the exemplars. It is divided by the largest r_v among the exemplars;
+the distance of an image is the mean of these ratios over views::
 
     d(x) = mean_v r_v(x) / max_e r_v(e)
 
 An image is outside the range if its distance is greater than :data:`RANGE_FACTOR` times the largest
-distance among the exemplars. A model needs at least :data:`MIN_EXEMPLARS` exemplars for this.
+distance among the exemplars. With fewer than :data:`MIN_EXEMPLARS` exemplars, no image is outside.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import numpy as np
 #: Minimum number of exemplars; the range of fewer exemplars is not meaningful.
 MIN_EXEMPLARS = 20
 
-#: Ratio to the largest distance among the exemplars above which an image is outside the range. With
-#: the built-in model, these ratios were at most 1.2 for 40 images of 2022 from a held-out source,
-#: 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
+#: Ratio of an image's distance to the largest distance among the exemplars, above which the image
+#: is outside the range. With the built-in model, the ratio was at most 1.2 for 40 images from a
+#: held-out source (from 2022), 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
 RANGE_FACTOR = 1.25
 
 #: Note on an image outside the training range.
 FAR_NOTE = (
-    "Unlike the training images: its features are far outside their range. Do not rely on the "
-    "answer."
+    "Unlike the training images: the features of the image are far outside their range. Do not "
+    "rely on the answer."
 )
 
 

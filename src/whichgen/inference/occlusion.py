@@ -1,7 +1,8 @@
 """Explain an attribution by occlusion: blur one patch at a time (Zeiler & Fergus, 2014).
 
 Let y be the most probable known origin of the image x, p_y(x) its probability, and x_i the image
-with patch i blurred. The support of patch i for y is the decrease of the log-odds of y::
+with patch i blurred. The support of patch i for y is the decrease of the log-odds of y caused by
+the blur::
 
     f(x) = log p_y(x) − log (1 − p_y(x)),    s_i = f(x) − f(x_i)
 
@@ -65,6 +66,11 @@ def explain(
     batch_size
         Maximum number of images per forward pass.
 
+    Returns
+    -------
+    Heatmap
+        The origin, and the support of each patch for it.
+
     Raises
     ------
     ImageError
@@ -78,7 +84,7 @@ def explain(
             f"{width} × {height} pixels are too few for {grid} × {grid} patches. Use a larger "
             "image or a smaller grid."
         )
-    side = max(1, min(image.size) // grid)
+    side = min(image.size) // grid
     blurred_image = image.filter(ImageFilter.GaussianBlur(side))
     masks = (
         _draw_patch_mask(image.size, i, j, grid, side) for i in range(grid) for j in range(grid)

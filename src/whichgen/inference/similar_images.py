@@ -61,7 +61,7 @@ class NeighborIndex(Protocol):
         output
             The head's output for the query images.
         k
-            Maximum number of neighbors per query image.
+            Maximum number of neighbors per query image, at least 1.
 
         Raises
         ------
@@ -135,8 +135,8 @@ class SimilaritySpace:
         vectors = normalize_rows(_embed(output) - self._mean)
         if not np.isfinite(vectors).all():
             raise FitError(
-                "some embeddings contain NaN or infinity. The model or the cached features may be "
-                "damaged: fit the model again, or use another "
+                "some embeddings contain NaN or infinity. The model or cached features may be "
+                "damaged. Fit the model again; if the features are cached, use another "
                 f"{name_option('--cache-dir', 'cache folder')}."
             )
         return vectors

@@ -1,9 +1,11 @@
-"""Check the stability of an answer: also attribute slightly altered copies of the image.
+"""Check whether slight alterations of an image change its answer.
 
 Platforms resize, crop and recompress images, which can change the answer. The stability check
-attributes five copies of an image (:data:`COPIES`). If a copy does not confirm the answer, a less
-specific answer is returned. The levels, from the most to the least specific, are origin, family,
-``synthetic`` and ``unknown``; the most specific level that no copy contradicts is used.
+attributes five altered copies of an image (:data:`COPIES`). An origin implies its family, a family
+implies ``synthetic``, and every answer implies ``unknown``; the implied answer is less specific. A
+copy confirms the answer for the image if the copy's answer is the same or implies it. If a copy
+does not confirm the answer, the answer is replaced by the most specific of the less specific
+answers that no copy contradicts (:func:`find_stable_answer`).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def compress(image: Image.Image, kind: str, quality: int) -> Image.Image:
 
 
 def rescale(image: Image.Image) -> Image.Image:
-    """Scale an image to 0.75 of its width and height, and back to its size."""
+    """Scale an image to 0.75 of its width and height, and back to its original size."""
     size = (max(1, 3 * image.width // 4), max(1, 3 * image.height // 4))
     small_image = image.resize(size, Image.Resampling.BICUBIC)
     return small_image.resize(image.size, Image.Resampling.BICUBIC)
@@ -69,9 +71,9 @@ COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
 def find_stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
     """Return the answer for an image, given the answers for its copies.
 
-    The result is the answer for the image alone if every copy's answer implies it. Otherwise, it is
-    the most specific of the less specific answers that no copy contradicts. Two answers contradict
-    each other if neither implies the other; ``unknown`` contradicts no answer.
+    The result is the answer for the image alone if every copy's answer is the same or implies it.
+    Otherwise, it is the most specific of the less specific answers that no copy contradicts. Two
+    different answers contradict each other if neither implies the other.
 
     Parameters
     ----------
@@ -91,10 +93,10 @@ def find_stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> s
     >>> find_stable_answer(["synthetic", "real"], families)
     'unknown'
     """
-    first, *copy_levels = (_list_levels(answer, families) for answer in answers)
-    if all(first[0] in levels for levels in copy_levels):
-        return first[0]
-    remaining_levels = first[1:]  # ends with ``unknown``, which all answers imply
+    image_levels, *copy_levels = (_list_levels(answer, families) for answer in answers)
+    if all(image_levels[0] in levels for levels in copy_levels):
+        return image_levels[0]
+    remaining_levels = image_levels[1:]  # ends with ``unknown``, which all answers imply
     while any(
         remaining_levels[0] not in levels and levels[0] not in remaining_levels
         for levels in copy_levels
@@ -106,17 +108,18 @@ def find_stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> s
 def check_stability(
     answer: Attribution, copy_answers: Sequence[str], families: Mapping[str, str]
 ) -> Attribution:
-    """Replace the answer for an image with a less specific one if a copy does not confirm it.
+    """Return the answer for an image with the result of the stability check.
 
-    If the answer is replaced, the origin becomes ``unknown``. Probabilities, score and percentile
-    remain those of the image.
+    If a copy does not confirm the answer, ``coarse_origin`` becomes less specific
+    (:func:`find_stable_answer`), and ``origin`` becomes ``unknown``. In any case, ``stability``,
+    ``differing_copies`` and ``original_answer`` are set; all other fields stay unchanged.
 
     Parameters
     ----------
     answer
         Answer for the image alone.
     copy_answers
-        Most specific answer for each of the :data:`COPIES`, in their order.
+        ``coarse_origin`` of each copy, in the order of :data:`COPIES`.
     families
         Maps every known origin except ``real`` to its family.
     """

@@ -11,8 +11,8 @@ MIN_SIDE = 32
 #: Minimum standard deviation of the gray values (0 to 255) of an image with visible content.
 MIN_CONTRAST = 1.0
 
-#: Maximum ratio between the size of an image and the sizes of the training images, in either
-#: direction, without a note.
+#: Maximum factor by which an image can be smaller or larger than the training images without a
+#: note.
 MAX_SIZE_RATIO = 2.0
 
 
@@ -26,12 +26,13 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
     traits
         Properties of the image.
     sizes
-        Sizes of the training images; ``None`` if they are not known.
+        Sizes of the training images; ``None`` if they are not known. Only :data:`MIN_SIDE` then
+        limits the size.
 
     Returns
     -------
     tuple of str
-        One or two sentences per note; empty for a usual image.
+        One or two sentences per note; empty if the image has none of these properties.
     """
     notes = []
     shorter_side, longer_side = sorted((traits.width, traits.height))
@@ -46,12 +47,12 @@ def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[
         )
     elif sizes and shorter_side * MAX_SIZE_RATIO < sizes.shortest:
         notes.append(
-            f"Small: {size}; sides of training images have {training_range}. The "
+            f"Small: {size}; most training images have sides of {training_range}. The "
             "answer is less reliable"
         )
     elif sizes and longer_side > MAX_SIZE_RATIO * sizes.longest:
         notes.append(
-            f"Large: {size}; sides of training images have {training_range}. The "
+            f"Large: {size}; most training images have sides of {training_range}. The "
             "answer is less reliable"
         )
     if traits.contrast < MIN_CONTRAST:

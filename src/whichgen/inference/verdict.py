@@ -43,7 +43,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """Complete verdict: evidence, prediction, and whether they agree."""
+        """Evidence, prediction (:attr:`words`), and whether they agree, without :attr:`detail`."""
         parts = (self.evidence.sentence, f"Model: {self.words}", self.agreement.sentence)
         return ". ".join(part.removesuffix(".") for part in parts if part) + "."
 
@@ -73,8 +73,8 @@ def _describe_prediction(answer: Attribution) -> Verdict:
             return Verdict(
                 "real",
                 f"no sign of a known generator, {percentage}",
-                "The image resembles the photographs the model was trained on. Images of a "
-                "generator that resembles them would get the same answer.",
+                "The image resembles the photographs the model was trained on. Generated images "
+                "that resemble them get the same answer.",
             )
         name = format_origin(answer.origin)
         return Verdict(
@@ -83,7 +83,7 @@ def _describe_prediction(answer: Attribution) -> Verdict:
             f"{name} is the most probable of the known origins, and the image is similar enough to "
             "them to be attributed.",
         )
-    reason = "The image is less similar to the known origins than the threshold requires"
+    reason = "The similarity to the known origins is below the threshold"
     if answer.unstable:
         original_answer = format_origin(str(answer.original_answer))
         copies = ", ".join(answer.differing_copies or ())
@@ -95,7 +95,7 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         return Verdict(
             "real",
             "no sign of a generator, but unlike the known photographs",
-            f"{reason}, but it resembles photographs rather than generated images.",
+            f"{reason}, but the image resembles photographs rather than generated images.",
         )
     if answer.coarse_origin in (None, UNKNOWN):
         return Verdict(
@@ -106,7 +106,7 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         family = format_origin(answer.coarse_origin)
         words = f"synthetic ({family}), unknown generator"
         resemblance = f"images by generators of the family {family}"
-    return Verdict("synthetic", words, f"{reason}, but it resembles {resemblance}.")
+    return Verdict("synthetic", words, f"{reason}, but the image resembles {resemblance}.")
 
 
 def format_origin(origin: str) -> str:

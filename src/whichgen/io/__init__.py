@@ -1,1 +1,1 @@
-"""Atomic writes, safe reading of untrusted files, tables, remote storage and run metadata."""
+"""Files, folders and remote storage: atomic writes, untrusted input, tables and run metadata."""

@@ -1,8 +1,9 @@
 """Atomic writes: a file or folder is written completely or not at all.
 
-Files are written to a temporary path in the same folder, synced to disk, then renamed. If a process
-is killed, its temporary file or folder remains. A later process that writes to the same folder
-removes the temporary files and folders that were last modified more than an hour ago.
+Files and folders are written to a temporary path in the folder of their final path, synced to disk,
+then renamed. If a process is killed, its temporary file or folder remains. A later process that
+writes to the same folder removes the temporary files and folders that were last modified more than
+an hour ago.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from whichgen.io.file_names import escape_name
 #: Pattern of the names of temporary files and folders.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
-#: Number of seconds since the last modification after which a temporary file is removed. A process
-#: that still writes to the file modifies it more often.
+#: Number of seconds since the last modification after which a temporary file or folder is removed.
+#: A process that still writes to it modifies it more often.
 _ABANDONED_SECONDS = 3600
 
 
@@ -84,6 +85,8 @@ def write_text(path: Path, text: str, *, keep_bytes: bool = False) -> None:
     ------
     OSError
         The file can't be written.
+    UnicodeEncodeError
+        ``keep_bytes`` is true, and the text contains a surrogate that does not represent a byte.
     """
     data = text.encode(errors="surrogateescape") if keep_bytes else escape_name(text).encode()
     with replace_file(path) as temporary:
@@ -97,7 +100,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     Missing parent folders are created. On any error, the temporary folder is removed and ``folder``
     stays unchanged. On success, the existing folder is renamed to a name that ends in ``.old``, the
     temporary folder is renamed to ``folder``, and the ``.old`` folder is removed. If the process is
-    killed between these steps, the ``.old`` folder remains.
+    killed between these steps, the ``.old`` folder remains, and ``folder`` may be missing.
 
     Parameters
     ----------

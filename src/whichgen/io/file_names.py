@@ -17,8 +17,8 @@ _ESCAPED_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 def escape_name(text: str) -> str:
     r"""Escape lone surrogates in a text, so that the text can be displayed or written.
 
-    A surrogate that represents a byte that is not UTF-8 is escaped as ``\xe9``, for example, and
-    any other surrogate as ``\ud800``.
+    A surrogate that represents a byte is replaced by ``\x`` and two hexadecimal digits, such as
+    ``\xe9``, and any other surrogate by ``\u`` and four, such as ``\ud800``.
     """
     return text if text.isascii() else _SURROGATE.sub(_escape, text)
 

@@ -1,10 +1,9 @@
-"""List the files of a folder in natural order.
+"""List the files in a folder and its subfolders in natural order.
 
-- Hidden files and folders, and files and folders that operating systems and network storage create,
-  are skipped.
+- Hidden files and folders, and system files and folders (:data:`SYSTEM_NAMES`), are skipped.
 - Links to files and folders are followed, except links to a folder that contains the link. A folder
   that can be reached by several paths is listed once, by the path with the fewest links to folders.
-- Broken links, unreadable folders, pipes and devices are skipped.
+- Broken links, unreadable files and folders, pipes, sockets and devices are skipped.
 
 :func:`list_files` reports the skipped paths in a single warning.
 """
@@ -29,7 +28,8 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 #: their description for a warning, or an empty string to omit them from the warning.
 DescribeOthers = Callable[[Sequence[PurePath]], str]
 
-#: Names, in lower case, of files and folders that operating systems and network storage create.
+#: Names, in lower case, of files and folders that operating systems, network storage and Python
+#: create.
 SYSTEM_NAMES = frozenset(
     {
         *("@eadir", "#recycle", "#snapshot", "@tmp", "@synoresource"),  # Synology
@@ -45,8 +45,8 @@ SYSTEM_NAMES = frozenset(
 SYSTEM = "hidden or system file or folder"
 BROKEN_LINK = "broken link"
 REPEATED_LINK = "link to a folder that is listed already or contains the link"
-UNREADABLE = "unreadable folder"
-SPECIAL = "pipe or device"
+UNREADABLE = "unreadable file or folder"
+SPECIAL = "pipe, socket or device"
 
 #: Maximum number of names listed per reason.
 _MAX_NAMES = 3
@@ -128,8 +128,8 @@ def list_files(
     suffixes
         Lowercase suffixes with their dots; the comparison is case-insensitive.
     describe_others
-        Function that describes the files that have none of the suffixes for the warning; by
-        default, they are not reported.
+        Function that returns the part of the warning about the files that have none of the
+        suffixes; by default, they are not reported.
 
     Returns
     -------
@@ -139,8 +139,9 @@ def list_files(
     Warns
     -----
     WhichgenWarning
-        Paths are skipped (:func:`warn_skipped_paths`). Pipes and devices are reported only if they
-        have one of the suffixes.
+        Paths are skipped, or ``describe_others`` returns a description
+        (:func:`warn_skipped_paths`). Pipes, sockets and devices are reported only if they have one
+        of the suffixes.
     """
     listing = list_folder(folder)
     skipped = [
@@ -166,7 +167,7 @@ def list_folder(folder: Path) -> FolderListing:
         parent = links.popleft() if is_link else folders.popleft()
         try:
             status = (folder / parent).stat()
-            is_loop = is_link and _contains_itself(folder / parent)
+            is_loop = is_link and _points_to_ancestor(folder / parent)
             if is_loop or (status.st_dev, status.st_ino) in visited:
                 skipped.append(SkippedPath(parent, REPEATED_LINK))
                 continue
@@ -184,7 +185,8 @@ def list_folder(folder: Path) -> FolderListing:
             try:
                 mode = entry.stat().st_mode
             except OSError:
-                skipped.append(SkippedPath(path, BROKEN_LINK))
+                reason = BROKEN_LINK if entry.is_symlink() else UNREADABLE
+                skipped.append(SkippedPath(path, reason))
                 continue
             if stat.S_ISDIR(mode):
                 (links if entry.is_symlink() else folders).append(path)
@@ -195,7 +197,7 @@ def list_folder(folder: Path) -> FolderListing:
     return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _make_path_key(s.path))))
 
 
-def _contains_itself(link: Path) -> bool:
+def _points_to_ancestor(link: Path) -> bool:
     """Return whether a link points to a folder that contains the link."""
     target = Path(os.path.realpath(link))
     return Path(os.path.realpath(link.parent)).is_relative_to(target)

@@ -40,12 +40,12 @@ def hub_access() -> Iterator[str]:
 
 
 def can_connect(url: str, seconds: float = CONNECT_SECONDS) -> bool:
-    """Return whether the host of a URL accepts a connection.
+    """Return whether the host of a URL accepts a connection within a time limit.
 
     Parameters
     ----------
     url
-        The URL. If the environment defines a proxy for it, the connection to the proxy is tried.
+        The URL. If a proxy is configured for it, the connection to the proxy is tested instead.
     seconds
         Time limit in seconds, including the address lookup.
     """

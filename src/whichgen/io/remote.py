@@ -1,10 +1,10 @@
-"""List and read files on the local disk, an S3-compatible store or the Hugging Face hub.
+"""List and read files on the local disk, in an S3-compatible store or on the Hugging Face hub.
 
-Addresses of the form ``s3://bucket/prefix`` use the standard AWS credentials: the environment
-variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the folder ``~/.aws``, or the IAM role of the
-machine. The environment variable AWS_ENDPOINT_URL selects another S3-compatible store. Addresses of
-the form ``hf://datasets/owner/name/folder`` use the environment variable HF_TOKEN for private
-datasets.
+URLs of the form ``s3://bucket/prefix`` use the standard AWS credentials: the environment variables
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the folder ``~/.aws``, or the IAM role of the machine.
+The environment variable AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL selects another S3-compatible
+store. URLs of the form ``hf://datasets/owner/name/folder`` of private datasets require the
+environment variable HF_TOKEN or a login with ``hf auth login``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from whichgen.errors import DataError
+from whichgen.errors import DataError, get_first_line
 from whichgen.io.folder_listing import (
     DescribeOthers,
     is_system_path,
@@ -33,7 +33,8 @@ from whichgen.io.untrusted_files import read_regular_file
 _ADVICE = {
     "s3": "Check the URL, the network and your AWS credentials. Set AWS_ENDPOINT_URL for other "
     "S3-compatible stores.",
-    "hf": "Check the URL and the network. Set HF_TOKEN if the dataset is private.",
+    "hf": "Check the URL and the network. If the dataset is private, set HF_TOKEN or log in with "
+    "`hf auth login`.",
 }
 
 
@@ -77,7 +78,8 @@ class Storage:
         suffixes
             Lowercase suffixes with their dots; the comparison is case-insensitive.
         describe_others
-            Function that describes the files that have none of the suffixes for the warning.
+            Function that returns the part of the warning about the files that have none of the
+            suffixes.
 
         Returns
         -------
@@ -87,7 +89,7 @@ class Storage:
         Raises
         ------
         DataError
-            The remote store can't be reached or denies access.
+            The URL is invalid, or the remote store can't be reached or denies access.
 
         Warns
         -----
@@ -107,10 +109,11 @@ class Storage:
             if info.type != pafs.FileType.Directory:
                 return [path] if info.type == pafs.FileType.File else None
             entries = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # huggingface_hub raises ValueError for invalid URLs
             location = f" at {self.endpoint}" if self.endpoint else ""
             raise DataError(
-                f"{self.get_url(path)}{location} can't be listed ({error}). {_ADVICE[self.scheme]}"
+                f"{self.get_url(path)}{location} can't be listed ({get_first_line(error)}). "
+                f"{_ADVICE[self.scheme]}"
             ) from None
         names = {
             PurePosixPath(entry.path).relative_to(path): entry.path
@@ -134,7 +137,7 @@ class Storage:
         Raises
         ------
         OSError
-            The file is missing, unreadable or too large, or not a regular file.
+            The file is missing, unreadable, too large or not a regular file, or its URL is invalid.
         """
         if not self.scheme:
             return read_regular_file(Path(self.root) / path, max_bytes)
@@ -150,11 +153,14 @@ class Storage:
         Raises
         ------
         OSError
-            The file is missing or unreadable.
+            The file is missing or unreadable, or its URL is invalid.
         """
         if not self.scheme:
             return (Path(self.root) / path).open("rb")
-        return _connect(self).open_input_file(path)
+        try:
+            return _connect(self).open_input_file(path)
+        except ValueError as error:  # huggingface_hub raises ValueError for invalid URLs
+            raise OSError(errno.EINVAL, get_first_line(error), path) from None
 
 
 def parse_url(url: str) -> tuple[Storage, str]:
@@ -179,7 +185,8 @@ def parse_url(url: str) -> tuple[Storage, str]:
     path = path.strip("/")
     if scheme not in _ADVICE or not path:
         raise DataError(
-            f"URL {url} is invalid. Use s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME."
+            f"URL {url} is invalid. Use s3://BUCKET/PREFIX, hf://datasets/OWNER/NAME or a local "
+            "path."
         )
     if scheme == "hf":
         return Storage("hf"), path

@@ -16,6 +16,7 @@ from whichgen.io.file_names import escape_name, escape_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Row of a table: maps column names to the values of cells.
 Row = Mapping[str, Any]
 
 
@@ -30,7 +31,8 @@ def format_rate(value: float | None) -> str:
 def format_markdown_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table; the keys of the first row are the columns.
 
-    The cell of a key that a row lacks is empty. Return an empty string if there are no rows.
+    Other keys are ignored, and the cell of a key that a row lacks is empty. The table is an empty
+    string if there are no rows.
     """
     if not rows:
         return ""
@@ -83,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
     OSError
         The file can't be written.
     TypeError
-        The value contains an object of another type.
+        The value contains another object that can't be written, such as a NumPy array.
     """
     finite_value = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
     write_text(path, json.dumps(escape_names(finite_value), indent=1, allow_nan=False) + "\n")
