@@ -291,7 +291,7 @@ def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
     if array.dtype != np.dtype(dtype) or not has_shape:
         raise GalleryError(
             f"{name}.npy has dtype {array.dtype} and shape {array.shape}, expected "
-            f"{np.dtype(dtype)} and {shape}"
+            f"{np.dtype(dtype)} and {str(shape).replace('-1', 'any')}"
         )
     # The minimum and the maximum are NaN or infinite if any value is; this needs no second array.
     if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():
