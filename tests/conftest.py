@@ -153,7 +153,7 @@ def pack_images(file: Path, contents: Mapping[str, bytes], *, rows: int = 3) -> 
 def stored_rows(root: Path, encoder: Encoder) -> dict[bytes, bytes]:
     """Reopen a feature store and return its rows by key; check that no key is duplicated."""
     store = FeatureStore(root, encoder)
-    assert sum(segment.rows for segment in store._segments) == len(store)
+    assert sum(segment.n_rows for segment in store._segments) == len(store)
     keys = sorted(store.keys())
     blocks = [store.read(keys, b) for b in range(len(store.block_dims))]
     return {k: b"".join(r.tobytes() for r in row) for k, *row in zip(keys, *blocks, strict=True)}
