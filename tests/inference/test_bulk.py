@@ -217,3 +217,12 @@ def test_run_that_stopped_before_its_first_answer_does_not_fix_the_settings(tmp_
     record = json.loads((tmp_path / "_runs.json").read_text())
     assert record["settings"]["coverage"] == 0.9
     assert [run["time"] for run in record["runs"]] == ["second"]
+
+
+def test_record_without_runs_is_damaged(tmp_path: Path) -> None:
+    folder_of(tmp_path).record_run({"time": "first"})
+    record = json.loads((tmp_path / "_runs.json").read_text())
+    del record["runs"]
+    (tmp_path / "_runs.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="_runs.json is damaged"):
+        folder_of(tmp_path)

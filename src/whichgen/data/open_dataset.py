@@ -82,12 +82,12 @@ def open_dataset(
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
         folder_options = {
-            "--unknown": options.unknown or None,
-            "--groups": groups,
-            "--sources": sources,
-            "--real": options.real or None,
+            name_option("--unknown"): options.unknown or None,
+            name_option("--groups"): groups,
+            name_option("--sources"): sources,
+            name_option("--real"): options.real or None,
         }
-        if names := [name_option(o) for o, value in folder_options.items() if value is not None]:
+        if names := [name for name, value in folder_options.items() if value is not None]:
             raise DataError(
                 f"the options for image folders do not apply to {spec}. Remove {', '.join(names)}."
             )

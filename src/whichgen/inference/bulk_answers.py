@@ -112,6 +112,7 @@ class AnswerFolder:
             try:
                 record = json.loads(self._record_file.read_text(encoding="utf-8"))
                 has_same_settings = record["settings"] == settings
+                record["runs"] = list(record["runs"])
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if has_same_settings:
