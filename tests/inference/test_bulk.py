@@ -224,5 +224,5 @@ def test_record_without_runs_is_damaged(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "_runs.json").read_text())
     del record["runs"]
     (tmp_path / "_runs.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match="_runs.json is damaged"):
+    with pytest.raises(DataError, match=r"_runs\.json is damaged"):
         folder_of(tmp_path)
