@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import pytest
 
 from test_layers import MODULES
-from whichgen.option_names import command_line_names, name_option
+from whichgen.option_names import name_option, use_command_line_names
 
 #: Pattern of an option, and of complete commands, which can contain options.
 _OPTION = re.compile(r"(?<![\w-])--[a-z]")
@@ -51,14 +51,14 @@ def test_name_of_an_option() -> None:
     assert name_option("--max-iter") == "`max_iter`"
     assert name_option("--device cpu") == "`device='cpu'`"
     assert name_option("--cache-dir", "folder") == "folder"
-    with command_line_names():
+    with use_command_line_names():
         assert name_option("--max-iter") == "--max-iter"
-        with command_line_names():
+        with use_command_line_names():
             pass
         assert name_option("--cache-dir", "folder") == "--cache-dir"
     assert name_option("--max-iter") == "`max_iter`"
 
 
 def test_worker_processes_use_the_names_of_their_parent() -> None:
-    with command_line_names(), get_context("spawn").Pool(1) as pool:
+    with use_command_line_names(), get_context("spawn").Pool(1) as pool:
         assert pool.apply(name_option, ("--max-iter",)) == "--max-iter"

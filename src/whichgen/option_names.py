@@ -11,7 +11,7 @@ _COMMAND_LINE_VARIABLE = "WHICHGEN_COMMAND_LINE"
 
 
 @contextmanager
-def command_line_names() -> Iterator[None]:
+def use_command_line_names() -> Iterator[None]:
     """Spell options as on the command line in the ``with`` block."""
     previous_value = os.environ.get(_COMMAND_LINE_VARIABLE)
     os.environ[_COMMAND_LINE_VARIABLE] = "1"
@@ -25,13 +25,15 @@ def command_line_names() -> Iterator[None]:
 def name_option(option: str, python: str = "") -> str:
     """Return the name of an option for a message.
 
+    The name is ``option`` in the block of :func:`use_command_line_names`, otherwise ``python``.
+
     Parameters
     ----------
     option
         The option as on the command line, with or without a value, such as ``--device cpu``.
     python
-        The same setting in Python; by default, the option in Python's spelling, ``device='cpu'``,
-        in backticks.
+        The same setting in Python. The default is the option in Python's spelling in backticks,
+        with the value as a string: ``device='cpu'``.
     """
     if _COMMAND_LINE_VARIABLE in os.environ:
         return option

@@ -6,9 +6,11 @@ from __future__ import annotations
 def format_count(count: int, noun: str) -> str:
     """Return a count and its noun, with ``s`` appended to the noun unless the count is 1.
 
+    Thousands are separated by commas.
+
     Examples
     --------
-    >>> format_count(1, "exact duplicate"), format_count(0, "exact duplicate")
-    ('1 exact duplicate', '0 exact duplicates')
+    >>> format_count(1, "exact duplicate"), format_count(1200, "exact duplicate")
+    ('1 exact duplicate', '1,200 exact duplicates')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

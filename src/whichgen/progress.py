@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-#: Type of a function that yields items and shows a progress bar:
-#: ``progress(items, description=…, total=…)``.
+#: Type of a function ``progress(items, description=…, total=…)`` that yields ``items`` and shows a
+#: progress bar. ``description`` is the text before the bar, and ``total`` the number of items.
 Progress = Callable[..., Iterable[Any]]
 
 

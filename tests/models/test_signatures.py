@@ -75,7 +75,7 @@ def test_changed_folder_is_rejected(change: str, folder: Path, keys: tuple[Path,
     verify_signature(folder, public)
     verify_checksums(folder)
     CHANGES[change](folder)
-    with pytest.raises(ModelFileError, match=r"rejected: .*not valid .Signature mismatch"):
+    with pytest.raises(ModelFileError, match=r"rejected: .*can't be verified .Signature mismatch"):
         Attributor.load(folder, key=public)
     with pytest.raises(ModelFileError, match="does not match its checksums"):
         verify_checksums(folder)
@@ -115,7 +115,7 @@ def test_unsigned_foreign_and_forged_signatures_are_rejected(
     assert str(public) in str(error.value)
     foreign_private, foreign_public = save_keys(tmp_path, "foreign")
     sign(folder, foreign_private)
-    with pytest.raises(ModelFileError, match=r"not valid .Key mismatch"):
+    with pytest.raises(ModelFileError, match=r"can't be verified .Key mismatch"):
         verify_signature(folder, public)
     verify_signature(folder, foreign_public)
     # The foreign signature, claimed to be made with the newsroom's key.
@@ -126,7 +126,7 @@ def test_unsigned_foreign_and_forged_signatures_are_rejected(
     forged["verificationMaterial"] = json.loads(file.read_text())["verificationMaterial"]
     for content in (json.dumps(forged), "{}", "", text[:100]):
         file.write_text(content)
-        with pytest.raises(ModelFileError, match="rejected: its signature is not valid"):
+        with pytest.raises(ModelFileError, match="rejected: the signature can't be verified"):
             verify_signature(folder, public)
 
 

@@ -85,7 +85,7 @@ def test_tails_are_maximum_likelihood_fits_to_the_largest_distances(
     n: int, tail: int, taken: int | None
 ) -> None:
     logits, labels = _data(n, 3)
-    score = _fit(logits, labels, tail=tail)
+    score = _fit(logits, labels, tail_size=tail)
     correct = logits.argmax(axis=1) == labels
     assert not correct.all()
     for origin in range(3):

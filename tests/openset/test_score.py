@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
+
 import numpy as np
 
-from whichgen.openset.score import compute_class_means, select_correct
+from whichgen.openset.score import OpenSetScore, compute_class_means, select_correct
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
 Z = np.array([[2, 1], [0, 1], [3, 1], [0, 5]], dtype=np.float32)
@@ -28,3 +30,11 @@ def test_all_images_of_an_origin_without_correct_predictions_are_selected() -> N
     logits = np.array([[0, 1], [0, 1], [0, 1], [1, 0]])
     assert select_correct(logits, np.array([0, 0, 1, 1])).tolist() == [True, True, True, False]
     assert select_correct(logits, np.array([0, 0, 0, 1])).all()
+
+
+def test_score_is_restored_if_its_annotations_are_types_instead_of_strings() -> None:
+    types = [("means", np.ndarray), ("spread", float)]
+    score_class = make_dataclass("Length", types, bases=(OpenSetScore,), frozen=True)
+    restored = score_class.restore(score_class(np.arange(3.0), 2.0).tensors())
+    assert restored.means.tolist() == [0, 1, 2]
+    assert restored.spread == 2

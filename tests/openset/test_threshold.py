@@ -125,7 +125,7 @@ def test_precision_holds_above_the_threshold(data: st.DataObject, n: int, precis
 
 
 def test_no_answers_have_no_precision() -> None:
-    with pytest.raises(FitError, match="Add images"):
+    with pytest.raises(FitError, match="no scores"):
         choose_threshold_at_precision(np.empty(0), np.empty(0, bool), 0.95)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from whichgen.cli.console import say
 from whichgen.cli.exits import fail
 from whichgen.errors import WhichgenError
-from whichgen.option_names import command_line_names
+from whichgen.option_names import use_command_line_names
 
 
 def command(function: Callable[..., None], *, resumable: bool = False) -> Callable[..., None]:
@@ -78,7 +78,7 @@ def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
     advice = " Completed work is kept; rerun the command to resume." if resumable else ""
     status = 1
     try:
-        with command_line_names():
+        with use_command_line_names():
             run()
     except WhichgenError as error:
         message = str(error)

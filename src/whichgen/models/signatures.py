@@ -4,10 +4,10 @@
 program ``sha256sum``. It detects incomplete copies but not tampering, because an attacker can
 change the checksums as well.
 
-``model.sig`` is a signature of all other files in the format of the OpenSSF Model Signing
-specification (a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). whichgen
-verifies it offline with the package ``model-signing`` (extra ``sign``). Create it with the
-command-line tool of that package::
+``model.sig`` is a signature of all other files, except ``.git``, ``.github``, ``.gitattributes``
+and ``.gitignore``, in the format of the OpenSSF Model Signing specification (a Sigstore bundle with
+an in-toto statement, ECDSA on a NIST curve). whichgen verifies it offline with the package
+``model-signing`` (extra ``sign``). Create it with the command-line tool of that package::
 
     python -m model_signing sign key MODEL --private_key KEY.pem --signature MODEL/model.sig
 """
@@ -21,23 +21,25 @@ from pathlib import Path
 from whichgen.errors import ModelFileError, get_first_line
 from whichgen.io.atomic_writes import is_temporary, write_text
 
-#: Names of the files of checksums and of the signature in a model folder.
+#: Names of the checksum file and the signature file in a model folder.
 CHECKSUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = "model.sig"
 
-#: Environment variable with the path of the public key that must verify every loaded model.
+#: Environment variable with the path of the public key that must verify the signature of every
+#: loaded model, unless another key is specified.
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
 def write_checksums(folder: Path, later_files: Mapping[str, bytes]) -> None:
-    """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature.
+    """Write ``SHA256SUMS``: the SHA-256 of every other file in a model folder except ``model.sig``.
 
     Parameters
     ----------
     folder
         The model folder.
     later_files
-        Maps the name of each file that is written after the checksums to its content.
+        Maps the name of each file that will be written after ``SHA256SUMS`` to its content, from
+        which its checksum is computed.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def verify_checksums(folder: Path) -> None:
     if names:
         raise ModelFileError(
             f"{folder} does not match its checksums. Changed, missing or additional files: "
-            f"{', '.join(names)}. Copy the folder again."
+            f"{', '.join(names)}. Copy the model again to an empty folder, or save it again."
         )
 
 
@@ -97,8 +99,9 @@ def verify_signature(folder: Path, key: Path) -> None:
     Raises
     ------
     ModelFileError
-        The extra ``sign`` is not installed, the key can't be read, or the signature is missing, is
-        not valid, was created with another key or does not match the files.
+        The extra ``sign`` is not installed, the key can't be read or is not on one of these curves,
+        a file of the model can't be read, or the signature is missing, is not valid, was created
+        with another key or does not match the files.
     """
     try:
         from model_signing import hashing, verifying
@@ -126,12 +129,18 @@ def verify_signature(folder: Path, key: Path) -> None:
     try:
         config.verify(folder, folder / SIGNATURE_FILE)
     except Exception as error:  # an untrusted signature can cause any exception
-        reason = f"its signature is not valid ({get_first_line(error)})"
+        reason = f"the signature can't be verified ({get_first_line(error)})"
         raise _make_signature_error(folder, key, reason) from error
 
 
 def hash_file(file: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
+    """Return the SHA-256 of a file as 64 hex digits.
+
+    Raises
+    ------
+    OSError
+        The file can't be read.
+    """
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -153,7 +162,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
 
 def _make_signature_error(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{folder} is rejected: {reason}. It must be signed with the private key that belongs to "
-        f"{key}. Get the model from a trusted source or, if it is your model, sign it with `python "
-        "-m model_signing`."
+        f"{folder} is rejected: {reason}. The model must be signed with the private key that "
+        f"belongs to {key}. Get the model from a trusted source or, if it is your model, sign it "
+        "with `python -m model_signing`."
     )

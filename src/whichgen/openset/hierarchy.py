@@ -1,22 +1,26 @@
 """Coarser predictions for rejected images: ``synthetic``, ``real``, or a family of generators.
 
 A rejected image has a score below the open-set threshold. The head computes the probability p_v,j
-of origin j from each view v (a feature block, :mod:`whichgen.heads.fusion`), which has weight a_v.
-The logit of a group G of origins is the weighted mean, over views, of the log-probability of G::
+of origin j from each view v, which is a feature block (:mod:`whichgen.heads.fusion`). The weights
+a_v of the views sum to 1. The logit of a group G of origins is the weighted mean, over views, of
+the log-probability of G::
 
     z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
-z_G is close to 0 only if every view predicts the group with a probability close to 1; the views may
-disagree about the origin within the group.
+z_G is close to 0 only if every view with a high weight predicts the group with a probability close
+to 1; the views may disagree about the origin within the group.
 
-A rejected image is assigned to the most specific group whose threshold it reaches:
+The thresholds are chosen on held-out images, on which the head was not fitted. A rejected image is
+assigned to the most specific group whose threshold it reaches:
 
-- A family requires a logit z_G as high as that of most synthetic validation images, because the
-  image may belong to an unknown family; for models trained with sources, z_G must be so high that
-  few predicted families are wrong. A family also requires the minimum difference for ``synthetic``.
-  An origin that is its own family is not predicted as a family.
+- A family requires a logit z_G as high as the highest family logit of most synthetic held-out
+  images, because the image may belong to an unknown family. If a minimum precision is specified
+  (always for models trained with sources), z_G must instead be so high that few predicted families
+  are wrong. A family also requires the minimum difference for ``synthetic``, if the minimum
+  differences for both ``synthetic`` and ``real`` are defined. An origin that is its own family is
+  not predicted as a family.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
-  groups. Few validation images of the wrong group reach this difference.
+  groups. Few held-out images of the wrong group reach this difference.
 
 The image stays ``unknown`` if it reaches no threshold.
 """
@@ -49,10 +53,10 @@ class Hierarchy:
     synthetic, real
         Minimum of z_synthetic − z_real to predict ``synthetic``, and of z_real − z_synthetic to
         predict ``real``, both ≥ 0. Both are ``None`` if the known origins do not include both
-        ``real`` and a generator; ``synthetic`` is ``None`` if no validation image is real, and
-        ``real`` is ``None`` if no validation image is synthetic.
+        ``real`` and a generator; ``synthetic`` is ``None`` if no held-out image is real, and
+        ``real`` is ``None`` if no held-out image is synthetic.
     family
-        Minimum logit z_G to predict a family, ≤ 0; ``None`` if no validation image is synthetic, or
+        Minimum logit z_G to predict a family, ≤ 0; ``None`` if no held-out image is synthetic, or
         if every generator is its own family.
     """
 
@@ -66,7 +70,7 @@ def compute_group_logits(output: HeadOutput, members: Sequence[int]) -> np.ndarr
     """Compute the logit z_G of a group G for each image: float64 array (n,), ≤ 0.
 
     ``output`` is the output of the head for the n images, and ``members`` contains the indices of
-    the origins in G.
+    the origins in G, at least one.
     """
     log_sums = logsumexp(output.log_probabilities[:, :, list(members)], axis=2)
     return np.asarray((output.view_weights * np.minimum(log_sums, 0)).sum(axis=0))
@@ -100,15 +104,17 @@ def fit_hierarchy(
     families
         Maps every known origin except ``real`` to its family.
     tpr
-        Minimum fraction of the synthetic images that reach the threshold for a family if
-        ``precision`` is not used, in (0, 1].
+        Minimum fraction of the synthetic images that stay below the threshold for ``real``, in
+        (0, 1]. If ``precision`` is not used, also the minimum fraction of the synthetic images that
+        reach the threshold for a family.
     fpr
         Maximum fraction of the real images that reach the threshold for ``synthetic``, in [0, 1);
         1 − ``tpr`` if ``None``.
     precision
-        Minimum fraction of the predicted families that are correct, in (0, 1]. If no threshold
-        reaches it, only the highest logit is accepted. If it is ``None``, or if no image reaches
-        the threshold for ``synthetic``, the threshold for a family is chosen by ``tpr``.
+        Minimum fraction of the predicted families that are correct, in (0, 1], among the images
+        that reach the threshold for ``synthetic``. If no threshold has this precision, only images
+        with the highest logit reach it. If ``precision`` is ``None``, or if no image reaches the
+        threshold for ``synthetic``, the threshold for a family is chosen by ``tpr``.
     true_families
         Family of each image, empty for real images: str array (n,). By default, the families of the
         known origins are used, and no family is correct for an image of an unknown generator.
@@ -116,7 +122,7 @@ def fit_hierarchy(
     Raises
     ------
     FitError
-        ``tpr`` is out of range, and a threshold for a family is needed.
+        ``tpr`` is not in (0, 1]. This is checked only if a threshold for a family is chosen.
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
@@ -129,13 +135,13 @@ def fit_hierarchy(
         real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
     members = _list_members(origins, families)
     if is_synthetic.any() and members:
-        predicted, z = _predict_family(output, members)
+        predicted_families, z = _predict_families(output, members)
         family = choose_threshold_at_tpr(z[is_synthetic], tpr)
         can_be_synthetic = margins >= (synthetic or 0)
         if precision is not None and can_be_synthetic.any():
             if true_families is None:
                 true_families = np.array([families.get(o, "") for o in true_origins.tolist()])
-            correct = predicted == true_families
+            correct = predicted_families == true_families
             family = choose_threshold_at_precision(
                 z[can_be_synthetic], correct[can_be_synthetic], precision
             )
@@ -148,8 +154,8 @@ def select_answers(
     """Return the predicted origin of each image or, for a rejected image, a coarser prediction.
 
     The coarser prediction is the most specific group whose threshold the image reaches: a family,
-    ``synthetic`` or ``real``. The latter two require that both of their thresholds are set. If the
-    image reaches no threshold, the prediction is ``unknown``.
+    ``synthetic`` or ``real``. The latter two are predicted only if neither of their thresholds is
+    ``None``. If the image reaches no threshold, the prediction is ``unknown``.
 
     Parameters
     ----------
@@ -177,7 +183,7 @@ def select_answers(
         answers = np.select(conditions, [SYNTHETIC, REAL], UNKNOWN)
     members = _list_members(origins, hierarchy.families)
     if hierarchy.family is not None and members:
-        families, z = _predict_family(output, members)
+        families, z = _predict_families(output, members)
         answers = np.where(can_be_synthetic & (z >= hierarchy.family), families, answers)
     return list(np.where(decisions < 0, answers, np.array(origins)[decisions]).tolist())
 
@@ -192,7 +198,7 @@ def _compute_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
 
 
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
-    """Return the lowest threshold ≥ 0 that at most ``fraction`` (0 to 1) of the values reach.
+    """Return the lowest threshold ≥ 0 that at most ``fraction``, in [0, 1), of the values reach.
 
     ``values`` is a float array (m,). If it is empty, return ``None``.
     """
@@ -208,9 +214,12 @@ def _list_members(origins: Sequence[str], families: Mapping[str, str]) -> dict[s
     return members
 
 
-def _predict_family(
+def _predict_families(
     output: HeadOutput, members: Mapping[str, Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the family with the highest logit, and this logit: str and float64 arrays (n,)."""
+    """Return, for each image, the family with the highest logit and this logit.
+
+    The families are a str array (n,), the logits a float64 array (n,).
+    """
     z = np.stack([compute_group_logits(output, indices) for indices in members.values()])
     return np.array(list(members))[z.argmax(axis=0)], z.max(axis=0)

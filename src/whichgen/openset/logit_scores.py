@@ -10,9 +10,9 @@ from whichgen.openset.score import OpenSetScore
 
 
 class MaxProbability(OpenSetScore):
-    """Maximum softmax probability (Hendrycks & Gimpel, 2017), the paper's score: max_j p_j(x).
+    """Maximum softmax probability (Hendrycks & Gimpel, 2017): max_j p_j(x).
 
-    Range: [1/origins, 1].
+    This is the score of the paper (UniversalAttribution). Range: [1/origins, 1].
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -36,7 +36,8 @@ class Entropy(OpenSetScore):
 class Margin(OpenSetScore):
     """Margin between the two most probable origins (Scheffer et al., 2001): p_(1)(x) − p_(2)(x).
 
-    Range: [0, 1]. With a single origin, p_(2) is 0.
+    p_(1) and p_(2) are the two largest probabilities; with a single origin, p_(2) is 0. Range:
+    [0, 1].
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -49,7 +50,7 @@ class Margin(OpenSetScore):
 class MaxLogit(OpenSetScore):
     """Maximum logit (Hendrycks et al., 2022): max_j z_j(x).
 
-    Unlike the maximum probability, it distinguishes images whose probabilities round to 1.
+    Unlike the maximum probability, it distinguishes images whose maximum probability rounds to 1.
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Mahalanobis distance to the nearest origin, and its relative variant.
 
-Let x be the features of an image, μ_j the mean training features of origin j, and Σ the covariance
-of the training features around these means, shared by all origins. The score is (Lee et al.,
-2018)::
+Let x be the embedding of an image, μ_j the mean of the training embeddings of origin j, and Σ the
+covariance of the training embeddings around these means, shared by all origins. The score is (Lee
+et al., 2018)::
 
     s(x) = max_j −(x − μ_j)ᵀ Σ⁻¹ (x − μ_j)
 
@@ -10,13 +10,14 @@ of the training features around these means, shared by all origins. The score is
 there can be more dimensions than images.
 
 The relative variant (Ren et al., 2021) adds the squared distance to a background Gaussian, whose
-mean μ_0 and covariance Σ_0 are those of all training features::
+mean μ_0 and covariance Σ_0 are those of all training embeddings::
 
     s(x) = max_j [(x − μ_0)ᵀ Σ_0⁻¹ (x − μ_0) − (x − μ_j)ᵀ Σ⁻¹ (x − μ_j)]
 
-Σ_0 is computed as the shrunk Σ plus the covariance of the means, which is exact without shrinkage.
-If Σ_0 were shrunk independently, it could be smaller than Σ in some directions, and distant images
-in those directions would get high scores.
+Σ_0 is computed as the shrunk Σ plus the covariance of the means, weighted by the number of images
+of each origin; without shrinkage, this sum is exactly the covariance of all training embeddings. If
+Σ_0 were shrunk independently, it could be smaller than Σ in some directions, and distant images in
+those directions would get high scores.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ import numpy as np
 from whichgen.heads.head import HeadOutput
 from whichgen.openset.score import ROUNDING, OpenSetScore, compute_class_means
 
-# For two distinct images, Ledoit & Wolf's shrinkage is 0, which would make Σ singular.
+# Ledoit & Wolf's shrinkage can be 0, which would make Σ singular if there are more dimensions than
+# images: for example, with only two images, both of one origin.
 _MIN_SHRINKAGE = 1e-6
 
 
@@ -40,7 +42,7 @@ class Mahalanobis(OpenSetScore):
     Parameters
     ----------
     means
-        Mean training features μ_j of each origin j: float64 array (origins, d).
+        Mean μ_j of the training embeddings of each origin j: float64 array (origins, d).
     whitening
         Matrix W with W Wᵀ = Σ⁻¹: float64 array (d, d).
     """
@@ -72,7 +74,7 @@ class RelativeMahalanobis(OpenSetScore):
     Parameters
     ----------
     mean
-        Mean μ_0 of all training features: float64 array (d,).
+        Mean μ_0 of all training embeddings: float64 array (d,).
     directions
         Directions, as columns, in which Σ is the identity and Σ_0 is diagonal: float64 array
         (d, r).
@@ -94,9 +96,9 @@ class RelativeMahalanobis(OpenSetScore):
         whitening = _compute_whitening(output.embedding, means[labels])
         weights = np.bincount(labels, minlength=n_origins) / len(labels)
         mean = weights @ means
-        # After whitening, Σ = I and Σ_0 = I + Mᵀ M, where row j of M is the mean of origin j times
-        # the square root of its weight. With M = U S Vᵀ, Σ_0 = I + V S² Vᵀ differs from I only in
-        # the directions V.
+        # After whitening, Σ = I and Σ_0 = I + Mᵀ M, where row j of M is the whitened μ_j − μ_0,
+        # times the square root of the weight of origin j. With M = U S Vᵀ, Σ_0 = I + V S² Vᵀ
+        # differs from I only in the directions V.
         whitened = (means - mean) @ whitening
         _, sizes, v = np.linalg.svd(np.sqrt(weights)[:, None] * whitened, full_matrices=False)
         return cls(mean, whitening @ v.T, 1 + sizes**2, whitened @ v.T)
@@ -116,7 +118,7 @@ def _compute_whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Compute W with W Wᵀ = Σ⁻¹, where Σ is the shrunk covariance of ``features - centers``.
 
     ``features`` and ``centers`` are float arrays (n, d), and W is a float64 array (d, d). If both
-    inputs are equal, for example with one image per origin, W is the identity.
+    inputs are equal up to rounding, for example with one image per origin, W is the identity.
     """
     # scikit-learn takes a second to import.
     from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance

@@ -1,6 +1,6 @@
 """Deep nearest neighbors (Sun et al., 2022): distance to the k-th nearest training image.
 
-With z = x/‖x‖ the normalized features of an image, and z_(k) those of the k-th nearest training
+With z = x/‖x‖ the normalized embedding of an image, and z_(k) that of the k-th nearest training
 image::
 
     s(x) = −‖z − z_(k)‖
@@ -22,12 +22,12 @@ from whichgen.openset.score import OpenSetScore
 
 @dataclass(frozen=True)
 class NearestNeighbors(OpenSetScore):
-    """Nearest-neighbor score.
+    """Nearest-neighbor score: the negative distance to the k-th nearest training image.
 
     Parameters
     ----------
     exemplars
-        Training features scaled to unit length: float32 array (n, d).
+        Training embeddings scaled to unit length: float32 array (n, d).
     k
         Rank of the neighbor to which the distance is computed, from 1 (nearest) to n.
 
@@ -48,7 +48,7 @@ class NearestNeighbors(OpenSetScore):
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
-        """Store the normalized training features as exemplars; see :meth:`OpenSetScore.fit`.
+        """Store the normalized training embeddings as exemplars; see :meth:`OpenSetScore.fit`.
 
         If ``k`` exceeds the number of exemplars, this number is used instead.
 
@@ -61,7 +61,7 @@ class NearestNeighbors(OpenSetScore):
 
     @cached_property
     def index(self) -> Any:
-        """The faiss index of the exemplars, built on first use."""
+        """The exact faiss L2 index of the exemplars, built on first use."""
         import faiss  # takes a third of a second to import
 
         index: Any = faiss.IndexFlatL2(self.exemplars.shape[1])
@@ -69,7 +69,7 @@ class NearestNeighbors(OpenSetScore):
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        # Worker processes build their own index.
+        # Not pickled: each worker process builds its own index.
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __call__(self, output: HeadOutput) -> np.ndarray:

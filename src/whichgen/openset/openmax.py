@@ -1,10 +1,11 @@
 """OpenMax (Bendale & Boult, 2016): logits reduced for images far from the mean of an origin.
 
 Let z be the logits of an image, μ_j the mean logits of the correctly classified training images of
-origin j, and F_j the cumulative distribution function of a Weibull distribution fitted to the
-largest distances of those images from μ_j (the *tail*). The logits of the α most probable origins,
-with rank r from 0 to α − 1, are multiplied by 1 − ω_j, and the difference is added to the logit of
-*unknown*::
+origin j (:func:`~whichgen.openset.score.select_correct`), and F_j the cumulative distribution
+function of a Weibull distribution fitted to the largest distances of those images from μ_j (the
+*tail*). The logits of the α most probable origins, with rank r from 0 to α − 1, are multiplied by
+1 − ω_j. The logit of an additional class *unknown* is the sum of the amounts by which they are
+reduced::
 
     ω_j = (1 − r/α) · F_j(‖z(x) − μ_j‖),    v_j = (1 − ω_j) z_j(x),    v_unknown = Σ_j ω_j z_j(x)
 
@@ -17,8 +18,9 @@ Differences from the paper:
   the image, and distances are computed after subtracting the mean logit.
 - F_j is fitted by maximum likelihood with location 0, whereas the authors' library libMR first
   shifts the tail.
-- The tail of an origin contains at most a tenth of its images. F_j exceeds 1/2 for about half of
-  the tail, so a longer tail would greatly reduce the logits of many images of this origin.
+- The tail of an origin contains at most a tenth of its correctly classified images. F_j exceeds 1/2
+  for about half of the tail, so a longer tail would greatly reduce the logits of many images of
+  this origin.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from whichgen.heads.head import HeadOutput
 from whichgen.heads.softmax import logsumexp
 from whichgen.openset.score import ROUNDING, OpenSetScore, compute_class_means, select_correct
 
-# Maximum fraction of an origin's images in its tail. In the paper, it is 20 of about 1000 images.
+# Maximum fraction of an origin's correctly classified images in its tail. In the paper, the tail
+# contains 20 of about 1000 images.
 _TAIL_FRACTION = 0.1
 
 # Minimum number of distances in a tail, and minimum range of the distances relative to the largest.
@@ -43,7 +46,7 @@ _MIN_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class OpenMax(OpenSetScore):
-    """OpenMax score.
+    """OpenMax score: one minus the probability of *unknown*.
 
     Parameters
     ----------
@@ -63,18 +66,25 @@ class OpenMax(OpenSetScore):
 
     @classmethod
     def fit(
-        cls, output: HeadOutput, labels: np.ndarray, n_origins: int, tail: int = 20, alpha: int = 10
+        cls,
+        output: HeadOutput,
+        labels: np.ndarray,
+        n_origins: int,
+        tail_size: int = 20,
+        alpha: int = 10,
     ) -> Self:
         """Compute the means, and fit the Weibull distributions.
 
-        The defaults of ``tail`` and ``alpha`` are from the paper. If an origin has too few images
-        for a tail, the distribution fitted to the tail of all origins together is used.
+        The defaults of ``tail_size`` and ``alpha`` are from Bendale & Boult (2016). If the tail of
+        an origin has fewer than 5 distances or nearly equal distances, the distribution fitted to
+        the largest distances of all origins together is used; if these are also too few or nearly
+        equal, an exponential distribution.
 
         Parameters
         ----------
         output, labels, n_origins
             See :meth:`OpenSetScore.fit`.
-        tail
+        tail_size
             Maximum number of distances in the tail of an origin, ≥ 5.
         alpha
             α, ≥ 1; if it exceeds the number of origins, this number is used instead.
@@ -85,13 +95,13 @@ class OpenMax(OpenSetScore):
         means = compute_class_means(z, y, n_origins)
         distances = np.linalg.norm(z - means[y], axis=1)
         distances[distances <= ROUNDING * np.abs(z).max()] = 0
-        # If no tail can be fitted, for example with one image per origin, use an exponential
-        # distribution.
-        common_tail = _fit_tail(distances, tail, _MIN_TAIL) or (1.0, float(distances.mean()) or 1.0)
-        tails = [
-            _fit_tail(distances[y == origin], tail) or common_tail for origin in range(n_origins)
+        # A Weibull distribution with shape 1 is an exponential distribution.
+        exponential = 1.0, float(distances.mean()) or 1.0
+        common = _fit_tail(distances, tail_size, _MIN_TAIL) or exponential
+        parameters = [
+            _fit_tail(distances[y == origin], tail_size) or common for origin in range(n_origins)
         ]
-        shapes, scales = (np.array(column) for column in zip(*tails, strict=True))
+        shapes, scales = (np.array(column) for column in zip(*parameters, strict=True))
         return cls(means, shapes, scales, min(alpha, n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -111,16 +121,16 @@ class OpenMax(OpenSetScore):
         return np.asarray(expit(known - (omega * z).sum(axis=1)))
 
 
-def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float, float] | None:
+def _fit_tail(distances: np.ndarray, maximum: int, minimum: int = 0) -> tuple[float, float] | None:
     """Fit a Weibull distribution to the largest distances, and return its shape and scale.
 
     ``distances`` is a float array (n,), ≥ 0. The largest tenth of the distances is selected, but at
-    least ``minimum`` and at most ``tail`` distances. The distribution is fitted to the positive
+    least ``minimum`` and at most ``maximum`` distances. The distribution is fitted to the positive
     distances among them. The result is ``None`` if fewer than 5 of them are positive or if the
     positive distances are nearly equal.
     """
-    tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
-    largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]
+    size = min(maximum, max(minimum, int(_TAIL_FRACTION * len(distances))), len(distances))
+    largest = np.sort(distances)[len(distances) - size :]
     largest = largest[largest > 0]
     if len(largest) < _MIN_TAIL or np.ptp(largest) <= _MIN_RANGE * largest[-1]:
         return None

@@ -51,7 +51,8 @@ def fit_and_predict(
     method
         Method that fits the head.
     features, labels
-        Training features, float array (n, d), and origin indices, integer array (n,).
+        Training features, float array (n, d), and origin indices, integer array (n,). The number of
+        origins is the largest index plus 1.
     settings
         Value of the head's hyperparameter, and name of the open-set score.
     queries

@@ -1,12 +1,13 @@
-"""Open-set scores from the similarity to the mean training features of each origin.
+"""Open-set scores from the similarity to the mean training embedding of each origin.
 
-Nearest class mean (Mensink et al., 2013), where x are the features of an image and μ_j is the mean
-of the unit-length training features of origin j::
+Nearest class mean (Mensink et al., 2013), where x is the embedding of an image and μ_j is the mean
+of the unit-length training embeddings of origin j::
 
     s(x) = max_j cos(x, μ_j)
 
-Simplified Hopfield energy, SHE (Zhang et al., 2023), where S_j are the mean features of the
-correctly classified training images of origin j, and z are the logits::
+Simplified Hopfield energy, SHE (Zhang et al., 2023), where S_j is the mean embedding of the
+correctly classified training images of origin j (:func:`~whichgen.openset.score.select_correct`),
+and z are the logits::
 
     s(x) = x · S_ŷ,    ŷ = argmax_j z_j(x)
 """
@@ -25,13 +26,19 @@ from whichgen.openset.score import OpenSetScore, compute_class_means, select_cor
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """Nearest class mean; ``prototypes`` are the μ_j at unit length: float32 array (origins, d)."""
+    """Nearest-class-mean score.
+
+    Parameters
+    ----------
+    prototypes
+        Means μ_j, scaled to unit length: float32 array (origins, d).
+    """
 
     prototypes: np.ndarray
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the prototypes of the origins; see :meth:`OpenSetScore.fit`."""
+        """Compute the prototype of each origin; see :meth:`OpenSetScore.fit`."""
         means = compute_class_means(normalize_rows(output.embedding), labels, n_origins)
         return cls(normalize_rows(means))
 
@@ -43,7 +50,13 @@ class NearestClassMean(OpenSetScore):
 
 @dataclass(frozen=True)
 class Hopfield(OpenSetScore):
-    """Simplified Hopfield energy; ``patterns``, float64 array (origins, d), are the means S_j."""
+    """Simplified Hopfield energy score.
+
+    Parameters
+    ----------
+    patterns
+        Mean embeddings S_j: float64 array (origins, d).
+    """
 
     patterns: np.ndarray
 
@@ -54,6 +67,6 @@ class Hopfield(OpenSetScore):
         return cls(compute_class_means(output.embedding[selected], labels[selected], n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the inner product with the mean of the predicted origin: float64 array (n,)."""
+        """Compute the inner product with S_j of the predicted origin j: float64 array (n,)."""
         patterns = self.patterns[output.logits.argmax(axis=1)]
         return np.asarray((np.asarray(output.embedding, dtype=np.float64) * patterns).sum(axis=1))

@@ -1,4 +1,4 @@
-"""Base class of open-set scores. A high score indicates an image of a known origin."""
+"""Base class of open-set scores, and functions for fitting them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class OpenSetScore:
-    """Base class of fitted open-set scores.
+    """Base class of fitted open-set scores. A high score indicates an image of a known origin.
 
-    Subclasses are frozen dataclasses. Their fields, which are arrays or numbers, fully describe the
-    fitted score. A subclass without fields needs no fitting and implements only :meth:`__call__`.
+    Subclasses with fields are frozen dataclasses. The fields fully describe the fitted score; each
+    is annotated as ``np.ndarray``, ``int`` or ``float``. A subclass without fields needs no fitting
+    and implements only :meth:`__call__`.
     """
 
     @classmethod
@@ -53,9 +54,19 @@ class OpenSetScore:
 
     @classmethod
     def restore(cls, tensors: Mapping[str, np.ndarray]) -> Self:
-        """Rebuild a score from the arrays that :meth:`tensors` returns."""
+        """Rebuild a score from the arrays that :meth:`tensors` returns.
+
+        Raises
+        ------
+        KeyError
+            An array is missing.
+        ValueError
+            The array of a number does not have exactly one element.
+        FitError
+            ``k`` of :class:`~whichgen.openset.nearest_neighbors.NearestNeighbors` is out of range.
+        """
         arrays = {f.name: tensors[_get_key(f)] for f in fields(cls)}
-        numbers = [f.name for f in fields(cls) if f.type != "np.ndarray"]
+        numbers = [f.name for f in fields(cls) if f.type not in ("np.ndarray", np.ndarray)]
         return cls(**arrays | {name: arrays[name].item() for name in numbers})
 
 
@@ -66,7 +77,8 @@ def _get_key(field: Field[Any]) -> str:
 def compute_class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
     """Compute the mean row of each origin: float64 array (origins, d).
 
-    ``rows`` is a float array (n, d), and ``labels`` contains origin indices: integer array (n,).
+    ``rows`` is a float array (n, d), and ``labels`` contains the origin index of each row: integer
+    array (n,). Every origin needs at least one row.
     """
     exact = np.asarray(rows, dtype=np.float64)
     return np.stack([exact[labels == origin].mean(axis=0) for origin in range(n_origins)])

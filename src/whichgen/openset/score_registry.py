@@ -1,9 +1,9 @@
 """Registry of open-set scores by name.
 
-The scores are implemented on NumPy arrays. The package pytorch-ood is not used because it requires
+The scores are implemented with NumPy. The package pytorch-ood is not used because it requires
 torch tensors and torchvision, inverts covariances without shrinkage, and needs the head's weights
 for ViM. ASH (Djurisic et al., 2023) is not included because it prunes activations between the
-layers of a network, whereas these scores use only the features and the head's output.
+layers of a network, whereas these scores use only the output of the head.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from whichgen.openset.prototypes import Hopfield, NearestClassMean
 from whichgen.openset.score import OpenSetScore
 from whichgen.openset.vim import Vim
 
-#: The paper's score, which does not need to be fitted.
+#: The score of the paper (UniversalAttribution), which does not need to be fitted.
 MAX_PROBABILITY = MaxProbability()
 
 #: Class of each score by name, in the order in which tables list them.
@@ -59,8 +59,8 @@ def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int)
     Raises
     ------
     FitError
-        The numbers of images and labels differ, an origin has no image, a value of the embedding
-        or a logit is not finite, or the name is unknown.
+        The numbers of images and labels differ, a label is not below ``n_origins``, an origin has
+        no image, a value of the embedding or a logit is not finite, or the name is unknown.
     """
     check_training_features(output.embedding, labels, n_origins)
     if not np.isfinite(output.logits).all():

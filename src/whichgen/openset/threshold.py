@@ -1,6 +1,8 @@
-"""Choose thresholds of scores by true-positive rate, false-positive rate or precision.
+"""Choose and apply thresholds of scores.
 
-Images with an open-set score below the threshold are classified as ``unknown``.
+Thresholds are chosen by true-positive rate, false-positive rate or precision. Images with an
+open-set score below the threshold are rejected: they are classified as ``unknown`` or get a coarser
+prediction (:mod:`whichgen.openset.hierarchy`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ _ROUNDING = 1e-6
 
 def choose_threshold(
     scores: np.ndarray,
-    predicted: np.ndarray,
+    predicted_labels: np.ndarray,
     labels: np.ndarray,
     origins: Sequence[str],
     *,
@@ -31,23 +33,24 @@ def choose_threshold(
     """Choose the open-set threshold on held-out images.
 
     Without ``precision``, the threshold accepts at least a fraction ``tpr`` of the images of known
-    origins. With ``precision``, it is the lowest threshold at which attributions to a generator
-    have this precision, and at most a fraction ``fpr`` of the real images are attributed to a
-    generator. An image is attributed to a generator if its most probable origin is a generator and
-    its score is at or above the threshold. If no threshold has the precision, only images with the
-    highest score are attributed. If no image has a generator as its most probable origin, the
-    threshold is above all scores.
+    origins. With ``precision``, it is the higher of two thresholds: the lowest one at which
+    attributions to a generator have this precision, and the lowest one at which at most a fraction
+    ``fpr`` of the real images are attributed to a generator. An image is attributed to a generator
+    if its most probable origin is a generator and its score is at or above the threshold. If no
+    threshold has the precision, the highest score of the images whose most probable origin is a
+    generator is used as the first threshold. If there are no such images, the returned threshold is
+    above all scores.
 
     Parameters
     ----------
     scores
-        Open-set scores: float array (n,).
-    predicted
-        Index of the most probable origin: int array (n,).
+        Open-set scores of n held-out images, n ≥ 1: float array (n,).
+    predicted_labels
+        Index of the most probable origin: integer array (n,).
     labels
-        Index of the true origin, or -1 for an unknown generator: int array (n,).
+        Index of the true origin, or -1 for an unknown generator: integer array (n,).
     origins
-        The known origins.
+        Names of the known origins.
     tpr
         Minimum true-positive rate, in (0, 1]; used only without ``precision``.
     precision
@@ -65,10 +68,10 @@ def choose_threshold(
     """
     if precision is None:
         return choose_threshold_at_tpr(scores[labels >= 0], tpr)
-    is_generator = np.array(origins)[predicted] != REAL
+    is_generator = np.array(origins)[predicted_labels] != REAL
     if not is_generator.any():
         return float(np.nextafter(scores.max(), np.inf))
-    correct = predicted == labels
+    correct = predicted_labels == labels
     threshold = choose_threshold_at_precision(
         scores[is_generator], correct[is_generator], precision
     )
@@ -103,8 +106,8 @@ def choose_threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float
         raise FitError(f"the true-positive rate must be above 0 and at most 1, got {tpr}.")
     if len(known_scores) == 0:
         raise FitError(
-            "the threshold can't be selected, because there are no validation images of known "
-            "origins. Enlarge the validation set."
+            "the threshold can't be chosen, because there are no validation images of known "
+            "origins. Add images of known origins to the validation set."
         )
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
     lowest = float(descending[_count_accepted(len(descending), tpr) - 1])
@@ -129,11 +132,12 @@ def choose_threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
 def choose_threshold_at_precision(
     scores: np.ndarray, correct: np.ndarray, precision: float
 ) -> float:
-    """Return the lowest threshold at which the answers have a precision of at least ``precision``.
+    """Return the lowest threshold with a precision of at least ``precision``, minus a margin.
 
     Precision is the fraction of correct answers among the answers whose score reaches the
     threshold (selective classification: El-Yaniv & Wiener, 2010). If no threshold has this
-    precision, the highest score is returned, minus the margin of :func:`choose_threshold_at_tpr`.
+    precision, the threshold is the highest score. The margin is that of
+    :func:`choose_threshold_at_tpr`.
 
     Parameters
     ----------
@@ -151,8 +155,8 @@ def choose_threshold_at_precision(
     """
     if len(scores) == 0:
         raise FitError(
-            "the threshold can't be selected, because no held-out image is attributed to a "
-            "generator. Add images of each origin from more sources."
+            "the threshold can't be chosen, because there are no scores. Pass the score of at "
+            "least one held-out image."
         )
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
@@ -167,7 +171,7 @@ def compute_tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple
     """Compute a confidence interval for the true-positive rate on new images.
 
     The threshold is the k-th highest of n independent validation scores. The fraction of all known
-    images with a higher score then has the distribution Beta(k, n + 1 − k), for any continuous
+    images whose score reaches it then has the distribution Beta(k, n + 1 − k), for any continuous
     distribution of the scores (Wilks, 1941); ties can only increase this fraction. The interval
     leaves the same probability below ``low`` and above ``high``.
 
@@ -193,12 +197,14 @@ def compute_tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple
 
 
 def _count_accepted(n: int, tpr: float) -> int:
-    # Without the tolerance, rounding could turn 0.95 · 100 into 96.
+    # Without the tolerance, rounding would turn 0.55 · 100 into 56.
     return max(1, int(np.ceil(tpr * n - 1e-9)))
 
 
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the most probable origin of each image, or -1 if its score is below ``threshold``.
+    """Return the index of each image's most probable origin, or -1 if the image is rejected.
+
+    An image is rejected if its score is below ``threshold`` or NaN.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
-"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance to a subspace.
+"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the scaled distance to a subspace.
 
-Let x be the features of an image, z its logits, and o the center of the training features, and let
-the rows of P be an orthonormal basis of their principal subspace. The score s(x) is::
+Let x be the embedding of an image, z its logits, and o the center of the training embeddings, and
+let the rows of P be an orthonormal basis of the principal subspace of the training embeddings. The
+score s(x) is::
 
     r(x) = (I − Pᵀ P)(x − o),    s(x) = log Σ_j exp(z_j(x)) − α ‖r(x)‖
 
@@ -12,11 +13,11 @@ The sums run over the training images i; α gives both terms of s(x) the same sc
 Differences from the paper:
 
 - The paper's o is the point where the head's weights give logits of 0. Here o is the mean of the
-  training features, because not every head has weights.
-- Before α is computed, the mean logit of each image (0 for a linear probe) is subtracted from its
-  logits, because some heads return log-probabilities, which are ≤ 0 and would make α negative.
-- P has half as many rows as the rank of the centered training features, so that the residual is
-  not 0 even if this rank is less than d.
+  training embeddings, because not every head has weights.
+- Before α is computed, the mean logit of each image is subtracted from its logits, because some
+  heads return log-probabilities, which are ≤ 0 and would make α negative.
+- P has half as many rows (rounded down) as the rank of the centered training embeddings, so that
+  the residual is not 0 even if this rank is less than the number of dimensions.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Vim(OpenSetScore):
     Parameters
     ----------
     center
-        Center o of the training features: float64 array (d,). Saved models call it ``origin``.
+        Center o of the training embeddings: float64 array (d,). Saved models call it ``origin``.
     basis
         Orthonormal basis P of the principal subspace: float64 array (dimensions, d).
     alpha
@@ -63,7 +64,7 @@ class Vim(OpenSetScore):
         size = float((z.max(axis=1) - z.mean(axis=1)).mean())
         residual = float(_compute_residual_norms(x, center, basis).mean())
         if residual <= ROUNDING * np.abs(x).max():
-            residual = 1.0  # for example if all images have equal features
+            residual = 1.0  # for example if all images have equal embeddings
         return cls(center, basis, size / residual)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -73,8 +74,8 @@ class Vim(OpenSetScore):
 
 
 def _compute_residual_norms(
-    features: np.ndarray, center: np.ndarray, basis: np.ndarray
+    embedding: np.ndarray, center: np.ndarray, basis: np.ndarray
 ) -> np.ndarray:
     """Compute the norm ‖r(x)‖ of each image's residual: float64 array (n,)."""
-    centered = np.asarray(features, dtype=np.float64) - center
+    centered = np.asarray(embedding, dtype=np.float64) - center
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))

@@ -1,1 +1,1 @@
-"""Reports of runs and experiments: tables, figures, Markdown files and an HTML page."""
+"""Reports of runs, experiments and groups of similar images: tables, figures, Markdown and HTML."""
