@@ -3,7 +3,8 @@
 The reference implementation repeats the training images of each class in order until the class is
 as large as the largest class. If a class has n images and the largest class has N, the first N mod
 n images of the class occur ⌊N/n⌋ + 1 times and the others ⌊N/n⌋ times. Instead of copying images, a
-head method with a field ``balanced`` weights each image by the number of its occurrences.
+head method whose field ``balanced`` is true weights each image by the number of its occurrences
+(:func:`count_repeats`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,14 @@ def count_repeats(labels: np.ndarray, n_origins: int) -> np.ndarray:
     Parameters
     ----------
     labels
-        Origin index of each training image: integer array (n,). Every origin needs at least one
-        image.
+        Origin index of each training image: integer array (n,).
     n_origins
-        Number of origins.
+        Number of origins; each needs at least one image.
 
     Returns
     -------
     int64 array (n,)
-        Number of occurrences of each image, ≥ 1; the sum over each origin is the same.
+        Number of occurrences of each image, ≥ 1; their sum is the same for every origin.
     """
     sizes = np.bincount(labels, minlength=n_origins)
     order = np.argsort(labels, kind="stable")
@@ -50,7 +50,7 @@ def balance_classes(head_method: M) -> M:
     Parameters
     ----------
     head_method
-        A method with a field ``balanced``.
+        A dataclass with a field ``balanced``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def balance_classes(head_method: M) -> M:
         raise FitError(
             f"the head method {head_method.name!r} can't balance classes, which "
             f"{name_option('--protocol paper')} requires. Use {name_option('--protocol clean')}, "
-            "or add a field 'balanced' to the method."
+            "or implement a field 'balanced' as described in whichgen.heads.class_balance."
         )
     method: Any = head_method
     balanced: M = replace(method, balanced=True)

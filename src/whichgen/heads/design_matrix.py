@@ -1,13 +1,11 @@
 """Design matrices for :mod:`whichgen.heads.solver`: features projected on their principal axes.
 
-Let μ be the weighted mean of the features x, and let the columns of V be their principal axes, the
-eigenvectors of Σᵢ ωᵢ (xᵢ − μ)ᵀ(xᵢ − μ) for sample weights ωᵢ. Row i of the design matrix z is
-(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in memory
-(:class:`InMemoryDesign`). Large datasets are not copied, because they may be memory-mapped: each
-product reads the features in chunks and projects the weights instead (:class:`StreamedDesign`).
-
-Both classes have the same methods. For r axes and n images, weights and weighted sums have shape
-(origins, r + 1); logits and the coefficients of sums have shape (origins, n).
+Let xᵢ be the features of image i, a row vector, let ωᵢ be its sample weight, and let μ be the
+weighted mean of the features. The columns of V are the r principal axes: the eigenvectors of
+Σᵢ ωᵢ (xᵢ − μ)ᵀ(xᵢ − μ) with nonzero eigenvalues. Row i of the design matrix z is (xᵢ − μ) V
+followed by a 1 for the bias. Small matrices are computed once and kept in memory
+(:class:`InMemoryDesign`). Large matrices are never stored: each product reads the features, which
+may be memory-mapped, in chunks (:class:`StreamedDesign`).
 """
 
 from __future__ import annotations
@@ -17,30 +15,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Maximum size in bytes of projected features in memory.
+#: Maximum size in bytes of a design matrix in memory (:func:`build_design_matrix`).
 MAX_MEMORY = 512 * 2**20
 
-# Eigenvalues below this fraction of the largest are rounding errors.
-_MIN_EIGENVALUE = 1e-14
+# Eigenvalues of at most this fraction of the largest are treated as rounding errors.
+_EIGENVALUE_TOLERANCE = 1e-14
 
 # Number of feature rows that are converted to float64 at a time.
 _CHUNK_ROWS = 8192
 
-#: Function from a slice of image numbers and the logits of these m images, float64 array
-#: (origins, m), to an array of the same shape.
+#: Function of a slice of row indices and the logits of these m images, float64 array (origins, m).
+#: It returns an array of the same shape, and does not change the logits.
 LogitTransform = Callable[[slice, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class InMemoryDesign:
-    """Design matrix in memory.
+    """Design matrix in memory, with r axes, for n images with d features.
 
     Parameters
     ----------
     sample_weights
         Sample weights ω, > 0: float64 array (n,).
     column_squares
-        Weighted sums of squares of the columns of the design matrix z: float64 array (r + 1,).
+        Weighted sum of squares of each column of the design matrix z: float64 array (r + 1,).
     axes
         Principal axes: float64 array (r, d).
     center
@@ -66,7 +64,22 @@ class InMemoryDesign:
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``transform(…, logits) @ z`` and the logits, where ``logits = weights @ z.T``."""
+        """Compute the logits, and the product of the transformed logits with z.
+
+        Parameters
+        ----------
+        weights
+            Weights and biases: float64 array (origins, r + 1).
+        transform
+            Function that is applied to the logits; a :class:`StreamedDesign` applies it to the
+            logits of each chunk of images separately.
+
+        Returns
+        -------
+        sums, logits
+            ``transform(…, logits) @ z``, float64 array (origins, r + 1), and
+            ``logits = weights @ z.T``, float64 array (origins, n).
+        """
         logits = self.compute_logits(weights)
         return self.compute_weighted_sum(transform(slice(None), logits)), logits
 
@@ -77,9 +90,14 @@ class InMemoryDesign:
 
 @dataclass(frozen=True)
 class StreamedDesign:
-    """Design matrix that reads ``features``, a float array (n, d), in chunks.
+    """Design matrix that is computed from the features, in chunks, whenever it is used.
 
-    See :class:`InMemoryDesign` for the other parameters and the methods.
+    Parameters
+    ----------
+    sample_weights, column_squares, axes, center
+        See :class:`InMemoryDesign`.
+    features
+        The features: float array (n, d).
     """
 
     sample_weights: np.ndarray
@@ -95,26 +113,26 @@ class StreamedDesign:
     def compute_weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
         sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in read_chunks(self.features)))
-        return self._rotate_sums(sums, coefficients.sum(axis=1))
+        return self._project_sums(sums, coefficients.sum(axis=1))
 
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``transform(…, logits) @ z`` and the logits, where ``logits = weights @ z.T``.
+        """Compute the logits and a product with z, reading each chunk of the features once.
 
-        Each chunk of the features is read once.
+        See :meth:`InMemoryDesign.transform_and_sum` for the parameters and the results.
         """
-        rotated = weights[:, :-1] @ self.axes
-        bias = weights[:, -1:] - rotated @ self.center[:, None]
+        feature_weights = weights[:, :-1] @ self.axes
+        bias = weights[:, -1:] - feature_weights @ self.center[:, None]
         logits = np.empty((len(weights), len(self.features)))
         sums, totals = np.zeros((len(weights), len(self.center))), np.zeros(len(weights))
         for rows, x in read_chunks(self.features):
-            logits[:, rows] = rotated @ x.T
+            logits[:, rows] = feature_weights @ x.T
             logits[:, rows] += bias
             coefficients = transform(rows, logits[:, rows])
             sums += coefficients @ x
             totals += coefficients.sum(axis=1)
-        return self._rotate_sums(sums, totals), logits
+        return self._project_sums(sums, totals), logits
 
     def compute_weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``z.T @ diag(coefficients) @ z``: float64 array (n,) → (r + 1, r + 1)."""
@@ -124,10 +142,11 @@ class StreamedDesign:
             gram += (z * coefficients[rows, None]).T @ z
         return gram
 
-    def _rotate_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Convert weighted sums of feature rows to sums of z: (origins, d) → (origins, r + 1).
+    def _project_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        """Convert ``coefficients @ features`` to ``coefficients @ z``.
 
-        ``totals``, float64 array (origins,), contains the sum of each origin's coefficients.
+        The shapes are (origins, d) and (origins, r + 1). ``totals``, float64 array (origins,),
+        contains the sum of each origin's coefficients.
         """
         return np.column_stack([(sums - np.outer(totals, self.center)) @ self.axes.T, totals])
 
@@ -140,15 +159,15 @@ def build_design_matrix(
 ) -> DesignMatrix:
     """Build the design matrix of features.
 
-    The matrix is kept in memory if it takes at most :data:`MAX_MEMORY` bytes; otherwise, the
-    features are read in chunks.
+    The matrix is kept in memory if an array of n · min(n, d) float64 values takes at most
+    :data:`MAX_MEMORY` bytes; otherwise, the features are read in chunks.
 
     Parameters
     ----------
     features
         The features: float array (n, d).
     sample_weights
-        Sample weights, > 0: array (n,). By default, all are 1.
+        Sample weights, > 0: integer or float array (n,). By default, all are 1.
     """
     n, d = features.shape
     omega = np.ones(n) if sample_weights is None else np.asarray(sample_weights, dtype=np.float64)
@@ -160,7 +179,7 @@ def build_design_matrix(
     x *= roots[:, None]
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
     is_wide = n < d
-    squares, vectors = decompose_gram(x @ x.T if is_wide else x.T @ x, _MIN_EIGENVALUE)
+    squares, vectors = decompose_gram(x @ x.T if is_wide else x.T @ x, _EIGENVALUE_TOLERANCE)
     z_transposed = np.ones((len(squares) + 1, n))
     if is_wide:
         lengths = np.sqrt(squares)
@@ -175,32 +194,47 @@ def build_design_matrix(
 
 def _build_streamed(features: np.ndarray, omega: np.ndarray) -> StreamedDesign:
     center = np.asarray(sum(omega[rows] @ x for rows, x in read_chunks(features))) / omega.sum()
-    centered = ((x - center) * np.sqrt(omega[rows])[:, None] for rows, x in read_chunks(features))
-    gram = np.asarray(sum(x.T @ x for x in centered))
-    squares, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
+    roots = np.sqrt(omega)[:, None]
+    chunks = (roots[rows] * (x - center) for rows, x in read_chunks(features))
+    gram = np.asarray(sum(x.T @ x for x in chunks))
+    squares, vectors = decompose_gram(gram, _EIGENVALUE_TOLERANCE)
     axes = np.ascontiguousarray(vectors.T)
     return StreamedDesign(omega, np.append(squares, omega.sum()), axes, center, features)
 
 
 def read_chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield consecutive slices of row numbers, and the features of these rows as float64 arrays.
+    """Read features, float array (n, d), in chunks of consecutive rows.
 
-    ``features`` is a float array (n, d).
+    Yields
+    ------
+    rows, x
+        Slice of the row indices of the chunk, and the features of these m rows: float64 array
+        (m, d).
     """
     for start in range(0, len(features), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         yield rows, np.asarray(features[rows], dtype=np.float64)
 
 
-def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the r nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
+def decompose_gram(gram: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the nonzero eigenvalues of a Gram matrix and their eigenvectors.
 
-    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues
-    are ascending. Those of at most ``minimum`` times the largest are rounding errors and count as
-    zero.
+    Parameters
+    ----------
+    gram
+        The Gram matrix: float64 array (m, m).
+    tolerance
+        Eigenvalues of at most ``tolerance`` times the largest eigenvalue count as zero, because
+        they are rounding errors.
+
+    Returns
+    -------
+    values, vectors
+        The r nonzero eigenvalues, ascending, and their eigenvectors of unit length as columns:
+        float64 arrays (r,) and (m, r).
     """
     from scipy.linalg import eigh  # takes a quarter of a second to import
 
     values, vectors = eigh(gram)
-    nonzero = values > values[-1] * minimum
-    return values[nonzero], vectors[:, nonzero]
+    is_nonzero = values > values[-1] * tolerance
+    return values[is_nonzero], vectors[:, is_nonzero]

@@ -1,17 +1,18 @@
-"""Mixture of experts: one fusion per kind of perturbation, weighted by a gate.
+"""Mixture of experts: one fusion for unchanged images and one per kind of perturbation.
 
-Probes trained jointly on original and perturbed images can be less accurate on original images than
-probes trained only on original images. Here each kind k of image (original, JPEG, blur, …) has its
-own *expert*: a fusion of one linear probe per feature block, or *view*
-(:mod:`whichgen.heads.fusion`), fitted only on images of that kind. The *gate* g, a fusion whose
-classes are the kinds, weights the experts' predictions (Jacobs, Jordan, Nowlan & Hinton, 1991)::
+Probes trained jointly on unchanged and perturbed images can be less accurate on unchanged images
+than probes trained only on unchanged images. Therefore, each kind k of image (unchanged, JPEG,
+blur, …) has its own *expert*: a fusion (:mod:`whichgen.heads.fusion`) that is fitted only on images
+of that kind. The *gate* g, a fusion whose classes are the kinds, weights the experts' predictions
+(Jacobs, Jordan, Nowlan & Hinton, 1991)::
 
     log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v Σ_k g_k(x) a_v,k log p_v(j|x)
 
-where p_v,k(j|x) is the probability of origin j that expert k predicts from view v, and a_v,k is the
-weight of view v in expert k. The view weights depend on the kind because, for example, residual
-statistics are less informative after JPEG compression. Perturbations are much easier to classify
-than generators, so for original images the gate gives nearly all weight to expert 0.
+where p_v,k(j|x) is the probability of origin j that expert k predicts from *view* (feature block)
+v, and a_v,k is the weight of view v in expert k. The view weights can depend on the kind because,
+for example, residual statistics are less informative after JPEG compression. Perturbations are much
+easier to classify than generators, so for unchanged images the gate gives nearly all weight to
+expert 0.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
 from whichgen.heads.head import Head, HeadOutput, check_training_features
 from whichgen.heads.softmax import log_softmax, logsumexp, softmax
 
-#: C and shrinkage of the gate's probes. They are fixed because perturbations are easy to classify.
-GATE_C, GATE_SHRINKAGE = 10.0, 0.1
+#: C of the gate's probes, which is not tuned because perturbations are easy to classify.
+GATE_C = 10.0
 
-# Prefix of the gate's tensor names; the prefix of an expert is its number.
+#: Shrinkage of the gate's probes, not tuned either.
+GATE_SHRINKAGE = 0.1
+
+# Prefix of the names of the gate's arrays; the prefix of expert k is the number k.
 _GATE = "gate"
 
 
@@ -42,7 +46,7 @@ class ExpertsHead:
     gate
         Fusion that classifies images by kind.
     experts
-        ``experts[k]`` is the expert fitted on images of kind k. Original images have kind 0.
+        ``experts[k]`` is the expert fitted on images of kind k; kind 0 is unchanged images.
     """
 
     gate: FusionHead
@@ -56,8 +60,8 @@ class ExpertsHead:
             "nk,kvn->vn", np.exp(log_gates), np.stack([output.view_weights for output in outputs])
         )
         log_probabilities = np.stack([output.log_probabilities for output in outputs])
-        weighted = log_gates.T[:, None, :, None] + log_probabilities
-        mixture = np.minimum(logsumexp(weighted, axis=0), 0)
+        log_terms = log_gates.T[:, None, :, None] + log_probabilities
+        mixture = np.minimum(logsumexp(log_terms, axis=0), 0)
         logits = np.asarray(np.einsum("vn,vnj->nj", view_weights, mixture))
         return HeadOutput(
             logits=logits,
@@ -68,7 +72,11 @@ class ExpertsHead:
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the gate, named ``gate.…``, and of expert k, named ``k.…``."""
+        """Return the arrays of the gate and the experts by name.
+
+        The prefix ``gate.``, or ``k.`` for expert k, is added to the names of
+        :meth:`whichgen.heads.fusion.FusionHead.tensors`.
+        """
         parts = {_GATE: self.gate} | {str(i): expert for i, expert in enumerate(self.experts)}
         return {
             f"{part}.{name}": array
@@ -86,10 +94,11 @@ class ExpertsMethod:
     fusion
         Method that fits each expert and, with shrinkage :data:`GATE_SHRINKAGE`, the gate.
     kinds
-        Kind of each training image: int64 array (n,), 0 for an original image.
+        Kind of each training image: int64 array (n,), 0 for an unchanged image. Each number from 0
+        to the largest must occur. Only :meth:`fit` uses the kinds.
     views_per_vote
-        ``views_per_vote[k]`` replaces ``fusion.views_per_vote`` for expert k. If empty, all experts
-        use ``fusion.views_per_vote``.
+        ``views_per_vote[k]`` replaces ``fusion.views_per_vote`` for expert k; one entry for each
+        kind. If empty, all experts use ``fusion.views_per_vote``.
     """
 
     fusion: FusionMethod = field(default_factory=FusionMethod)
@@ -108,9 +117,12 @@ class ExpertsMethod:
         Raises
         ------
         FitError
-            An origin has no image of some kind, a feature is not finite, the numbers of kinds and
-            images differ, or a fusion can't be fitted
-            (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
+            The numbers of kinds and images differ, an origin has no image of some kind, the
+            training data is otherwise invalid
+            (:func:`whichgen.heads.head.check_training_features`), or an option of the fusion is
+            invalid (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
+        ConvergenceError
+            A probe did not converge.
         """
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):
@@ -120,20 +132,24 @@ class ExpertsMethod:
             )
         n_kinds = int(self.kinds.max()) + 1
         experts = []
-        by_kind = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
-        for kind, views_per_vote in enumerate(by_kind):
+        votes_by_kind = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
+        for kind, views_per_vote in enumerate(votes_by_kind):
             rows = self.kinds == kind
-            views = self.fusion.fit_views(features[rows], labels[rows], n_origins, value)
+            views = self.fusion.fit_probes(features[rows], labels[rows], n_origins, value)
             # Only expert 0 provides the embedding.
             experts.append(build_fusion(views, views_per_vote, None if kind else features[rows]))
         gate = replace(self.fusion, shrinkage=GATE_SHRINKAGE)
-        views = gate.fit_views(features, self.kinds, n_kinds, GATE_C)
+        views = gate.fit_probes(features, self.kinds, n_kinds, GATE_C)
         return ExpertsHead(build_fusion(views, gate.views_per_vote), tuple(experts))
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> ExpertsHead:
-        """Rebuild a mixture from the arrays that :meth:`ExpertsHead.tensors` returns."""
+        """Rebuild a mixture from the arrays that :meth:`ExpertsHead.tensors` returns.
+
+        See :meth:`whichgen.heads.head.HeadMethod.restore` for the parameters and errors;
+        ``n_origins`` and ``value`` are not used.
+        """
 
         def restore_fusion(part: str) -> FusionHead:
             names = [name for name in tensors if name.startswith(f"{part}.")]

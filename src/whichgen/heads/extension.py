@@ -1,8 +1,9 @@
 """Add one origin to a fitted head from a few images, without refitting the other origins.
 
-*Exemplars* are stored training images of the old origins. In a k-NN head, the new images are added
-to the exemplars. In each linear probe, the weights of the K old origins stay unchanged, and weights
-w and a bias b are added for the new origin. Let aᵢⱼ be the logit of old origin j for image i, let
+*Exemplars* are training images of the old origins whose features are stored. In a k-NN head, the
+new images are added to the exemplars. In each linear probe, the weights and biases of the K old
+origins stay unchanged, and weights w and a bias b are added for the new origin. The gate of a
+mixture of experts stays unchanged. Let aᵢⱼ be the logit of old origin j for image i, let
 sᵢ = log Σ_j exp aᵢⱼ, and let zᵢ = w·xᵢ + b be the logit of the new origin. The cross-entropy over
 all K + 1 origins depends on w and b only through zᵢ − sᵢ, so w and b are fitted by logistic
 regression with offsets::
@@ -10,8 +11,8 @@ regression with offsets::
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
 C is the inverse strength of the penalty. The penalty matrix Σ_λ (:mod:`whichgen.heads.fusion`) is
-computed from the variation within the old origins. With the weight ω, the new images have the same
-total weight as the exemplars of an old origin have on average.
+computed from the variation within the old origins. The weight ω makes the total weight of the new
+images equal to the mean number of exemplars per old origin.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.softmax import logsumexp
 
-#: λ and C for a new origin.
+#: Shrinkage λ for the new origin.
 SHRINKAGE = 0.1
+
+#: C for the new origin.
 C = 300.0
 
 # Maximum number of iterations of L-BFGS-B.
@@ -44,29 +47,33 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
     Parameters
     ----------
     head
-        The fitted head, which is not changed.
+        The fitted head: k-NN head, linear probe, fusion or mixture of experts. It is not changed.
     features, labels
         Features, float array (n, d), and origin indices, integer array (n,), of the exemplars and
         the new images. The old origins have indices from 0 to n_origins - 1, and the new origin has
-        index ``n_origins``. For a k-NN head, only the new images are used.
+        index ``n_origins``. A k-NN head already contains exemplars, so only the new images are
+        added to it.
     n_origins
         Number of old origins.
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, the number of features differs from that of
-        a fusion, or heads of this type can't be extended.
+        An origin has no image, the features or labels are otherwise invalid
+        (:func:`whichgen.heads.head.check_training_features`), a fusion or mixture of experts has
+        another number of features, or heads of this type can't be extended.
+    ValueError
+        A k-NN head or linear probe has another number of features.
     """
     check_training_features(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):
-        new = normalize_rows(features[labels == n_origins])
+        exemplars = normalize_rows(features[labels == n_origins])
         return KnnHead(
-            np.concatenate([head.exemplars, new]),
-            np.concatenate([head.labels, np.full(len(new), n_origins, dtype=np.int64)]),
+            np.concatenate([head.exemplars, exemplars]),
+            np.concatenate([head.labels, np.full(len(exemplars), n_origins, dtype=np.int64)]),
             n_origins + 1,
             head.k,
-            np.append(head.repeats, np.ones(len(new), dtype=np.int64)),
+            np.append(head.repeats, np.ones(len(exemplars), dtype=np.int64)),
         )
     if isinstance(head, LinearHead):
         return _add_origin(head, np.asarray(features, dtype=np.float32), labels)
@@ -86,19 +93,20 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
 def lower_last_bias(head: Head, offset: float) -> Head:
     """Return a copy of a head with the last origin's bias reduced by ``offset`` in every probe.
 
-    ``offset`` is in logits, ≥ 0. A k-NN head has no bias and is returned unchanged.
+    ``offset`` is in nats, the unit of logits, ≥ 0. The gate of a mixture of experts stays
+    unchanged. A head without a bias, such as a k-NN head, is itself returned.
     """
     if isinstance(head, LinearHead):
-        return _lower_probe(head, offset)
+        return _lower_bias(head, offset)
     if isinstance(head, FusionHead):
-        return head.replace_probes(_lower_probe(view.probe, offset) for view in head.views)
+        return head.replace_probes(_lower_bias(view.probe, offset) for view in head.views)
     if isinstance(head, ExpertsHead):
         experts = (lower_last_bias(expert, offset) for expert in head.experts)
         return replace(head, experts=tuple(experts))
     return head
 
 
-def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
+def _lower_bias(probe: LinearHead, offset: float) -> LinearHead:
     return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
 
 
@@ -106,7 +114,7 @@ def _add_origin(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearH
     """Fit the weights and the bias of a new origin, and return a probe that includes them.
 
     ``x``, float32 array (n, d), contains the inputs of the probe, and ``labels``, integer array
-    (n,), contains the origin indices.
+    (n,), contains the origin indices, of which the largest is that of the new origin.
     """
     n_origins = len(probe.bias)
     is_new = labels == n_origins

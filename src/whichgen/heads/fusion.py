@@ -17,13 +17,15 @@ Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 
 
     z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
 
-with weights a_v that sum to 1. Each *vote* has the same weight, which its views share equally. All
-blocks of an encoder can share one vote, because their errors are correlated; together, they then
-have the same weight as one block of residual statistics.
+with weights a_v that sum to 1. The views are divided into *votes*: groups of consecutive views. All
+votes have the same weight, which the views of a vote share equally. For example, all blocks of an
+encoder can form one vote, because their errors are correlated; together, they then have the same
+weight as one block of residual statistics.
 
 Before pooling, the probabilities of each view are mixed with a fraction ε of the uniform
-distribution over the n origins: (1 − ε) p_v,j + ε / n. No single view can therefore rule out an
-origin, because a view can be certain and wrong for an image from a source outside the training set.
+distribution over the K origins: (1 − ε) p_v,j + ε / K. Therefore, no single view can rule out an
+origin. This is necessary because a view can be certain but wrong for an image from a source outside
+the training set.
 
 ``exp z_j`` is close to 1 only if every view predicts origin j with a probability close to 1. If the
 views disagree, as they often do about images of unknown generators, ``z_j`` is low for every
@@ -44,29 +46,29 @@ from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.heads.linear import LinearHead, LinearMethod, advise_on_convergence
 from whichgen.heads.softmax import softmax
 
-#: Values of C to try: one per decade, from 0.1 to 10,000.
+#: Default values of C to try: one per decade, from 0.1 to 10,000.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
 
-#: Values of the shrinkage λ to try; 1 is the ridge penalty.
+#: Default values of the shrinkage λ to try; 1 is the ridge penalty.
 SHRINKAGES = (1.0, 0.1)
 
 #: Maximum number of dimensions of the embedding.
 EMBEDDING_DIMS = 128
 
-#: Fraction ε of the uniform distribution in the probabilities of each view.
+#: Default fraction ε of the uniform distribution in the probabilities of each view.
 FLOOR = 1e-3
 
 # Standardized features are clipped to ± this number of standard deviations, so that a single
 # outlier can't determine the prediction.
 _CLIP = 10.0
 
-# Eigenvalues below this fraction of the largest are rounding errors.
-_MIN_EIGENVALUE = 1e-10
+# Eigenvalues of at most this fraction of the largest are treated as rounding errors.
+_EIGENVALUE_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
 class ViewProbe:
-    """Linear probe of one view, with the standardization of the view's features.
+    """Linear probe of one view with d features, and the standardization of these features.
 
     Parameters
     ----------
@@ -88,24 +90,24 @@ class ViewProbe:
         return _standardize(features, self.mean, self.scale)
 
     def predict_log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Predict log-probabilities ≤ 0: float array (n, d) → float64 array (n, origins)."""
+        """Predict log-probabilities: float array (n, d) → float64 array (n, origins), ≤ 0."""
         logs = np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
         if not self.floor:
             return logs
-        lowest = np.log(self.floor / logs.shape[1])
-        return np.asarray(np.logaddexp(logs + np.log1p(-self.floor), lowest))
+        log_floor = np.log(self.floor / logs.shape[1])
+        return np.asarray(np.logaddexp(logs + np.log1p(-self.floor), log_floor))
 
 
 @dataclass(frozen=True)
 class FusionHead:
-    """Head with one linear probe per view; its input is the concatenated features of the views.
+    """Head with one linear probe per view; its input is the d concatenated features of all views.
 
     Parameters
     ----------
     views
         The probes, in the order of the features.
     components
-        Principal axes of the standardized training features of all views: float32 array (k, d).
+        Principal axes of the standardized training features: float32 array (k, d).
     views_per_vote
         Number of consecutive views in each vote; if empty, each view has its own vote.
 
@@ -132,7 +134,16 @@ class FusionHead:
         return tuple(len(view.mean) for view in self.views)
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Pool the views' predictions; the embedding is the projection on :attr:`components`."""
+        """Pool the views' predictions for features, float array (n, d).
+
+        The embedding is the projection of the standardized features on :attr:`components`: float32
+        array (n, k).
+
+        Raises
+        ------
+        FitError
+            The number of features is not the sum of :attr:`widths`.
+        """
         parts = zip(self.views, split_views(features, self.widths), strict=True)
         log_probabilities = np.stack([view.predict_log_probabilities(x) for view, x in parts])
         sizes = self.views_per_vote or (1,) * len(self.views)
@@ -147,7 +158,13 @@ class FusionHead:
         )
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """Standardize and clip the features: float array (n, d) → float32 array (n, d)."""
+        """Standardize and clip the features: float array (n, d) → float32 array (n, d).
+
+        Raises
+        ------
+        FitError
+            The number of features is not the sum of :attr:`widths`.
+        """
         parts = split_views(features, self.widths)
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
@@ -159,9 +176,10 @@ class FusionHead:
     def tensors(self) -> dict[str, np.ndarray]:
         """Return, by name, the arrays from which :meth:`FusionMethod.restore` rebuilds the head.
 
-        ``mean``, ``scale`` and ``weights`` are concatenated over the views; ``bias`` has one row
-        per view, and ``floor`` has one value per view. The other arrays are ``widths``,
-        ``components`` and ``votes``, which contains :attr:`views_per_vote`.
+        ``mean`` (d,), ``scale`` (d,) and ``weights`` (origins, d) are concatenated over the views;
+        ``bias`` (views, origins) and ``floor`` (views,) are stacked. The other arrays are
+        ``components`` (k, d), ``widths`` (views,), and ``votes``, which contains
+        :attr:`views_per_vote`.
         """
         return {
             "widths": np.array(self.widths, dtype=np.int64),
@@ -205,13 +223,16 @@ class FusionMethod:
         Raises
         ------
         FitError
-            The numbers in ``views_per_vote`` do not add up to the number of views, or
-            :meth:`fit_views` raises this error.
+            The numbers in ``views_per_vote`` do not add up to the number of views, those in
+            ``widths`` do not add up to the number of features, the shrinkage is out of range, or
+            the training data is invalid (:func:`whichgen.heads.head.check_training_features`).
+        ConvergenceError
+            A probe did not converge.
         """
-        views = self.fit_views(features, labels, n_origins, value)
+        views = self.fit_probes(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
 
-    def fit_views(
+    def fit_probes(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
         """Fit the probe of each view with C = ``value``; return the probes in view order.
@@ -221,8 +242,11 @@ class FusionMethod:
         Raises
         ------
         FitError
-            The numbers in ``widths`` do not add up to the number of features, or a probe can't be
-            fitted (:func:`fit_view`) or does not converge.
+            The numbers in ``widths`` do not add up to the number of features, the shrinkage is out
+            of range, or the training data is invalid
+            (:func:`whichgen.heads.head.check_training_features`).
+        ConvergenceError
+            A probe did not converge.
         """
         probes = []
         for number, x in enumerate(split_views(features, self.widths)):
@@ -238,7 +262,11 @@ class FusionMethod:
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> FusionHead:
-        """Rebuild a fusion from the arrays that :meth:`FusionHead.tensors` returns."""
+        """Rebuild a fusion from the arrays that :meth:`FusionHead.tensors` returns.
+
+        See :meth:`whichgen.heads.head.HeadMethod.restore` for the parameters and errors;
+        ``n_origins`` and ``value`` are not used.
+        """
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
@@ -262,9 +290,7 @@ def fit_view(
     values: Sequence[float],
     shrinkage: float = 1.0,
 ) -> list[ViewProbe | None]:
-    """Fit one probe of a view for each C, and return the probes in the order of ``values``.
-
-    A probe is ``None`` if the solver did not converge.
+    """Fit one probe of a view for each C.
 
     Parameters
     ----------
@@ -277,18 +303,24 @@ def fit_view(
     shrinkage
         λ in (0, 1].
 
+    Returns
+    -------
+    list of ViewProbe or None
+        The probe for each C, in the order of ``values``; ``None`` if the solver did not converge.
+
     Raises
     ------
     FitError
-        ``shrinkage`` is out of range, an origin has no image, or a feature is not finite.
+        ``shrinkage`` is out of range, or the training data is invalid
+        (:func:`whichgen.heads.head.check_training_features`).
     """
     if not 0 < shrinkage <= 1:
         raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
     check_training_features(features, labels, n_origins)
-    exact = np.asarray(features, dtype=np.float64)
-    mean, std = exact.mean(axis=0), exact.std(axis=0)
+    x = np.asarray(features, dtype=np.float64)
+    mean, std = x.mean(axis=0), x.std(axis=0)
     # Constant features carry no information. They are 0 after the mean is subtracted.
-    scale = np.where(std > 0, std, 1) * np.sqrt(exact.shape[1])
+    scale = np.where(std > 0, std, 1) * np.sqrt(x.shape[1])
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x = _standardize(features, mean, scale)
     # Substituting w = Σ_λ^(−½) u turns the penalty on w into the usual ridge penalty on u.
@@ -315,13 +347,15 @@ def build_fusion(
     views, views_per_vote
         See :class:`FusionHead`.
     features
-        Training features, float array (n, d), from which the principal axes of the embedding are
-        computed. Without features, or with a single image, the embedding has shape (n, 0).
+        Features of n ≥ 1 training images, float array (n, d), from which the principal axes of the
+        embedding are computed. If ``features`` is ``None`` or n is 1, there are no axes, and the
+        embedding of each image is an empty vector.
 
     Raises
     ------
     FitError
-        The numbers in ``views_per_vote`` do not add up to the number of views.
+        The numbers in ``views_per_vote`` do not add up to the number of views, or the number of
+        features differs from that of the views.
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
@@ -336,7 +370,9 @@ def build_fusion(
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
-    """Split features, array (n, d), into one array per view; empty ``widths`` mean one view.
+    """Split features, array (n, d), into one array (n, width) per view, in order.
+
+    If ``widths`` is empty, there is one view with all features.
 
     Raises
     ------
@@ -348,7 +384,8 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
     if sum(widths) != features.shape[1]:
         raise FitError(
             f"the widths of the views {list(widths)} add up to {sum(widths)}, but there are "
-            f"{features.shape[1]} features. Set the width of each view to its number of features."
+            f"{features.shape[1]} features. Pass the features of exactly these views, or correct "
+            "the widths."
         )
     return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 
@@ -356,21 +393,26 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
 def fit_whitening(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that multiplies rows, float array (m, d), by Σ_λ^(−½).
+    """Compute Σ_λ from training features, and return a function that multiplies rows by Σ_λ^(−½).
 
-    The function keeps the dtype of the rows. Σ_λ and S_w are defined in the module docstring. Along
-    the eigenvectors of S_w with nonzero eigenvalues, of which there are at most n, Σ_λ is computed
-    from these eigenvalues; in all other directions it equals λ I. If λ is 1 or S_w is 0, the
-    function returns the rows unchanged.
+    Σ_λ and S_w are defined in the module docstring. Along the eigenvectors of S_w with nonzero
+    eigenvalues, of which there are at most min(n, d), Σ_λ is computed from these eigenvalues; in
+    all other directions it equals λ I.
 
     Parameters
     ----------
     x
-        Standardized training features: float array (n, d).
+        Training features: float array (n, d).
     labels, n_origins
         See :meth:`whichgen.heads.head.HeadMethod.fit`.
     shrinkage
         λ in (0, 1].
+
+    Returns
+    -------
+    function
+        Maps a float array (m, d) to an array of the same shape and dtype. If λ is 1 or S_w is 0, it
+        returns the array itself.
     """
     if shrinkage == 1:
         return lambda rows: rows
@@ -382,14 +424,14 @@ def fit_whitening(
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller matrix.
     is_wide = residuals.shape[0] < residuals.shape[1]
     gram = residuals @ residuals.T if is_wide else residuals.T @ residuals
-    values, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
+    values, vectors = decompose_gram(gram, _EIGENVALUE_TOLERANCE)
     axes = residuals.T @ vectors / np.sqrt(values) if is_wide else vectors
     eigenvalues = (1 - shrinkage) * values * x.shape[1] / total + shrinkage
     correction = axes * (1 / np.sqrt(eigenvalues) - 1 / np.sqrt(shrinkage))
 
     def whiten(rows: np.ndarray) -> np.ndarray:
-        scaled = rows / np.sqrt(shrinkage)
-        return np.asarray(scaled + (rows @ axes) @ correction.T, dtype=rows.dtype)
+        product = rows / np.sqrt(shrinkage) + (rows @ axes) @ correction.T
+        return np.asarray(product, dtype=rows.dtype)
 
     return whiten
 

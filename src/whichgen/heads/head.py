@@ -18,15 +18,14 @@ import numpy as np
 
 from whichgen.errors import FitError
 from whichgen.heads.softmax import log_softmax, softmax
-from whichgen.option_names import name_option
 
 
 @dataclass(frozen=True)
 class HeadOutput:
     """Output of a head for a batch of n images.
 
-    A *view* is a feature block with its own linear probe (:mod:`whichgen.heads.fusion`). Heads for
-    one feature block have one view.
+    A *view* is a feature block with its own linear probe (:mod:`whichgen.heads.fusion`). The output
+    of a head for one feature block has one view.
 
     Parameters
     ----------
@@ -66,17 +65,23 @@ class HeadOutput:
 
     @classmethod
     def concatenate(cls, outputs: Sequence[HeadOutput]) -> HeadOutput:
-        """Concatenate the outputs of heads with the same origins and views, without embeddings."""
+        """Concatenate the images of several outputs of heads with the same origins and views.
+
+        Embeddings of different heads can't be compared, so the embedding of the result has shape
+        (n, 0).
+        """
         return cls(
-            logits=np.concatenate([o.logits for o in outputs]),
-            probabilities=np.concatenate([o.probabilities for o in outputs]),
-            log_probabilities=np.concatenate([o.log_probabilities for o in outputs], axis=1),
-            view_weights=np.concatenate([o.view_weights for o in outputs], axis=1),
-            compute_embedding=lambda: np.empty((sum(len(o.logits) for o in outputs), 0)),
+            logits=np.concatenate([output.logits for output in outputs]),
+            probabilities=np.concatenate([output.probabilities for output in outputs]),
+            log_probabilities=np.concatenate(
+                [output.log_probabilities for output in outputs], axis=1
+            ),
+            view_weights=np.concatenate([output.view_weights for output in outputs], axis=1),
+            compute_embedding=lambda: np.empty((sum(len(output.logits) for output in outputs), 0)),
         )
 
     def take(self, rows: np.ndarray) -> HeadOutput:
-        """Return the output for the images in the given rows, int64 array (m,)."""
+        """Select the output for m images by their indices, integer array (m,)."""
         return HeadOutput(
             logits=self.logits[rows],
             probabilities=self.probabilities[rows],
@@ -87,7 +92,7 @@ class HeadOutput:
 
     @cached_property
     def embedding(self) -> np.ndarray:
-        """Vector of each image, which distance-based open-set scores use: float array (n, k)."""
+        """Vector of each image, for open-set scores and similarity search: float array (n, k)."""
         return self.compute_embedding()
 
 
@@ -102,11 +107,11 @@ class Head(Protocol):
 
 
 class HeadMethod(Protocol):
-    """A method that fits heads; it has one hyperparameter."""
+    """A method that fits heads with one hyperparameter."""
 
     @property
     def name(self) -> str:
-        """Name in model files and on the command line, for example ``linear``."""
+        """Name of the method in model files, for example ``linear``."""
 
     @property
     def parameter(self) -> str:
@@ -136,7 +141,21 @@ class HeadMethod(Protocol):
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
         """Rebuild a head from the arrays that :meth:`Head.tensors` returns.
 
-        ``n_origins`` and ``value`` are the values that were passed to :meth:`fit`.
+        Parameters
+        ----------
+        tensors
+            The arrays by name; other names are ignored.
+        n_origins
+            Number of origins of the head.
+        value
+            Value of the hyperparameter with which the head was fitted.
+
+        Raises
+        ------
+        KeyError
+            An array is missing.
+        FitError, IndexError, TypeError, ValueError
+            An array has the wrong shape, dtype or content, or the value is invalid.
         """
 
 
@@ -161,8 +180,8 @@ class SweepMethod(HeadMethod, Protocol):
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """Fit a head for each candidate value, and classify the images of each query set.
 
-        This takes less time than calling :meth:`fit` for each value, because the fits share work.
-        Values for which the head does not converge are omitted.
+        This can take less time than calling :meth:`fit` for each value, because the fits can share
+        work. Values for which the head does not converge are omitted.
 
         Parameters
         ----------
@@ -174,8 +193,8 @@ class SweepMethod(HeadMethod, Protocol):
         Yields
         ------
         value, probabilities
-            A hyperparameter value, and the probabilities of the origins: one float64 array
-            (m, n_origins) per query set.
+            A hyperparameter value, and the probabilities of the origins: a list with one float64
+            array (m, n_origins) per query set.
 
         Raises
         ------
@@ -202,16 +221,16 @@ def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins:
     if len(counts) > n_origins:
         raise FitError(f"label {len(counts) - 1} is too large. Use labels below {n_origins}.")
     if (counts == 0).any():
-        missing = np.flatnonzero(counts == 0)
+        missing_labels = np.flatnonzero(counts == 0)
         raise FitError(
-            f"{len(missing)} of {n_origins} origins have no training image (first: label "
-            f"{missing[0]}). Add at least one image per origin."
+            f"{len(missing_labels)} of {n_origins} origins have no training image (first: label "
+            f"{missing_labels[0]}). Add at least one image per origin."
         )
     # Check only extremes: a boolean array of all values takes a gigabyte for a million images.
-    invalid = ~np.isfinite([features.min(axis=1), features.max(axis=1)]).all(axis=0)
-    if invalid.any():
+    is_invalid = ~np.isfinite([features.min(axis=1), features.max(axis=1)]).all(axis=0)
+    if is_invalid.any():
         raise FitError(
-            f"{int(invalid.sum())} of {len(features)} feature rows contain NaN or infinity (first: "
-            f"row {int(np.argmax(invalid))}). Remove these rows, or delete the feature store and "
-            f"extract the features again with {name_option('--dtype float32')}."
+            f"{int(is_invalid.sum())} of {len(features)} feature rows contain NaN or infinity "
+            f"(first: row {int(np.argmax(is_invalid))}). Remove these rows; if they are from a "
+            "feature store, delete the store and extract the features again."
         )

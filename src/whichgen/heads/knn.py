@@ -5,9 +5,9 @@ The probability of origin j is::
 
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
-Negative cosines count as zero, because votes can't be negative. If no neighbor has a positive
-cosine, all origins are equally probable. A training image that is repeated to balance the classes
-takes several of the k places (:mod:`whichgen.heads.class_balance`).
+Negative cosines count as zero, because probabilities can't be negative. If no neighbor has a
+positive cosine, all origins are equally probable. A training image that is repeated to balance the
+classes counts as several neighbors (:mod:`whichgen.heads.class_balance`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from whichgen.heads.class_balance import count_repeats
 from whichgen.heads.head import HeadOutput, check_training_features
 from whichgen.option_names import name_option
 
-#: The paper's values of k.
+#: Values of k in the paper (UniversalAttribution): 1 to 20.
 PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
 
-# Replaces a probability of 0, so that its logarithm is finite.
+# Smaller probabilities are replaced with this value, so that their logarithms are finite.
 _MIN_PROBABILITY = 1e-300
 
 
@@ -42,9 +42,9 @@ def build_cosine_index(vectors: np.ndarray) -> Any:
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Scale the rows of ``features``, array (n, d), to unit length; rows of zeros stay zero.
+    """Scale the rows of features to unit length: array (n, d) → float32 array (n, d).
 
-    Return a float32 array (n, d).
+    Rows of zeros stay zero.
     """
     rows = np.asarray(features, dtype=np.float32)
     # Squares are summed in float64: in float32 they overflow above 1e19 and vanish below 1e-23.
@@ -109,7 +109,10 @@ class KnnHead:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output: log-probabilities as logits, normalized features as embedding."""
+        """Compute the output for features, float array (n, d).
+
+        The logits are the log-probabilities, and the embedding is the normalized features.
+        """
         probabilities = vote(*self.find_neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
@@ -121,10 +124,15 @@ class KnnHead:
         )
 
     def find_neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cosines and the origin indices of the k nearest exemplars, nearest first.
+        """Find the k nearest exemplars of each of m images, given their features, array (m, d).
 
-        For features (n, d), these are a float32 array (n, k) and an int64 array (n, k). An exemplar
-        with several repeats takes several of the k places.
+        An exemplar with several repeats counts as several neighbors.
+
+        Returns
+        -------
+        similarities, labels
+            Cosine similarities and origin indices of the neighbors, most similar first: float32 and
+            int64 arrays (m, k).
         """
         similarities, neighbors = self.index.search(normalize_rows(features), self.k)
         labels = self.labels[neighbors]
@@ -151,8 +159,8 @@ class KnnMethod:
     Parameters
     ----------
     values
-        Values of k, ≥ 1; by default the paper's 1 to 20. Values above the number of training images
-        are skipped.
+        Values of k to try, ≥ 1; by default :data:`PAPER_K`. Values above the number of training
+        images are skipped.
     balanced
         Whether training images of small classes count several times, so that all classes have the
         same weight (:mod:`whichgen.heads.class_balance`).
@@ -171,7 +179,8 @@ class KnnMethod:
     def __post_init__(self) -> None:
         if not self.values or min(self.values) < 1:
             raise FitError(
-                f"k must be at least 1, got {list(self.values)}. Pass one or more such values."
+                f"the values of k must be at least 1, got {list(self.values)}. Pass one or more "
+                "such values."
             )
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:
@@ -197,7 +206,10 @@ class KnnMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.head.SweepMethod.sweep`."""
+        """Classify the images of each query set for each k; search the neighbors only once.
+
+        See :meth:`whichgen.heads.head.SweepMethod.sweep` for the parameters, results and errors.
+        """
         values = self.list_candidate_values(len(features))
         head = self.fit(features, labels, n_origins, values[-1])
         votes = [vote(*head.find_neighbors(query), n_origins) for query in queries]
@@ -207,15 +219,15 @@ class KnnMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> KnnHead:
-        """Build a head with k = ``value`` from the normalized training features and the labels.
+        """Normalize the training features, and build a head with k = ``value`` from them.
 
         See :meth:`whichgen.heads.head.HeadMethod.fit` for the parameters.
 
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, or k is not from 1 to the number of
-            images.
+            The training data is invalid (:func:`whichgen.heads.head.check_training_features`), or k
+            is not from 1 to the number of images.
         """
         check_training_features(features, labels, n_origins)
         repeats = count_repeats(labels, n_origins) if self.balanced else None
@@ -225,12 +237,14 @@ class KnnMethod:
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
         """Rebuild a head from the arrays that :meth:`KnnHead.tensors` returns.
 
-        Without ``repeats``, as in models of whichgen 0.1, each exemplar counts once.
+        Without ``repeats``, as in models of version 0.2.0, each exemplar counts once.
 
         Raises
         ------
+        KeyError
+            ``exemplars`` or ``labels`` is missing.
         FitError
-            The numbers of labels, repeats and exemplars differ, the repeats are not positive
+            The numbers of labels, repeats and exemplars differ, the repeats are not positive signed
             integers, or k is not from 1 to the number of exemplars.
         """
         arrays = tensors["exemplars"], tensors["labels"]
