@@ -74,6 +74,8 @@ def test_overrides_take_precedence(tmp_path: Path) -> None:
         ("a 1\tb\nA_1\tc\n", "line 2: A_1 has more than one family: b and c"),
         ("…\tb\n", "line 1: the name '…' has no letter"),
         ("a\t\n", "line 1: expected"),
+        ("a,b\n,c\n", r"line 2: expected `origin,family`, got ',c'"),
+        ("family;note;origin\nb;c\n", r"line 2: expected `family;note;origin`, got 'b;c'"),
     ],
 )
 def test_invalid_families_file_is_an_error(tmp_path: Path, text: str | None, message: str) -> None:

@@ -49,7 +49,10 @@ def test_read_groups_from_tsv_and_csv(
         (b"path\tgroup\n", "a table with the columns path and group"),
         (b"path\tx\na\tb\n", "has no column 'seed'. Set `group_column` to one of x"),
         (b"path\tseed\n\xff\0\xfe\t1\n", "is not UTF-8"),
-        (b"PK\x03\x04\x14\0\x06\0", "is a workbook or an archive, not UTF-8 text. Save the table"),
+        (
+            b"PK\x03\x04\x14\0\x06\0",
+            "is a workbook or an archive, not UTF-8 text. Save its content",
+        ),
         (b"PK\x03\x04\x14\0\x08\xff\0", "is a workbook or an archive, not UTF-8 text"),
         (b"path\tseed\na.png\t1\na.png\t2\n", "line 3: a.png has the group '2', but on line 2 it"),
     ],

@@ -102,6 +102,15 @@ def test_failed_upload_is_reported(
         Attributor(model, encoder).push_to_hub("someone/origins")
 
 
+def test_offline_upload_does_not_blame_the_environment(
+    model: OriginModel, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("whichgen.io.hub_access.can_connect", lambda _: False)
+    with pytest.raises(ModelFileError, match=r"failed \(no connection to http\S+ within"):
+        Attributor(model, encoder).push_to_hub("someone/origins")
+
+
 def test_card_lists_origins_metrics_and_limits(model: OriginModel, tmp_path: Path) -> None:
     origins = ("real", "a|b\n# *gan*", "vae")
     hierarchy = replace(model.hierarchy, families=dict.fromkeys(origins[1:], "a*"))
@@ -114,4 +123,5 @@ def test_card_lists_origins_metrics_and_limits(model: OriginModel, tmp_path: Pat
     assert 'from_pretrained("someone/origins")' in body
     assert "evidence, not proof" in body
     assert "not tested after its last change" in create_model_card(replace(model, metrics={}))
+    assert "- Data: `not recorded`, digest" in create_model_card(replace(model, run_metadata={}))
     assert load_model(save_model(odd, tmp_path / "m")).origins == odd.origins

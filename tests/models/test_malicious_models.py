@@ -191,7 +191,7 @@ def test_inconsistent_arrays_are_reported(
 @pytest.mark.parametrize("name", ["exemplars.features", _SIZES, "calibration.labels", "weights"])
 def test_missing_array_is_named(folder: Path, name: str) -> None:
     rewrite(folder, lambda arrays: arrays.pop(name))
-    assert_rejected(folder, f"has no '{name}'")
+    assert_rejected(folder, f"has no array '{name}'")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_missing_permission_is_not_reported_as_damage(
     def deny(*_: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    for module in ("models.saved_model", "gallery.storage"):
+    for module in ("models.saved_model", "gallery.gallery_description"):
         monkeypatch.setattr(f"whichgen.{module}.read_regular_file", deny)
     message = r"{}.* can't be read \(Permission denied\)\. Check its permissions"
     with pytest.raises(ModelFileError, match=message.format(DESCRIPTION_FILE)):

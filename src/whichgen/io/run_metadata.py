@@ -1,4 +1,4 @@
-"""Collect run metadata, which is saved in JSON files for reproducibility, and compute digests."""
+"""Collect the metadata of a run for reproducibility, get timestamps, and compute digests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Return a dictionary of the arguments, software versions, machine, command line and UTC time.
+    """Collect the metadata of a run: its arguments, software versions, machine and time.
 
     Parameters
     ----------
@@ -36,12 +36,19 @@ def collect_run_metadata(
     encoder
         Description of the encoder (:meth:`whichgen.encoders.encoder.Encoder.describe`).
     data_hash
-        Digest of the dataset.
+        Digest of the dataset or of the input images.
+
+    Returns
+    -------
+    dict
+        The parameters by name, and ``whichgen`` (its version), ``libraries`` (name to version),
+        ``python`` (its version), ``machine`` (operating system and processor architecture),
+        ``command`` (the command line) and ``time`` (:func:`get_timestamp`).
 
     Raises
     ------
     DataError
-        See :func:`get_timestamp`.
+        The environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
     """
     return {
         "config": dict(config),
@@ -58,16 +65,16 @@ def collect_run_metadata(
 
 
 def get_timestamp() -> str:
-    """Return the UTC time in ISO 8601 format, with a resolution of one second.
+    """Return the current UTC time in ISO 8601 format, with a resolution of one second.
 
-    If the environment variable SOURCE_DATE_EPOCH is set (in Unix seconds), return its time instead
-    of the current time, for reproducible result files; see
+    If the environment variable ``SOURCE_DATE_EPOCH`` is set (in Unix seconds), return its time
+    instead, for reproducible result files; see
     https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
     DataError
-        SOURCE_DATE_EPOCH is not a valid time.
+        ``SOURCE_DATE_EPOCH`` is not a valid time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
@@ -76,7 +83,7 @@ def get_timestamp() -> str:
     except (ValueError, OverflowError, OSError):
         raise DataError(
             f"SOURCE_DATE_EPOCH {epoch!r} is not a valid time. Set the environment variable to "
-            "Unix seconds, such as 1700000000."
+            "Unix seconds, such as 1700000000, or unset it."
         ) from None
 
 

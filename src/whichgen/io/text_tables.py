@@ -1,7 +1,8 @@
-"""Read TSV and CSV files from spreadsheets, editors and scripts, and write TSV files.
+"""Read TSV and CSV tables from spreadsheets, editors and scripts, and format TSV tables.
 
-Columns are separated by tabs, semicolons or commas. Cells may be quoted. Lines end with LF, CRLF or
-CR, and empty lines are skipped.
+Columns are separated by tabs, semicolons or commas, or by the character that a first line such as
+``sep=|`` specifies. Cells may be quoted. Lines end with LF, CRLF or CR, and rows in which all cells
+are blank are skipped.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _DELIMITERS = ("\t", ";", ",")
 _NO_DELIMITER = "\x1f"
 
 #: First line of a CSV file that specifies the delimiter for Excel.
-_DELIMITER_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
+_DELIMITER_LINE = re.compile(r'sep=([^"\r\n])(?:\r\n|\r|\n)', re.IGNORECASE)
 
-#: End of a line. ``str.splitlines`` is not used, because it also divides lines at Unicode line
-#: breaks (U+2028), which file names may contain.
+#: End of a line. ``str.splitlines`` is not used, because it also divides lines at other line
+#: breaks, such as U+2028, which file names may contain.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 #: Number of characters and rows that are examined to find the delimiter.
@@ -48,7 +49,7 @@ class Row:
     line
         Number of the row's last line in the file, counted from 1.
     cells
-        Cells, without trailing empty cells.
+        Cells, without trailing blank cells.
     delimiter
         Character that separates the columns of the table.
     """
@@ -63,12 +64,12 @@ class Row:
 
     @property
     def is_comment(self) -> bool:
-        """Whether the row begins with ``#``."""
+        """Whether the first cell begins with ``#``, ignoring white space; the row is not empty."""
         return self.cells[0].lstrip().startswith("#")
 
 
 def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
-    """Read the rows of a table, including comments and a header, but no empty rows.
+    """Read the rows of a table file, including comments and a header, but no empty rows.
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
         The table, which may contain file names that are not UTF-8. If several delimiters are
         possible, commas are preferred in a ``.csv`` file, and tabs in any other file.
     description, hint
-        Parts of error messages (:func:`~whichgen.io.untrusted_files.read_text_file`).
+        Kind of file, and instruction if the file does not exist, for error messages
+        (:func:`~whichgen.io.untrusted_files.read_text_file`).
 
     Raises
     ------
@@ -88,12 +90,12 @@ def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
 
 
 def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
-    """Return the rows of a table, including comments and a header, but no empty rows.
+    """Parse the rows of a table, including comments and a header, but no empty rows.
 
     Parameters
     ----------
     text
-        Content of the file.
+        Content of the table.
     prefers_comma
         Whether commas instead of tabs are preferred if several delimiters are possible.
     """
@@ -107,7 +109,10 @@ def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
 
 
 def parse_lines(text: str) -> list[str]:
-    """Return the lines of a text that are not empty; quotes around a line are removed."""
+    """Return the lines of a text that are not blank.
+
+    Quotes around lines are removed, unless a quote in the text is invalid.
+    """
     return [row.cells[0] for row in _split_rows(text, _NO_DELIMITER) if row.cells]
 
 
@@ -127,7 +132,7 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
         Name of the file, for error messages. If it ends with ``.csv``, commas are preferred if
         several delimiters are possible.
     columns
-        Names of the two columns.
+        Names of the two columns, as :func:`normalize_header` returns them.
 
     Yields
     ------
@@ -137,7 +142,7 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
     Raises
     ------
     DataError
-        A row does not have two values.
+        A row lacks one of the values or, without a header, has more than two values.
     """
     first, second = columns
     rows = parse_rows(text, prefers_comma=file.lower().endswith(".csv"))
@@ -151,10 +156,12 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
         first_value, second_value = (row.get_cell(i).strip() for i in indices)
         n_values = sum(bool(cell.strip()) for cell in row.cells)
         if not first_value or not second_value or (n_values > 2 and not has_header):
+            separator = "<TAB>" if row.delimiter == "\t" else row.delimiter
+            expected = separator.join(rows[0].cells if has_header else columns)
             raise DataError(
-                f"{file}, line {row.line}: expected `{first}<TAB>{second}`, got "
-                f"{' '.join(row.cells)[:120]!r}. Write one {first} and one {second} per line, "
-                "separated by one tab, semicolon or comma."
+                f"{file}, line {row.line}: expected `{expected}`, got "
+                f"{row.delimiter.join(row.cells)[:120]!r}. Write one {first} and one {second} per "
+                "line, with quotes around values that contain the separator."
             )
         yield row.line, first_value, second_value
 
@@ -162,7 +169,7 @@ def parse_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tupl
 def normalize_header(cell: str) -> str:
     """Convert a column name to lower case with underscores: ``Image Path`` → ``image_path``.
 
-    Number signs (``#``) at the beginning are removed.
+    Underscores replace spaces and hyphens. Number signs (``#``) at the beginning are removed.
     """
     return re.sub(r"[\s_-]+", "_", cell.strip().lstrip("#").strip().casefold())
 
@@ -195,7 +202,7 @@ def _split_rows(text: str, delimiter: str) -> Iterator[Row]:
 
 
 def _find_delimiter(text: str, prefers_comma: bool) -> str:
-    """Return the delimiter of a table.
+    """Return the delimiter of a table, given the beginning of its text.
 
     This is the first candidate for which all examined rows have the same number of cells, at least
     two. If there is none, it is the first candidate for which all rows, or else the first row, have
@@ -203,14 +210,14 @@ def _find_delimiter(text: str, prefers_comma: bool) -> str:
     """
     candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
     widths = {}
-    if len(text) == _SAMPLE_CHARACTERS:
+    if len(text) == _SAMPLE_CHARACTERS:  # the last line may be incomplete
         text = text[: max(text.rfind("\n"), text.rfind("\r"))]
     for delimiter in candidates:
         rows = [row for row in _split_rows(text, delimiter) if row.cells and not row.is_comment]
         widths[delimiter] = [len(row.cells) for row in rows[:_SAMPLE_ROWS]] or [1]
-    tests: tuple[Callable[[list[int]], bool], ...] = (
+    conditions: tuple[Callable[[list[int]], bool], ...] = (
         lambda w: min(w) == max(w) >= 2,
         lambda w: min(w) >= 2,
         lambda w: w[0] >= 2,
     )
-    return next((d for test in tests for d in candidates if test(widths[d])), candidates[0])
+    return next((d for meets in conditions for d in candidates if meets(widths[d])), candidates[0])

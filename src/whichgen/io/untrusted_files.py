@@ -71,29 +71,31 @@ def read_text_file(
     hint
         Instruction that is appended to the error message if the file does not exist.
     has_file_names
-        Whether the text contains file names, which may contain any bytes. Bytes that are not UTF-8
-        become surrogates, as in the paths that Python returns.
+        Whether the text contains file names, which may contain bytes that are not UTF-8. If the
+        file contains no NUL byte, such bytes become surrogates, as in the paths that Python
+        returns.
 
     Raises
     ------
     DataError
-        The file is missing, unreadable, too large, or neither UTF-8 nor UTF-16 text.
+        The file is missing, unreadable or too large, is a ZIP archive or workbook, or is neither
+        UTF-8 nor UTF-16 text.
     """
     try:
         content = read_regular_file(path, MAX_TEXT_BYTES)
         if content.startswith(_ZIP):
             raise DataError(
-                f"{description} {path} is a workbook or an archive, not UTF-8 text. Save the table "
-                "as CSV UTF-8."
+                f"{description} {path} is a workbook or an archive, not UTF-8 text. Save its "
+                "content as UTF-8 text; in a spreadsheet program, choose CSV UTF-8."
             )
         any_bytes = has_file_names and b"\0" not in content
         text = content.decode(_find_encoding(content), "surrogateescape" if any_bytes else "strict")
     except FileNotFoundError:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
-        advice = "Check its path and permissions"
+        advice = "Specify a regular file that you may read"
         if error.errno == errno.EFBIG:
-            advice = "Divide it into smaller files"
+            advice = "Use a smaller file"
         raise DataError(
             f"{description} {path} can't be read ({error.strerror}). {advice}."
         ) from None

@@ -1,1 +1,1 @@
-"""Saved models: model folders, validation, model cards, signatures and Hugging Face hub."""
+"""Fitted models: model folders, validation, model cards, signatures and the Hugging Face hub."""

@@ -1,4 +1,4 @@
-"""Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
+"""Validate the shapes, dtypes and values of the arrays and predictions of an untrusted model.
 
 The messages of :class:`~whichgen.errors.FitError` in this module are only reasons:
 :func:`whichgen.models.saved_model.load_model` adds the folder and advice to them.
@@ -14,7 +14,7 @@ from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.head import HeadOutput
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
-#: Errors that heads, NumPy, SciPy and faiss raise for arrays of wrong shapes.
+#: Errors that heads, NumPy, SciPy and faiss raise for arrays of wrong shapes or dtypes.
 _ARRAY_ERRORS = (
     *(ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError),
     FitError,
@@ -66,8 +66,8 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
     Raises
     ------
     FitError
-        A shape or dtype is wrong, a label is out of range, there are no exemplars, or only some of
-        the exemplars have a thumbnail.
+        A shape or dtype is wrong, a label is out of range, there are no exemplars, or the number of
+        thumbnails is neither 0 nor the number of exemplars.
     """
     n, features = exemplars.labels.size, exemplars.features
     _check_labels("exemplar", exemplars.labels, n_origins)
@@ -138,8 +138,8 @@ def predict_and_validate(
     Raises
     ------
     ModelFileError
-        The model raises an error for the features, an array that it returns has the wrong shape, a
-        probability is NaN or infinite, or a score is NaN.
+        The model raises an error for the features, the probabilities or scores have the wrong
+        shape, a probability is NaN or infinite, or a score is NaN.
     """
     try:
         output = model.head.forward(features)

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: Path of this folder.
+#: Path of the model folder.
 BUILTIN_MODEL = Path(__file__).parent / "builtin"

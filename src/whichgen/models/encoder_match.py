@@ -58,5 +58,6 @@ def _check_feature_width(model: OriginModel, width: int) -> None:
         raise make_inconsistency_error(
             f"exemplars have {n_features} features, but the encoder has {width}"
         )
-    for n in (1, 2):  # a model that accepts both batch sizes accepts any batch size
+    # With a single batch size, broadcasting could hide an array of the wrong shape.
+    for n in (1, 2):
         predict_and_validate(model, np.zeros((n, width), dtype=np.float32))

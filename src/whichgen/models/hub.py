@@ -13,7 +13,7 @@ from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
 from whichgen.models.signatures import CHECKSUMS_FILE, SIGNATURE_FILE
 
-#: Files that are downloaded from a repository.
+#: Names of the files that are downloaded from a repository.
 _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE]
 
 
@@ -53,7 +53,8 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
             reason = offline or get_first_line(error)
             raise ModelFileError(
                 f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). "
-                "Check the name and the network, or use a run folder."
+                "Check the name, the revision and the network, log in with `hf auth login` if the "
+                "repository is private, or specify a local run folder or model folder."
             ) from error
     return Path(folder)
 
@@ -88,22 +89,26 @@ def upload_model(
         The upload fails, for example because the hub can't be reached or rejects the upload.
     """
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()
-    try:
-        with hub_access(), TemporaryDirectory() as folder:
-            save_model(model, Path(folder), name=repository)
-            api.create_repo(repository, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repository,
-                folder_path=folder,
-                commit_message=message or "Upload a whichgen model",
-            )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise ModelFileError(
-            f"uploading the model to {repository} failed ({get_first_line(error)}). Check the name "
-            "of the repository and the network, and log in with `hf auth login`."
-        ) from error
+    with hub_access() as offline:
+        try:
+            with TemporaryDirectory() as folder:
+                save_model(model, Path(folder), name=repository)
+                api.create_repo(repository, private=private, exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=repository,
+                    folder_path=folder,
+                    commit_message=message or "Upload a whichgen model",
+                )
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            # If the hub can't be reached, the client wrongly blames HF_HUB_OFFLINE.
+            is_offline = isinstance(error, OfflineModeIsEnabled)
+            reason = offline if is_offline else get_first_line(error)
+            raise ModelFileError(
+                f"uploading the model to {repository} failed ({reason}). Check the name of the "
+                "repository and the network, and log in with `hf auth login`."
+            ) from error
     return str(commit.commit_url)

@@ -82,7 +82,7 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         Content of the file :data:`CARD_FILE`.
     """
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
-    families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
+    families = {o: f" ({_escape(family)})" for o, family in model.hierarchy.families.items()}
     enrolled_origins = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
     training = model.run_metadata.get("training_sources")
     counts = training["counts"] if training else {}
@@ -97,7 +97,7 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         blocks=", ".join(map(str, model.blocks)),
         threshold=_describe_threshold(model),
         sources=f"- Sources of the training images: {sources}\n" if sources else "",
-        data=_format_code(Path(str(config.get("data", ""))).name),
+        data=_format_code(Path(str(config.get("data") or "not recorded")).name),
         data_hash=_escape(model.data_hash),
         protocol=_escape(str(config.get("protocol", "not recorded"))),
         seeds=_format_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
@@ -110,20 +110,20 @@ def create_model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
 
 
 def _describe_threshold(model: OriginModel) -> str:
-    """Return the end of a sentence that begins with the threshold, and the following sentence."""
+    """Describe how the threshold was chosen, as a continuation of ``Threshold: 0.5,``."""
     n, tpr = len(model.calibration.labels), 100 * model.tpr
     if not model.run_metadata.get("training_sources"):
         return f"which accepts at least {tpr:g} % of the known validation images."
     text = "chosen on held-out sources by the precision of named generators."
-    if model.run_metadata.get("enrolled"):  # the calibration data are others than in training
+    if model.run_metadata.get("enrolled"):  # enrollment replaced the calibration data
         return text
     return f"{text} It accepts {tpr:.1f} % of {n} held-out known images."
 
 
 def _describe_metrics(model: OriginModel) -> str:
-    """Return a note on the sources of the test images and a table of the metrics.
+    """Return a note on the sources of the test images, followed by a table of the metrics.
 
-    If there are no metrics, return the reason.
+    If there are no metrics, return a sentence that says why.
     """
     values = {name: model.metrics.get(key) for key, name in TITLES.items()}
     rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]

@@ -1,4 +1,4 @@
-"""Fitted model: head, open-set score, threshold, calibration data and stored image features."""
+"""Fitted model: head, open-set score, threshold, calibration data and exemplars."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Exemplars:
     labels
         Index of each image's origin: int64 array (n,).
     held_out
-        True for validation images, on which the head was not fitted; false for training images and
-        enrolled images: bool array (n,).
+        True for validation images, false for training images and enrolled images: bool array (n,).
+        If the training images had sources, the head was fitted on the validation images, too.
     thumbnails
         JPEG thumbnail of each image, or empty bytes for an image without a thumbnail; ``()`` if the
         model has no thumbnails.
@@ -60,8 +60,10 @@ class Exemplars:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probabilities and open-set scores of the model for validation images of known origins.
+    """Probabilities and open-set scores for held-out images of known origins.
 
+    Held-out images are predicted by heads that were not fitted on them
+    (:mod:`whichgen.training.held_out`). After an enrollment, they are the held-out exemplars.
     Prediction sets (:mod:`whichgen.evaluation.conformal`) and the score percentiles of new images
     are computed from these data.
 
@@ -74,7 +76,7 @@ class Calibration:
     scores
         Open-set scores: float64 array (n,).
     sources
-        Index of each image's source: int64 array (n,); ``None`` without sources.
+        Index of each image's source: int64 array (n,); ``None`` unless all images have a source.
     """
 
     probabilities: np.ndarray
@@ -83,7 +85,7 @@ class Calibration:
     sources: np.ndarray | None = None
 
     def compute_percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """Compute the percentile rank of each new score among the scores of validation images.
+        """Compute the percentile rank of each new score among the scores of held-out images.
 
         Parameters
         ----------
@@ -93,7 +95,7 @@ class Calibration:
         Returns
         -------
         numpy.ndarray
-            Percentage of validation images whose score is less than or equal to the new score, in
+            Percentage of held-out images whose score is less than or equal to the new score, in
             [0, 100]: float64 array (m,).
         """
         ranks = np.searchsorted(np.sort(self.scores), scores, side="right")
@@ -122,15 +124,15 @@ class OriginModel:
     threshold, tpr
         Images with an open-set score below the threshold are classified as ``unknown``. The
         threshold accepts at least the fraction ``tpr``, in (0, 1], of the validation images of
-        known origins; for models trained with sources, ``tpr`` is the fraction of the held-out
-        images that it accepts.
+        known origins. If it was chosen by precision, ``tpr`` is the fraction of the held-out images
+        of known origins that it accepts, or 1 / n if it accepts none of the n images.
     data_hash
         Digest of the content, perturbation, origin and split of every training, validation and test
         image.
     metrics
         Metrics of the test images by name
-        (:data:`whichgen.evaluation.evaluate_predictions.TITLES`); empty if the model has not been
-        tested, e.g. after an enrollment.
+        (:data:`whichgen.evaluation.evaluate_predictions.TITLES`), in [0, 1] or ``None`` if
+        undefined; empty if the model has not been tested, e.g. after an enrollment.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), the
         training sources and their overlap with the test sources, the sizes of the training images,
@@ -141,9 +143,9 @@ class OriginModel:
     temperature
         Divisor of the logits before the softmax, > 0.
     calibration
-        Probabilities and open-set scores of the model for validation images of known origins.
+        Probabilities and open-set scores for held-out images of known origins.
     exemplars
-        Features and origins of stored images, for enrollment and for the search for similar images.
+        Features and origins of images, for enrollment and for the search for similar images.
     hierarchy
         Family of each known generator, and the thresholds of the coarser predictions
         (:meth:`select_coarse_origins`).
@@ -216,5 +218,10 @@ class OriginModel:
         decisions
             Index of the predicted origin of each image, or -1 if the image is rejected
             (:func:`whichgen.openset.threshold.decide`): int64 array (n,).
+
+        Returns
+        -------
+        list of str
+            One prediction per image.
         """
         return select_answers(output, decisions, self.origins, self.hierarchy)

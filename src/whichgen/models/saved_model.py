@@ -113,8 +113,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     model
         The model to save.
     folder
-        Path of the model folder, which is created if it does not exist. Existing files of a model
-        are replaced.
+        Path of the model folder, which is created if it does not exist. An existing model in it is
+        replaced; an existing signature (``model.sig``) is kept, but does not match the new model.
     name
         Path of the model folder or hub repository ``owner/name``, for the code example of the card;
         default: ``folder``.
@@ -168,7 +168,7 @@ def find_model_folder(path: Path) -> Path:
     Raises
     ------
     ModelFileError
-        Neither ``path`` nor ``path/model`` contains a model.
+        Neither ``path`` nor ``path/model`` contains ``model.json``.
     """
     for folder in (path, path / "model"):
         if (folder / DESCRIPTION_FILE).is_file():
@@ -180,9 +180,9 @@ def find_model_folder(path: Path) -> Path:
 
 
 def suggest_runs(folder: Path) -> str:
-    """Return the end of an error message: ``, e.g.`` and up to three run folders in ``folder``.
+    """Suggest up to three run folders in ``folder`` or its subfolders, for an error message.
 
-    If there are none, return an empty string.
+    Return a string such as ``, e.g. output/a or output/b``, or an empty string if there are none.
     """
     runs = islice(folder.rglob(f"model/{DESCRIPTION_FILE}"), 3)
     text = " or ".join(sorted(str(file.parents[1]) for file in runs))
@@ -251,11 +251,11 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
         reason = "; ".join(detail.removeprefix(": ") for detail in details)
         raise _make_damage_error(folder, f"{DESCRIPTION_FILE}: {reason}") from None
     except KeyError as error:
-        raise _make_damage_error(folder, f"{HEAD_FILE} has no {error}") from None
+        raise _make_damage_error(folder, f"{HEAD_FILE} has no array {error}") from None
     except (SafetensorError, FitError) as error:
         raise _make_damage_error(folder, str(error)) from None
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        # Heads and scores raise these errors for arrays of wrong dtypes or shapes.
+        # Heads and scores raise these errors for arrays of wrong dtypes, shapes or values.
         raise _make_damage_error(
             folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}"
         ) from None
@@ -281,7 +281,7 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
     n_origins = len(description.origins)
     _check_description(description)
     check_finite(arrays)
-    score = {
+    score_arrays = {
         name.removeprefix("score."): array
         for name, array in arrays.items()
         if name.startswith("score.")
@@ -293,21 +293,22 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
         arrays.get("calibration.sources"),
     )
     check_calibration(calibration, n_origins)
-    content, sizes = "exemplars.thumbnails", "exemplars.thumbnail_sizes"
     exemplars = Exemplars(
         arrays["exemplars.features"],
         arrays["exemplars.labels"],
         arrays["exemplars.held_out"],
-        split_bytes(arrays[content], arrays[sizes]) if content in arrays else (),
+        split_bytes(arrays["exemplars.thumbnails"], arrays["exemplars.thumbnail_sizes"])
+        if "exemplars.thumbnails" in arrays
+        else (),
     )
     check_exemplars(exemplars, n_origins)
-    head = make_head_method(description.head_method)
+    method = make_head_method(description.head_method)
     names = {field.name for field in fields(OriginModel)} - {"hierarchy"}
     values = description.model_dump(include=names, exclude_unset=True)
     return OriginModel(
         **values,
-        head=head.restore(arrays, n_origins, description.hyperparameter),
-        score=get_score_class(description.score_method).restore(score),
+        head=method.restore(arrays, n_origins, description.hyperparameter),
+        score=get_score_class(description.score_method).restore(score_arrays),
         calibration=calibration,
         exemplars=exemplars,
         hierarchy=description.hierarchy,
@@ -325,7 +326,10 @@ def _check_description(description: _Description) -> None:
     if origins_without_family := {*origins} - {*description.hierarchy.families, REAL}:
         raise FitError(f"the origin {min(origins_without_family)!r} has no family")
     if not description.blocks or not all(0 <= block < n_blocks for block in description.blocks):
-        raise FitError(f"blocks must be from 0 to {n_blocks - 1}, not {list(description.blocks)}")
+        raise FitError(
+            f"blocks must be one or more indices from 0 to {n_blocks - 1}, not "
+            f"{list(description.blocks)}"
+        )
 
 
 def _make_damage_error(folder: Path, reason: str) -> ModelFileError:
