@@ -8,7 +8,7 @@ the distance of an image is the mean of these ratios over views::
     d(x) = mean_v r_v(x) / max_e r_v(e)
 
 An image is outside the range if its distance is greater than :data:`RANGE_FACTOR` times the largest
-distance among the exemplars. With fewer than :data:`MIN_EXEMPLARS` exemplars, no image is outside.
+distance among the exemplars; never if there are fewer than :data:`MIN_EXEMPLARS` exemplars.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ class SimilaritySpace:
 
         Returns
         -------
-        ndarray
-            float32 array (n, dimension).
+        numpy.ndarray
+            Unit vectors: float32 array (n, dimension).
 
         Raises
         ------
