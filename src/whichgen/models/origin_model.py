@@ -63,9 +63,9 @@ class Calibration:
     """Probabilities and open-set scores for held-out images of known origins.
 
     Held-out images are predicted by heads that were not fitted on them
-    (:mod:`whichgen.training.held_out`). After an enrollment, they are the held-out exemplars.
-    Prediction sets (:mod:`whichgen.evaluation.conformal`) and the score percentiles of new images
-    are computed from these data.
+    (:mod:`whichgen.training.held_out`). After an enrollment, the data are instead the new head's
+    predictions for the held-out exemplars. Prediction sets (:mod:`whichgen.evaluation.conformal`)
+    and the score percentiles of new images are computed from these data.
 
     Parameters
     ----------
