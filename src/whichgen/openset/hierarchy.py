@@ -13,10 +13,10 @@ to 1; the views may disagree about the origin within the group.
 The thresholds are chosen on held-out images, on which the head was not fitted. A rejected image is
 assigned to the most specific group whose threshold it reaches:
 
-- A family requires a logit z_G as high as the highest family logit of most synthetic held-out
-  images, because the image may belong to an unknown family. If a minimum precision is specified
-  (always for models trained with sources), z_G must instead be so high that few predicted families
-  are wrong. A family also requires the minimum difference for ``synthetic``, if the minimum
+- A family requires a minimum z_G, because the image may belong to an unknown family. Most synthetic
+  held-out images reach this minimum in at least one family. If a minimum precision is specified
+  (always for models trained with sources), the minimum z_G is instead so high that few predicted
+  families are wrong. A family also requires the minimum difference for ``synthetic``, if the minimum
   differences for both ``synthetic`` and ``real`` are defined. An origin that is its own family is
   not predicted as a family.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
