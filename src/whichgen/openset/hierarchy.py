@@ -16,9 +16,9 @@ assigned to the most specific group whose threshold it reaches:
 - A family requires a minimum z_G, because the image may belong to an unknown family. Most synthetic
   held-out images reach this minimum in at least one family. If a minimum precision is specified
   (always for models trained with sources), the minimum z_G is instead so high that few predicted
-  families are wrong. A family also requires the minimum difference for ``synthetic``, if the minimum
-  differences for both ``synthetic`` and ``real`` are defined. An origin that is its own family is
-  not predicted as a family.
+  families are wrong. A family also requires the minimum difference for ``synthetic``, if the
+  minimum differences for both ``synthetic`` and ``real`` are defined. An origin that is its own
+  family is not predicted as a family.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
   groups. Few held-out images of the wrong group reach this difference.
 
