@@ -89,7 +89,7 @@ def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
     rows = (folder / "predictions.csv").read_text().splitlines()
     assert rows[0].split(",")[2] == "group"
     assert all("scene" in row.split(",")[2] for row in rows[1:])
-    assert "bootstrap intervals over test groups of images" in (folder / "report.md").read_text()
+    assert "bootstrap intervals over groups of test images" in (folder / "report.md").read_text()
 
 
 def test_failed_control_experiment_keeps_the_results(

@@ -319,7 +319,7 @@ def test_several_runs_are_compared(
         results = json.loads((folder / "results.json").read_text())
         assert table["OSCR"][label].split(" ")[0] == format_rate(results["test"]["oscr"])
     curves = page.tables["Open-set classification rate (OSCR)"]
-    assert [row["unknown images"] for row in curves] == labels
+    assert [row["run"] for row in curves] == labels
     assert "tested on different images" not in page.text
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert {"run1-roc", "run2-roc", "all-roc"} <= set(ids) and len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""Write the report of the cross-source experiment."""
+"""Tables, plot and report of the cross-source experiment."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ _TITLES = {name: METRIC_TITLES[name] for name in CROSS_SOURCE_METRICS} | ANSWER_
 
 _CALIBRATION_TITLE = "Expected calibration error"
 
-#: Name of the files and of the plot, without suffix.
+#: Name of the plot and of all files, without suffix.
 _NAME = "cross_source"
 
 
 def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, str]]:
-    """Return one row per metric: its title, and its value and 95 % interval in percent."""
+    """Return one row per defined metric: its title, and its value and 95 % interval in percent.
+
+    The last row is the expected calibration error, which has no interval.
+    """
     rows = []
     for name, title in _TITLES.items():
         if interval := result.metrics.get(name):
@@ -37,7 +40,11 @@ def tabulate_cross_source_metrics(result: CrossSourceResult) -> list[dict[str, s
 
 
 def tabulate_cross_source_results(results: Sequence[CrossSourceResult]) -> list[Row]:
-    """Return one row per metric, with one column per result; missing metrics are a dash."""
+    """Return one row per metric, with one column per result; undefined metrics are a dash.
+
+    The cells are the values of :func:`tabulate_cross_source_metrics`; the title of a column is the
+    title of the result's split.
+    """
     columns = {
         r.split.title: {m["metric"]: m["value"] for m in tabulate_cross_source_metrics(r)}
         for r in results
@@ -50,11 +57,12 @@ def tabulate_cross_source_results(results: Sequence[CrossSourceResult]) -> list[
 
 
 def plot_precision(results: Sequence[CrossSourceResult]) -> Plot:
-    """Plot the precision of generator predictions against their coverage, for each result.
+    """Plot precision against coverage of the predicted generators, with one curve per result.
 
-    Only images whose most probable origin is a generator are considered. For each threshold of the
-    open-set score, coverage is the fraction of all images of known generators that are considered
-    and reach the threshold.
+    Each point is one threshold of the open-set score. The selected images are those that reach the
+    threshold and whose most probable origin is a generator. Precision is the fraction of the
+    selected images whose most probable origin is correct; coverage is the fraction of the images of
+    known generators that are selected.
     """
     title = "Precision of named generators"
     figure, ax = create_axes(title, "coverage of known generators (%)", "precision (%)")
@@ -86,6 +94,21 @@ def write_cross_source(
 
     The files are ``cross_source.json`` (metrics, counts per source, models), ``cross_source.csv``
     (one row per image of the first result), ``cross_source.md`` and ``plots/cross_source.png``.
+
+    Parameters
+    ----------
+    results
+        One or more results. The first is the main result, with all sources and folds by source: its
+        images and sources are listed.
+    run_metadata
+        Metadata of the experiment for the JSON file.
+    folder
+        Folder for the files.
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
     """
     main_result, plot = results[0], plot_precision(results)
     records = [
@@ -101,15 +124,18 @@ def write_cross_source(
     write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
     write_csv(folder / f"{_NAME}.csv", list(main_result.iterate_image_rows()))
     n_sources = len(set(main_result.images.sources))  # type: ignore[arg-type]
+    ignores_sources = any(not result.split.by_source for result in results)
+    exception = " (in the column “same sources”, on other images)" if ignores_sources else ""
     text = (
         "# Cross-source experiment\n\n"
         f"{len(main_result.known)} images of known origins and {len(main_result.unknown)} of "
         f"unknown generators from {n_sources} sources, {main_result.split.n_folds} folds. Each "
         "image is tested once, by a model that was selected, fitted and calibrated on other "
-        "sources. In percent, with 95 % bootstrap intervals over sources.\n\n"
+        f"sources{exception}. In percent, with 95 % bootstrap intervals over sources.\n\n"
         f"{format_markdown_table(tabulate_cross_source_results(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
-        f"## Sources\n\nNumbers of images and of answers for each source, when it was held out.\n\n"
+        "## Sources\n\nNumbers of images of each source, when it was held out. Called synthetic: "
+        "the answer is a generator, a family of generators or “synthetic”.\n\n"
         f"{format_markdown_table(tabulate_sources(main_result.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)

@@ -49,7 +49,11 @@ class Discovery:
 
 
 def tabulate_discovery(discovery: Discovery) -> list[Row]:
-    """Return one table row per group, then one row for all images without a group, if any."""
+    """Return one table row per group, then one row for all images without a group, if any.
+
+    If :attr:`Discovery.agreement` is not ``None``, the column ``subfolders`` lists the three most
+    frequent true origins of each group, with their numbers of images.
+    """
     rows: list[Row] = []
     for group in discovery.groups:
         row: dict[str, Any] = {
@@ -77,10 +81,17 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     (``unknown-1.txt``, …), ``groups.json`` (the groups, the agreement with the subfolders and
     ``run_metadata``), ``report.md`` and the contact sheet ``sheet.png``. Lists of an earlier run
     (``unknown-*.txt``) are deleted.
+
+    Raises
+    ------
+    ImageError
+        An image for the contact sheet can't be read.
+    OSError
+        A file can't be written.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
-    names = {i: group.name for group in groups for i in group.members}
-    rows = [{"path": str(path), "group": names.get(i, "")} for i, path in enumerate(paths)]
+    group_names = {i: group.name for group in groups for i in group.members}
+    rows = [{"path": str(path), "group": group_names.get(i, "")} for i, path in enumerate(paths)]
     write_csv(folder / "groups.csv", rows)
     for earlier_list in folder.glob("unknown-*.txt"):
         earlier_list.unlink()
@@ -107,16 +118,21 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
         "generator. Inspect a group before you enroll it. Nearest known is the most frequently "
         "predicted known origin, and share is the percentage of images with this prediction. "
         "Cohesion is the mean cosine similarity to the center of the group.\n\n"
-        "![Most typical images of each group](sheet.png)\n",
+        "![Most typical images of the largest groups](sheet.png)\n",
     )
     save_png(draw_contact_sheet(discovery), folder / "sheet.png")
     return folder
 
 
 def draw_contact_sheet(discovery: Discovery) -> Figure:
-    """Draw the images of each group that are closest to its mean, one group per row.
+    """Draw a contact sheet with one group per row: the images closest to the mean of the group.
 
     The sheet shows at most the 20 largest groups, and at most 8 images of each.
+
+    Raises
+    ------
+    ImageError
+        An image can't be read.
     """
     groups = discovery.groups[:_SHEET_ROWS]
     rows = max(1, len(groups))

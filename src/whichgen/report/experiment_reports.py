@@ -40,11 +40,16 @@ def write_experiment(
     run_metadata
         Metadata of the experiment for the JSON file.
     text
-        Text before the table in the Markdown file; default: the caption of the plot.
+        Text before the table in the Markdown file; default: the caption of the plot, then ``note``.
     note
-        Sentences to add to the caption of the plot.
+        Sentences about this experiment; ignored if ``text`` is not empty.
     csv_rows
         Rows of the CSV file; default: ``points``.
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
     """
     name = plot.name
     records = [
@@ -66,19 +71,30 @@ def write_robustness(
     """Write the results of a robustness experiment to ``folder``, and return ``folder``.
 
     See :func:`write_experiment` for the files. The Markdown file also contains a table with the
-    mean of each metric over the intensities of each kind of perturbation.
+    mean of accuracy, AUROC and OSCR over the intensities of each kind of perturbation.
+
+    Parameters
+    ----------
+    points
+        Metrics for each perturbation, including those of unperturbed images (``perturbation`` is
+        ``None``).
+    run_metadata
+        Metadata of the experiment for the JSON file.
+    folder
+        Folder for the files.
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
     """
-    test, means = (
-        points[0].test,
-        format_markdown_table(experiment_curves.tabulate_mean_robustness(points)),
-    )
+    test = points[0].test
+    means = format_markdown_table(experiment_curves.tabulate_mean_robustness(points))
     note = f" {test.source_overlap.note}" if test.source_overlap else ""
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "
         f"of unknown generators. In percent.{note}\n\n{means}"
     )
-    plot, rates = (
-        experiment_curves.plot_robustness(points),
-        experiment_curves.list_robustness_rates(points),
-    )
-    return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rates)
+    plot = experiment_curves.plot_robustness(points)
+    rows = experiment_curves.list_robustness_metrics(points)
+    return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rows)

@@ -1,4 +1,4 @@
-"""Write a self-contained HTML page with the results of one or several runs."""
+"""Write a self-contained HTML page with the results of one or more runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
-#: Maximum numbers of thumbnails on the t-SNE plot and of errors per type.
+#: Maximum number of test images that are selected for thumbnails on the t-SNE plot of a run, and
+#: maximum number of errors that are listed for the known and for the unknown test images of a run.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
 
@@ -45,18 +46,25 @@ def write_html_page(
     Parameters
     ----------
     runs
-        The runs; two or more are compared.
+        The runs, at least one; two or more are compared.
+    file
+        Path of the HTML file.
     low_data
         Metrics of a low-data experiment; empty to omit its section.
     images
         Whether to embed thumbnails of test images.
     progress
-        Function that shows the progress of an iteration over the runs.
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Returns
     -------
     Thumbnails
         The embedded thumbnails, and the paths of missing and unreadable images.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
     """
     labels = _label_runs(runs)
     thumbnails = Thumbnails(images)
@@ -91,7 +99,7 @@ def _read_template(name: str) -> str:
 
 
 def _make_content_security_policy(script: str) -> str:
-    """Return a content security policy that allows only ``script`` and no network access."""
+    """Return a content security policy that allows no other script and no network access."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -100,9 +108,9 @@ def _make_content_security_policy(script: str) -> str:
 
 
 def _label_runs(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return a dictionary from labels, such as ``1: fusion, ENCODER``, to the runs, in order.
+    """Map a unique label, such as ``1: fusion, ENCODER``, to each run, in the order of ``runs``.
 
-    The number (from 1) makes the labels unique; it is omitted if there is only one run.
+    The number is omitted if there is only one run.
     """
     names = [
         f"{'fusion' if run.results.members else run.results.head_method}, "
@@ -142,7 +150,7 @@ def _build_run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails
 
 
 def _list_confident_errors(run: Run, index: int, is_wrong: np.ndarray) -> list[dict[str, Any]]:
-    """Return the :data:`MAX_ERRORS` wrong predictions with the highest open-set scores.
+    """Return at most :data:`MAX_ERRORS` wrong predictions, those with the highest open-set scores.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Tables of a run's results, for the command line, ``report.md`` and the HTML page.
+"""Tables of results of runs and evaluations, for the command line, reports and the HTML page.
 
 Rates are formatted in percent; undefined rates are shown as a dash.
 """
@@ -21,7 +21,8 @@ from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
-#: Metrics in all comparisons: name of the attribute and title of the column.
+#: Metrics in tables and plots of blocks, fusion candidates, perturbations, low-data experiments and
+#: shortcuts: key and title of the column.
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
@@ -33,7 +34,7 @@ _UNKNOWN_ONLY = ("rejection_rate",)
 
 @dataclass(frozen=True)
 class Metric:
-    """A headline metric.
+    """A headline metric or answer metric of a test set.
 
     Parameters
     ----------
@@ -42,10 +43,10 @@ class Metric:
     value
         Value in [0, 1]; ``None`` if undefined.
     interval
-        95 % bootstrap interval; ``None`` if not computed.
+        95 % bootstrap interval; ``None`` if it is not available.
     images
-        Number of test images on which the metric is computed; for the precision of answers, the
-        number of these answers.
+        Number of test images on which the metric is computed; for an answer metric, its denominator
+        (:attr:`~whichgen.evaluation.evaluate_predictions.AnswerRate.images`).
     """
 
     key: str
@@ -58,9 +59,10 @@ class Metric:
 def list_headline_metrics(
     evaluation: Evaluation, intervals: Mapping[str, Interval]
 ) -> list[Metric]:
-    """Return the headline metrics of a test set.
+    """Return the headline metrics and answer metrics of a test set, in the order of :data:`TITLES`.
 
-    ``intervals`` maps the key of a metric to its 95 % bootstrap interval; keys can be missing.
+    Undefined metrics are included with the value ``None``. ``intervals`` maps the key of a metric
+    to its 95 % bootstrap interval; keys can be missing.
     """
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = dict.fromkeys(TITLES, known + unknown)
@@ -75,10 +77,10 @@ def list_headline_metrics(
 def tabulate_headline_metrics(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """Return one row per headline metric: title, value in percent and number of test images.
+    """Return one row per headline metric or answer metric: title, percentage and number of images.
 
-    ``intervals`` maps the key of a metric to its 95 % bootstrap interval. If it is not empty, the
-    rows have an additional column of intervals.
+    ``intervals`` maps the key of a metric to its 95 % bootstrap interval. The rows have a column of
+    intervals, unless ``intervals`` is ``None`` or empty.
     """
     return _tabulate_metrics(list_headline_metrics(evaluation, intervals or {}), bool(intervals))
 
@@ -114,7 +116,7 @@ def format_interval(interval: Interval | None) -> str:
 
 
 def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
-    """Return one row per headline metric, with one column per run: value and 95 % interval.
+    """Return one row per headline metric or answer metric: value and 95 % interval of each run.
 
     ``runs`` maps the title of a column to its run. Missing metrics are shown as a dash.
     """
@@ -130,8 +132,9 @@ def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
 def tabulate_unknown_generators(evaluation: Evaluation) -> list[Row]:
     """Return one row of metrics per unknown generator, then one per group of unknown generators.
 
-    The metrics are in percent, except the mean open-set score, whose range depends on the type of
-    score.
+    Rates are in percent. The range of the mean open-set score depends on the type of score. The
+    nearest known origin and its share are the most frequent most probable origin of the images, and
+    the percentage of images for which it is the most probable origin.
     """
     return [
         {
@@ -205,7 +208,8 @@ def count_confusions(run: Run) -> tuple[list[str], list[str], np.ndarray]:
 def tabulate_synthetic_detection(evaluation: Evaluation) -> list[Row]:
     """Return one row per set of synthetic images: AUROC and average precision vs. real images.
 
-    The sets are the test images of known generators, of unknown generators and of both.
+    The sets are the test images of known generators, of unknown generators and of both. Sets
+    without images are omitted; there are no rows without real images.
     """
     columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
@@ -215,7 +219,7 @@ def tabulate_synthetic_detection(evaluation: Evaluation) -> list[Row]:
 
 
 def tabulate_sources(results: Sequence[SourceResult]) -> list[Row]:
-    """Return one row per source of each origin: numbers of images and of correct answers."""
+    """Return one row per source of each origin, with the counts of :class:`SourceResult`."""
     return [
         {
             "origin": result.origin,
@@ -235,7 +239,7 @@ def describe_intervals(evaluation: Evaluation, unit: str) -> str:
 
     ``unit`` is :attr:`whichgen.evaluation.predictions.Predictions.unit_name` of the predictions.
     """
-    units = f"test {unit}"
+    units = "groups of test images" if unit == "groups of images" else f"test {unit}"
     if unit == "sources" and evaluation.source_overlap:
         units = f"the {format_count(evaluation.source_overlap.sources, 'test source')}"
     return (
@@ -245,11 +249,11 @@ def describe_intervals(evaluation: Evaluation, unit: str) -> str:
 
 
 def tabulate_hierarchy(run: Run) -> list[Row]:
-    """Return the number of answers at each level of the hierarchy, and how many are correct.
+    """Return the number of answers, and the percentage of correct answers, at each level.
 
     There is one row for each type of test images (``known`` or ``unknown``) and each level
-    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. The column
-    ``correct`` is the percentage of the answers in the row that are correct.
+    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. The
+    percentage is a dash at the level ``nothing``.
     """
     return [
         {
@@ -266,7 +270,10 @@ def tabulate_hierarchy(run: Run) -> list[Row]:
 
 
 def tabulate_blocks(run: Run) -> list[Row]:
-    """Return one row per encoder block: its best hyperparameter, validation and test metrics."""
+    """Return one row per block: its best hyperparameter value, validation and test metrics.
+
+    There are no rows for a fusion.
+    """
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
@@ -303,6 +310,7 @@ def tabulate_experts(run: Run) -> list[Row]:
     """Return one row per expert of a fusion: its members and validation metrics.
 
     An expert is the classifier for one kind of perturbation or for unperturbed images (``none``).
+    There are no rows if the run is not a fusion or has no experts.
     """
     return [
         {

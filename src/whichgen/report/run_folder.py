@@ -1,4 +1,4 @@
-"""Write the run folder: model, results.json, CSV files, plots and report.md.
+"""Write the run folder: model, results.json, CSV files, skipped.txt, plots and report.md.
 
 The model is written first, then the JSON and CSV files. The plots, ``report.md`` and the HTML page
 (:mod:`whichgen.report.html_page`) are generated from the JSON and CSV files, so they all show the
@@ -39,16 +39,27 @@ def write_run(
 ) -> Path:
     """Write the model, metrics, plots and report of a run to ``folder``, and return ``folder``.
 
+    Existing files of a run are replaced.
+
     Parameters
     ----------
     result
         Result of fitting a model on one block, or a fusion: model, metrics and predictions.
+    folder
+        The run folder, which is created if it does not exist.
     shortcuts
         Result of the shortcut check; ``None`` if the check is disabled.
     shuffle
         Result of the shuffled-label control; ``None`` if the control is disabled or failed.
     progress
-        Function that shows the progress of an iteration over the plots.
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
+    StoreError
+        The features of the test images can't be read from the feature store.
     """
     model, skip_reasons = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
@@ -109,6 +120,11 @@ def write_run(
 
 
 def _tabulate_predictions(result: EvaluatedModel) -> list[Row]:
+    """Return one row per test image for ``predictions.csv``.
+
+    The column ``answer`` is the predicted known origin or ``unknown``; ``coarse_origin`` is the
+    answer of the hierarchy (:mod:`whichgen.openset.hierarchy`).
+    """
     model = result.model
     tables = result.features.select_test_tables(result.protocol)
     table_pairs = list(zip(tables, (result.known, result.unknown), strict=True))

@@ -96,9 +96,40 @@ class _Expert(FusionCandidate):
 class Results(BaseModel):
     """Fields of ``results.json``.
 
-    ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a run
-    that is not a fusion. ``shortcut_check`` is ``None`` if the check is disabled, and
-    ``shuffled_labels`` is ``None`` if the control is disabled or failed.
+    Parameters
+    ----------
+    run_metadata
+        Configuration, encoder, digest of the data, version and time of the run.
+    protocol
+        Protocol that defines the images for selection and for testing.
+    images
+        ``images[split][origin]`` is the number of images.
+    threshold
+        The threshold, the fraction of held-out known images that it accepts, the interval of this
+        fraction, and the number of these images.
+    head_method, score_method, temperature
+        Settings of the model (:class:`~whichgen.models.origin_model.OriginModel`).
+    families
+        Maps each known origin, except ``real``, to its family.
+    test, intervals, calibration, hierarchy
+        Metrics of the test images (:class:`~whichgen.training.finalize_model.EvaluatedModel`).
+    coverage
+        Coverage and mean size of the prediction sets of known test images, and target coverage.
+    skipped
+        Error message of each unreadable file.
+    notes
+        Notes on the selection, the dataset and the fit.
+    selection
+        Selection metric and selected settings.
+    blocks
+        Metrics of each block; empty for a fusion.
+    members, scores, experts
+        Metrics of the sets of members, open-set scores and experts of a fusion; empty for a run
+        that is not a fusion.
+    shortcut_check
+        Result of the shortcut check; ``None`` if the check is disabled.
+    shuffled_labels
+        Result of the shuffled-label control; ``None`` if the control is disabled or failed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -182,7 +213,10 @@ class Run(RunPredictions):
 
     @cached_property
     def source_results(self) -> list[SourceResult]:
-        """Results per source of the test images; empty without sources."""
+        """Counts of answers for each source of each origin.
+
+        The list is empty if a test image has no source or the run does not record the answers.
+        """
         images = Predictions.concatenate(self.predictions)
         if images.sources is None or not self.coarse_origins:
             return []
@@ -210,8 +244,11 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     DataError
-        A file is missing or damaged, was written by an incompatible version of whichgen, or is from
-        another run.
+        A file is missing or damaged, or was written by an incompatible version of whichgen;
+        ``results.json`` and ``predictions.csv`` are from different runs; or there is no test image
+        of a known origin.
+    OSError
+        A file can't be opened, for example because permission is missing.
     """
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)
@@ -236,6 +273,8 @@ def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
     ------
     DataError
         The file is missing or damaged, or was written by an incompatible version of whichgen.
+    OSError
+        The file can't be opened, for example because permission is missing.
     """
     file = folder / "lowdata.json"
     return _validate(file, read_json(file), _LowData).points

@@ -1,1 +1,1 @@
-"""Matplotlib figures: PNG files in the run folder, SVG in the HTML page."""
+"""Matplotlib figures of runs and experiments, for PNG files and for the HTML page (SVG)."""

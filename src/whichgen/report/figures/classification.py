@@ -1,4 +1,4 @@
-"""Classification figures: confusion matrices, reliability diagram and metrics per block."""
+"""Figures of classification: confusion matrices, reliability diagram and metrics per block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whichgen.report.figures.style import Plot, create_axes, get_color, shorten
 from whichgen.report.result_tables import METRICS, count_confusions, tabulate_blocks
 from whichgen.report.run_reader import Run
 
-#: Maximum number of cells of a confusion matrix that is drawn with numbers.
+#: Confusion matrices with more cells are drawn without numbers, which would not be legible.
 _MAX_LABELED_CELLS = 900
 
 
@@ -22,19 +22,20 @@ def plot_closed_set_confusion(run: Run) -> Plot:
     return _plot_confusion(
         "confusion_closed",
         "Confusion matrix, closed set",
-        "Known test images without rejection. Each row (true origin) adds up to 100 %.",
+        "Test images of known origins, without rejection. Each row (true origin) adds up to 100 %.",
         (run.origins, run.origins, np.array(run.results.test.closed.confusion)),
     )
 
 
 def plot_open_set_confusion(run: Run) -> Plot:
-    """Plot the confusion matrix of all test images, with rejection as ``unknown``."""
+    """Plot the confusion matrix of all test images, with rejection at the threshold."""
+    caption = f"All test images; scores below the threshold are classified as “{UNKNOWN}”."
+    if len(run.unknown):
+        caption += (
+            " Rows below the line are unknown generators, for which this is the correct prediction."
+        )
     plot = _plot_confusion(
-        "confusion_open",
-        "Confusion matrix with rejection",
-        "All test images at the threshold. Rows below the line are unknown generators, for which "
-        f"“{UNKNOWN}” is the correct prediction.",
-        count_confusions(run),
+        "confusion_open", "Confusion matrix with rejection", caption, count_confusions(run)
     )
     if len(run.unknown):
         plot.figure.axes[0].axhline(len(run.origins) - 0.5, color="black", lw=1.2)
@@ -44,6 +45,10 @@ def plot_open_set_confusion(run: Run) -> Plot:
 def _plot_confusion(
     name: str, title: str, caption: str, matrix: tuple[Sequence[str], Sequence[str], np.ndarray]
 ) -> Plot:
+    """Plot a confusion matrix in percent of each row; its table contains numbers of images.
+
+    ``matrix`` is (rows, columns, counts), as returned by :func:`count_confusions`.
+    """
     rows, columns, counts = matrix
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = (max(4.4, 0.5 * len(columns) + 2), max(3.4, 0.4 * len(rows) + 1.8))
@@ -70,7 +75,8 @@ def _plot_confusion(
 def plot_reliability(run: Run) -> Plot:
     """Plot the reliability diagram of known test images: accuracy against confidence.
 
-    The confidence is the probability of the most probable origin of an image.
+    The confidence is the probability of the most probable origin of an image. Bars show the
+    fraction of images in each bin of confidence.
     """
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
@@ -103,9 +109,9 @@ def plot_reliability(run: Run) -> Plot:
 
 
 def plot_blocks(run: Run) -> Plot | None:
-    """Plot the validation and test metrics of each encoder block.
+    """Plot the validation and test metrics of each block at its best hyperparameter value.
 
-    Each block has its best hyperparameter. The result is ``None`` for a fusion.
+    The result is ``None`` for a fusion.
     """
     blocks, selection = run.results.blocks, run.results.selection
     if not blocks:
@@ -130,7 +136,8 @@ def plot_blocks(run: Run) -> Plot | None:
         "blocks",
         title,
         figure,
-        f"One head per encoder block. The block was selected by validation {selection.metric} "
-        "(dotted lines). Test metrics (solid lines) were not used for the selection.",
+        f"One head per encoder block. The block was selected by validation {selection.metric}. "
+        "Dotted lines: validation metrics. Solid lines: test metrics, which were not used for the "
+        "selection.",
         tabulate_blocks(run),
     )

@@ -18,8 +18,12 @@ from whichgen.report.figures.style import Plot, create_axes, get_color, style_ax
 from whichgen.report.result_tables import METRICS, format_percentages
 
 #: Metrics of the table of perturbations: key and column title.
-_ROBUSTNESS = METRICS | {"acceptance_rate": "known accepted", "rejection_rate": "unknown rejected"}
+_ROBUSTNESS_METRICS = METRICS | {
+    "acceptance_rate": "known accepted",
+    "rejection_rate": "unknown rejected",
+}
 
+#: Metrics of the few-shot curves: attribute and title in the legend.
 _FEW_SHOT_METRICS = {
     "recall": "new generator: recall",
     "accepted": "new generator: correct and accepted",
@@ -31,7 +35,7 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot test metrics against the intensity of perturbations, one panel per kind.
 
     ``points`` must include the metrics on unperturbed images (``perturbation`` is ``None``), which
-    are drawn as dotted lines.
+    are drawn as dotted lines. A metric that is undefined for some intensity is omitted.
     """
     perturbed_metrics = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
     unperturbed_metrics = next(p.test.metrics for p in points if p.perturbation is None)
@@ -72,7 +76,11 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
 
 
 def plot_low_data(points: Sequence[LowDataPoint]) -> Plot:
-    """Plot mean ± standard deviation of metrics against the number of training images per class."""
+    """Plot test metrics against the number of training images per class.
+
+    Lines show the means over seeds, and bands the sample standard deviations. A metric that is
+    undefined for some point is omitted.
+    """
     title = "Low-data regime (mean ± SD over seeds)"
     figure, ax = create_axes(title, "training images per class", "%", size=(5.6, 4.2))
     counts = [p.samples_per_class for p in points]
@@ -97,11 +105,12 @@ def plot_low_data(points: Sequence[LowDataPoint]) -> Plot:
 
 
 def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot rates of new images and accuracy against the number of enrolled images.
+    """Plot metrics of the enrolled generator and of the other origins against the enrolled images.
 
-    The rates are recall and the fraction of images that are correct and accepted; the accuracy is
-    that of the other origins. Thick lines show means over generators and seeds. Each thin line
-    shows the recall of one generator, averaged over seeds.
+    Lines with markers show means over generators and seeds: recall of the enrolled generator, the
+    fraction of its images that are correct and accepted, and accuracy of the other origins. Each
+    thin line shows the recall of one generator, averaged over seeds. The dotted line shows the
+    accuracy before enrollment.
     """
     title = "Enrolling a new generator from few images"
     figure, ax = create_axes(title, "enrolled images", "%", size=(5.6, 4.2))
@@ -121,12 +130,13 @@ def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
         "Few-shot enrollment",
         figure,
         "Each unknown generator is enrolled separately, including the generators in the validation "
-        "set, which were used to select the model. Recall: fraction of the new generator's images "
-        "whose top-1 origin is the new generator. Accepted: fraction whose score also reaches the "
-        "threshold. AUROC: known origins and the new generator vs. the remaining unknown "
-        "generators. All in percent, mean ± standard deviation over generators and seeds; larger "
-        "numbers of images are available for fewer generators. Accuracy change: closed-set "
-        "accuracy of the other origins, in percentage points.",
+        "set, which were used to select the model. Recall: fraction of the new generator's test "
+        "images whose most probable origin is the new generator. Accepted: fraction whose score "
+        "also reaches the threshold. AUROC: known origins and the new generator vs. the remaining "
+        "unknown generators. All in percent, mean ± standard deviation over generators and seeds; "
+        "larger numbers of images are available for fewer generators. Accuracy change and worst "
+        "change: mean and minimum of the change in closed-set accuracy of the other origins, in "
+        "percentage points.",
         tabulate_few_shot(points),
     )
 
@@ -138,6 +148,8 @@ def _plot_means(
 
     Parameters
     ----------
+    ax
+        The axes to draw on.
     counts, rates
         Number of images and rate, in [0, 1], of each measurement.
     fmt, style
@@ -167,22 +179,25 @@ def _style_count_axis(ax: Axes, counts: Sequence[int]) -> None:
     ax.set_ylim(0, 102)
 
 
-def list_robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row per perturbation: metrics in [0, 1], or ``None`` if undefined."""
+def list_robustness_metrics(points: Sequence[RobustnessPoint]) -> list[Row]:
+    """Return one row of metrics, in [0, 1] or ``None`` if undefined, per perturbation.
+
+    The perturbation ``none`` stands for unperturbed images.
+    """
     return [
         {
             "perturbation": str(point.perturbation or "none"),
-            **{key: point.test.metrics[key] for key in _ROBUSTNESS},
+            **{key: point.test.metrics[key] for key in _ROBUSTNESS_METRICS},
         }
         for point in points
     ]
 
 
 def tabulate_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row of metrics per perturbation, in percent."""
+    """Return one row of metrics, in percent, per perturbation; ``none`` for unperturbed images."""
     return [
-        {"perturbation": rates["perturbation"], **format_percentages(rates, _ROBUSTNESS)}
-        for rates in list_robustness_rates(points)
+        {"perturbation": row["perturbation"], **format_percentages(row, _ROBUSTNESS_METRICS)}
+        for row in list_robustness_metrics(points)
     ]
 
 
@@ -219,9 +234,9 @@ def tabulate_low_data(points: Sequence[LowDataPoint]) -> list[Row]:
 def tabulate_few_shot(points: Sequence[FewShotPoint]) -> list[Row]:
     """Return one row of metrics per number of enrolled images.
 
-    Recall, acceptance rate and AUROC are formatted as mean ± sample standard deviation over
-    generators and seeds, in percent. Two columns show the mean and the minimum, in percentage
-    points, of the change in accuracy for the other origins.
+    Recall, the fraction of correct and accepted images, and AUROC are formatted as mean ± sample
+    standard deviation over generators and seeds, in percent. Two columns show the mean and the
+    minimum of the change in accuracy for the other origins, in percentage points.
     """
     rows: list[Row] = []
     for images in sorted({p.images for p in points}):

@@ -1,4 +1,4 @@
-"""Draw the t-SNE plot of the test images."""
+"""t-SNE plot of test images, and positions of its points in the figure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from whichgen.constants import UNKNOWN
 from whichgen.report.figures.style import GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
+#: Markers of unknown generators; known origins have dots.
 _MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
 #: Maximum number of names in one column of the legend.
 _LEGEND_ROWS = 24
 
 
 def plot_image_map(run: Run) -> Plot | None:
-    """Draw the t-SNE plot of a run; return ``None`` without t-SNE coordinates."""
+    """Draw the t-SNE plot of a run; return ``None`` if the run has no t-SNE coordinates."""
     image_map = run.image_map
     if not len(image_map.paths):
         return None
@@ -46,7 +47,14 @@ def plot_image_map(run: Run) -> Plot | None:
 
 
 def compute_map_positions(figure: Figure, run: Run) -> np.ndarray:
-    """Compute the positions of the m t-SNE points in the figure of :func:`plot_image_map`.
+    """Compute the positions of the m t-SNE points in a figure.
+
+    Parameters
+    ----------
+    figure
+        Figure of the run's :func:`plot_image_map`.
+    run
+        The run, with t-SNE coordinates of m images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Open-set recognition figures: ROC and OSCR curves, and histograms of the open-set score."""
+"""Figures of open-set recognition: ROC and OSCR curves, and histograms of the open-set score."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
     title, y_label, caption = _CURVES[name]
     figure, ax = create_axes(title, "unknown images accepted (FPR)", y_label)
     rate = y_label[-4:-1]
+    first_column = "unknown images" if len(runs) == 1 else "run"
     rows: list[Row] = []
 
     def add_curve(
@@ -69,7 +70,7 @@ def plot_curve(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
         ax.plot(fpr, y, label=f"{shorten(label)} ({metric} {format_rate(area)} %)", **style)
         # Curves are step functions: take the highest point that does not exceed the rate.
         points = {f"{rate} at {100 * x:g} % FPR": format_rate(y[fpr <= x].max()) for x in _FPRS}
-        rows.append({"unknown images": label, metric: format_rate(area), **points})
+        rows.append({first_column: label, metric: format_rate(area), **points})
 
     for i, (label, run) in enumerate(runs.items()):
         unknown, test = run.unknown, run.results.test
@@ -96,7 +97,8 @@ def plot_scores(run: Run) -> Plot:
     """Plot histograms of the open-set score of test images, and a line at the threshold.
 
     Up to three histograms are plotted: known images with the correct predicted origin, known images
-    with a wrong predicted origin, and unknown images. An empty histogram is omitted.
+    with a wrong predicted origin, and unknown images. An empty histogram is omitted. The bars are
+    percentages of all known or of all unknown images.
     """
     scores = np.concatenate([run.known.scores, run.unknown.scores])
     # If the threshold is close to 1, use a logarithmic axis of 1 − probability.

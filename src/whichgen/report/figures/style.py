@@ -17,9 +17,9 @@ from whichgen.io.result_files import Row
 
 #: Okabe & Ito's palette for color-blind readers; the last two colors replace yellow and black.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")
-#: Colors of unknown generators.
+#: Colors of unknown generators and their images.
 GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
-#: Line styles.
+#: Line styles of curves.
 DASHES = ("-", "--", ":", "-.")
 
 #: Maximum length of names in figures, in characters.
@@ -34,12 +34,14 @@ class Plot:
     ----------
     name
         Name of the PNG file, without suffix.
-    title, figure
-        The figure, and its title in the report and on the HTML page.
+    title
+        Title in the report and on the HTML page.
+    figure
+        The figure.
     caption
         Explanation of the figure.
     rows
-        Table of the plotted values; empty if the report shows them in another table.
+        Table of values that the figure shows; empty if there is no table.
     """
 
     name: str
@@ -69,14 +71,14 @@ def style_axes(ax: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def get_color(i: int) -> str:
-    """Return the color of the known origin, run or metric with index i; colors repeat after 8."""
+    """Return the color with index ``i`` in :data:`COLORS`; colors repeat after 8."""
     return COLORS[i % len(COLORS)]
 
 
 def shorten(name: str) -> str:
-    """Return a name of at most 22 characters, with an ellipsis in the middle of a longer name.
+    """Shorten a name to at most 22 characters by replacing its middle with an ellipsis.
 
-    Dollar signs are escaped because matplotlib typesets text between dollar signs as math.
+    Dollar signs are then escaped, because matplotlib typesets text between dollar signs as math.
     """
     half = _NAME_LENGTH // 2
     short = name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[1 - half :]}"
@@ -84,7 +86,15 @@ def shorten(name: str) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure to a PNG file; an error leaves an existing file unchanged."""
+    """Write a figure to a PNG file; an error leaves an existing file unchanged.
+
+    Missing parent folders are created.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
+    """
     with replace_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
