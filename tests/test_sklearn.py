@@ -194,7 +194,7 @@ def test_images_are_encoded_and_the_best_block_is_chosen(
     )
     one = clone(classifier).set_params(blocks=[1]).fit(paths, origins)
     for blocks in ([], [-1], [99]):
-        with pytest.raises(FitError, match=r"has no such blocks\. Choose from 0 to"):
+        with pytest.raises(FitError, match=r"invalid `blocks=.*from 0 to"):
             clone(classifier).set_params(blocks=blocks).fit(paths, origins)
     assert one.block_ == 1
 
@@ -214,11 +214,13 @@ def test_invalid_input_is_reported(images: tuple[list[Path], list[str]], tiny_cl
     x, y = _data()
     with pytest.raises(FitError, match="Choose from linear, knn"):
         OriginClassifier(head="tree").fit(x, y)
-    with pytest.raises(ValueError, match="has only one class"):
+    with pytest.raises(ValueError, match="more than one class"):
         OriginClassifier().fit(x, ["real"] * len(x))
     paths, origins = images
     classifier = OriginClassifier(backbone=str(tiny_clip), values=(1.0,), device="cpu")
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier.fit(paths, origins[:-1])
+    with pytest.raises(ValueError, match="more than one class"):
+        classifier.fit([], [])
     with pytest.raises(ImageError, match="no such file"):
         classifier.fit([*paths, paths[0].with_name("none.png")], [*origins, "gan"])

@@ -4,10 +4,10 @@
 >>> classifier = OriginClassifier(backbone="openai/clip-vit-base-patch16", unknown="unknown")
 >>> classifier.fit(["a.png", "b.png", …], ["real", "gan", …]).predict(["c.png"])
 
-The estimator implements the paper's method: select the encoder block and C (or k) on a validation
-set drawn from the training images, then fit the head (classifier) on all training images. Use it in
-scikit-learn pipelines, grid searches and comparisons; use the command line for experiments with
-held-out generators, confidence intervals and control experiments.
+The estimator implements the method of the paper (UniversalAttribution): select the encoder block
+and C (or k) on a validation set drawn from the training images, then fit the head (classifier) on
+all training images. Use it in scikit-learn pipelines, grid searches and comparisons; use the
+command line for experiments with held-out generators, confidence intervals and control experiments.
 
 A source is the website, repository or person that published an image. If you pass the source of
 each image, the block, C (or k) and the threshold are selected by cross-validation over sources:
@@ -66,7 +66,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``backbone`` is ``None``.
     values : iterable of float or None, default=None
         Candidate values of C or k. If ``None``, the paper's values are used (for k, only those up
-        to half the number of images).
+        to half the number of images). Values of k above the number of training images are ignored.
     unknown : object, default=None
         Label that :meth:`predict` returns for images whose score is below the threshold. If
         ``None``, :meth:`predict` always returns the most probable origin. The label must have the
@@ -81,11 +81,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         candidate block and value are selected, and the threshold accepts all images. Ignored if
         :meth:`fit` is called with sources.
     device : str, default="auto"
-        Device of the encoder: auto, openvino, cpu (torch), cuda or cuda:N.
+        Device of the encoder: ``auto``, ``openvino`` or a device of torch, such as ``cpu`` or
+        ``cuda:0`` (:func:`whichgen.encoders.devices.resolve_device`).
     dtype : {"float32", "bfloat16"}, default="float32"
         Floating-point type of the encoder.
     batch_size : int, default=32
-        Number of images per forward pass of the encoder.
+        Maximum number of images per forward pass of the encoder.
     random_state : int or None, default=0
         Seed of the split into training and validation images, or of the folds of sources. If
         ``None``, the split is different in each call, and the seed of the folds is 0.
@@ -107,6 +108,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The fitted head.
     n_features_in_ : int
         Number of features of the selected block.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features; defined only if X is a data frame whose column names are strings.
     """
 
     def __init__(
@@ -164,11 +167,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             X, y or sources has an invalid shape, X contains NaN or infinity, y is continuous or has
-            fewer than two classes, a class is a string that is not a valid origin name
-            (:mod:`whichgen.data.origins.origin_names`) or is the value of ``unknown``, or all
-            images of a class are in the same fold of sources.
+            fewer than two classes, a class is the value of ``unknown`` or a string that is not a
+            valid origin name (:mod:`whichgen.data.origins.origin_names`), or all images of a class
+            are in the same fold of sources.
         FitError
-            An option is invalid, or the head did not converge.
+            ``head``, ``blocks``, ``values`` or ``tpr`` is invalid, or the head did not converge for
+            any value (:class:`~whichgen.errors.ConvergenceError`).
         EncoderError
             The encoder can't be loaded or run, or returned invalid features.
         ImageError
@@ -177,8 +181,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Warns
         -----
         WhichgenWarning
-            The head did not converge for some values on some blocks or folds. These values are not
-            selected on these blocks.
+            The head did not converge for some values on some blocks, and these values can't be
+            selected on these blocks; or memory is insufficient for a batch of images, and the batch
+            size is halved.
         """
         if self.backbone is None:
             X, y = validate_data(self, X, y)
@@ -230,8 +235,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if failed_values:
             text = ", ".join(f"{value:g}" for value in sorted(failed_values))
             warnings.warn(
-                f"{method.parameter} = {text} did not converge on some blocks or folds, and "
-                "can't be selected there",
+                f"{method.parameter} = {text} did not converge on some blocks, and can't be "
+                "selected on these blocks",
                 WhichgenWarning,
                 stacklevel=2,
             )
@@ -261,11 +266,16 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             The encoder can't be loaded or run, or returned invalid features.
         ImageError
             An image can't be read.
+
+        Warns
+        -----
+        WhichgenWarning
+            Memory is insufficient for a batch of images; the batch size is halved.
         """
         return self._forward(X).probabilities
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the logit of each class.
+        """Compute the logit of each class (for k-NN: the logarithm of its probability).
 
         Parameters
         ----------
@@ -280,7 +290,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         NotFittedError, ValueError, EncoderError, ImageError
-            See :meth:`predict_proba`.
+            See :meth:`predict_proba`, also for warnings.
         """
         logits = self._forward(X).logits
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
@@ -301,7 +311,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         NotFittedError, ValueError, EncoderError, ImageError
-            See :meth:`predict_proba`.
+            See :meth:`predict_proba`, also for warnings.
         """
         return np.asarray(self.predict_proba(X).max(axis=1))
 
@@ -322,7 +332,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         NotFittedError, ValueError, EncoderError, ImageError
-            See :meth:`predict_proba`.
+            See :meth:`predict_proba`, also for warnings.
         """
         probabilities = self.predict_proba(X)
         origins = self.classes_[probabilities.argmax(axis=1)]
@@ -334,10 +344,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _check_classes(self) -> None:
-        """Raise ValueError if there are fewer than two classes or a class name is invalid."""
+        """Raise ValueError if there are fewer than two classes or a class can't be an origin."""
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y has only one class, {self.classes_[0]!r}. Pass images of at least two classes."
+                f"y must have more than one class, got {self.classes_.tolist()}. Pass images of at least "
+                "two classes."
             )
         if self.unknown is not None and self.unknown in self.classes_.tolist():
             raise ValueError(
@@ -393,7 +404,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if missing := sorted(set(range(len(self.classes_))) - set(labels[train].tolist())):
                 raise ValueError(
                     f"all images of class {str(self.classes_[missing[0]])!r} are in one fold of "
-                    "sources. Pass images from at least two independent sources per class."
+                    "sources. Pass images of this class from more sources."
                 )
         return splits
 
@@ -413,8 +424,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         selected_blocks = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
         if not selected_blocks or not 0 <= selected_blocks[0] <= selected_blocks[-1] < len(blocks):
             raise FitError(
-                f"`blocks={list(selected_blocks)}`: {encoder.name} has no such blocks. Choose from "
-                f"0 to {len(blocks) - 1}."
+                f"invalid `blocks={list(selected_blocks)}`. Choose one or more blocks of "
+                f"{encoder.name}, from 0 to {len(blocks) - 1}."
             )
         return {block: blocks[block] for block in selected_blocks}
 
@@ -425,7 +436,10 @@ def _sweep_folds(
     labels: np.ndarray,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> dict[float, list[np.ndarray]]:
-    """Map each hyperparameter value to its probabilities for the held-out images of each split."""
+    """Map each hyperparameter value to its probabilities for the held-out images of each split.
+
+    Splits for which the head did not converge are omitted.
+    """
     n_origins = int(labels.max()) + 1
     predictions: dict[float, list[np.ndarray]] = {}
     for train, val in splits:

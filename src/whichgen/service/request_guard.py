@@ -1,4 +1,4 @@
-"""Middleware that checks Origin header, size, API key, rate and upload time of each request."""
+"""Middleware that checks the Origin header, size, API key, rate and upload time of requests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whichgen.plurals import format_count
 from whichgen.service.settings import Settings
 from whichgen.service.upload_limits import PendingUploads, RequestBody, check_request_size
 
-#: Paths, besides /static/, without API key and rate limit; they do not describe the model.
+#: Paths that, like those below /static/, need no API key and have no rate limit. Their responses do
+#: not describe the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
-#: Headers of every response: allow the page to load only files of the service.
+#: Headers added to responses: a page may load only files of the service, and images from memory.
 _SECURITY_HEADERS = (
     (
         b"content-security-policy",
@@ -34,11 +36,14 @@ _SECURITY_HEADERS = (
 class ServiceBusy(HTTPException):
     """HTTP error 503: too many images or long tasks are pending.
 
-    ``retry_after`` is the time in seconds after which clients may retry.
+    Parameters
+    ----------
+    retry_after
+        Time in seconds after which clients may retry.
     """
 
     def __init__(self, retry_after: int) -> None:
-        detail = f"The queue of the service is full. Retry in {retry_after} s."
+        detail = f"Too many images or tasks are pending. Retry in {retry_after} s."
         super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
@@ -53,7 +58,7 @@ class Guard:
     app
         Application that receives the accepted requests.
     settings
-        Settings of the service; the API key and the limits are used.
+        Settings of the service, of which the API key and the limits on requests are used.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -70,22 +75,22 @@ class Guard:
             return
         body = RequestBody(receive, self._uploads, self._settings.limits)
 
-        async def send_secured(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 body.response_started = True
                 message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             await send(message)
 
-        async def respond(message: Message) -> None:
+        async def send_unless_rejected(message: Message) -> None:
             if body.rejection is None:
-                await send_secured(message)
+                await send_with_headers(message)
 
         try:
             self._check_headers(scope)
-            await self._app(scope, body.receive, respond)
+            await self._app(scope, body.receive, send_unless_rejected)
         except HTTPException as error:
             body.rejection = error
-        except Exception:  # the rejection may have interrupted a response of the application
+        except Exception:  # the application may fail because its request was rejected
             if body.rejection is None:
                 raise
         finally:
@@ -93,10 +98,10 @@ class Guard:
         if (rejection := body.rejection) is not None:
             detail = {"detail": rejection.detail}
             response = JSONResponse(detail, rejection.status_code, rejection.headers)
-            await response(scope, receive, send_secured)
+            await response(scope, receive, send_with_headers)
 
     def _check_headers(self, scope: Scope) -> None:
-        """Check the origin, the size, the API key and the rate of a request.
+        """Check the Origin header, the size, the API key and the rate of a request.
 
         Raises
         ------
@@ -107,7 +112,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
             raise HTTPException(
-                403, "Cross-origin request rejected. Use the web page of this service."
+                403,
+                "The Origin header does not match the Host header. Use the web page of this "
+                "service; a proxy must forward the Host header.",
             )
         size = headers.get("content-length", "")
         # Limit the length: int() of thousands of digits is slow or fails.
@@ -118,14 +125,14 @@ class Guard:
         if not _has_key(headers, self._settings.api_key):
             detail = "Missing or invalid API key. Send the key in the X-API-Key header."
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
-        if limits.per_minute and not self._is_within_rate((scope.get("client") or ("",))[0]):
-            detail = (
-                f"Rate limit of {limits.per_minute} requests per minute exceeded. Retry in 60 s."
-            )
+        if limits.per_minute and not self._count_request((scope.get("client") or ("",))[0]):
+            rate = f"{format_count(limits.per_minute, 'request')} per minute"
+            detail = f"Rate limit of {rate} exceeded. Retry in 60 s."
             raise HTTPException(429, detail, {"Retry-After": "60"})
         check_request_size(length, limits, self._uploads.size + length)
 
-    def _is_within_rate(self, client: str) -> bool:
+    def _count_request(self, client: str) -> bool:
+        """Count a request of a client; return whether the client is within the rate limit."""
         # The limiter uses wall-clock time. If the clock was set back, the limiter would reject
         # requests until the clock reaches the previous time again.
         offset = time.time() - time.monotonic()

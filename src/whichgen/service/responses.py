@@ -17,7 +17,7 @@ from whichgen.version import __version__
 
 
 def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
-    """Describe the model and the limits of the service for clients."""
+    """Describe the model and the settings of the service that clients need."""
     arrays = [array.tobytes() for _, array in sorted(model.head.tensors().items())]
     return ModelDescription(
         whichgen=__version__,
@@ -47,8 +47,14 @@ def build_image_answer(
 ) -> ImageAnswer:
     """Build the API answer for an upload.
 
-    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected. The evidence
-    in the upload is added to the answer.
+    Parameters
+    ----------
+    upload
+        The uploaded image. Its evidence, if it was collected, replaces that of ``answer``.
+    answer
+        The attribution by ``model``; ``None`` if the upload was rejected.
+    model
+        The model that attributed the image.
     """
     provenance = answer.provenance if answer else None
     if answer is not None and answer.error:
@@ -77,13 +83,13 @@ def _compare_score(answer: Attribution, tpr: float) -> str:
     percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"
     return (
         f"The score is at least as high as that of {percentile} of the validation images of known "
-        f"origins; images below about {100 * (1 - tpr):.0f} % are classified as unknown."
+        f"origins; images with less than about {100 * (1 - tpr):.0f} % are classified as unknown."
     )
 
 
 def _build_similar_image(neighbor: Neighbor, model: OriginModel) -> SimilarImage:
     number, thumbnails = neighbor.exemplar, model.exemplars.thumbnails
-    # Images of a separate gallery have no exemplar number.
+    # Gallery images are not exemplars and have no thumbnail.
     has_thumbnail = number is not None and thumbnails and thumbnails[number]
     thumbnail = f"exemplars/{number}" if has_thumbnail else None
     return SimilarImage(origin=neighbor.origin, similarity=neighbor.similarity, thumbnail=thumbnail)

@@ -22,10 +22,11 @@ class Settings:
     limits
         Limits on images, requests and the load of the service.
     api_key
-        Key that clients must send in the ``X-API-Key`` header or as a bearer token. If it is empty,
-        no key is required.
+        Key that clients must send in the ``X-API-Key`` header or as a bearer token, except for the
+        web page and ``/health``. If it is empty, no key is required.
     enroll_to
-        Folder in which each enrollment saves its new model; ``None`` disables enrollment.
+        Folder in which an enrollment saves the new model as ``ORIGIN/model``; ``None`` disables
+        enrollment.
     hosts
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.

@@ -1,7 +1,8 @@
 """Check uploads against the limits of the service.
 
-Requests are limited in size and number of images (HTTP status 413), in total size of all requests
-in progress (503) and in upload time (408); each image is limited in file size and pixels.
+A request is rejected if it is too large or has too many images (HTTP status 413), if its upload
+takes too long (408), or if all requests in progress are too large in total (503). An image is
+rejected if its file is too large or if it has too many pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from whichgen.service.limits import MIB, Limits
 
 @dataclass
 class PendingUploads:
-    """Total body size of all requests in progress, in bytes."""
+    """Number of bytes received so far in the bodies of all requests in progress."""
 
     size: int = 0
 
@@ -30,9 +31,9 @@ class RequestBody:
     Parameters
     ----------
     receive
-        Function that returns the next ASGI message of the request.
+        Coroutine function that returns the next ASGI message of the request.
     uploads
-        Size of all requests in progress; the size of this body is added to it.
+        Counter of the bytes of all requests in progress, to which the bytes of this body are added.
     limits
         Limits on sizes and on the time of an upload.
 
@@ -43,7 +44,8 @@ class RequestBody:
     response_started
         Whether the response has started; set by the middleware.
     rejection
-        HTTP error if the body exceeds a limit before the response has started; otherwise ``None``.
+        HTTP error with which the request is rejected; ``None`` unless it is rejected. It is set by
+        :meth:`receive` and by the middleware.
     """
 
     def __init__(self, receive: Receive, uploads: PendingUploads, limits: Limits) -> None:
@@ -57,13 +59,13 @@ class RequestBody:
     async def receive(self) -> Message:
         """Receive and return the next ASGI message.
 
-        If the body exceeds a size or time limit after the response has started, return a disconnect
-        message.
+        If a limit is exceeded after the response has started, return a disconnect message.
 
         Raises
         ------
         HTTPException
-            The body exceeds a size or time limit before the response has started.
+            Before the response has started, the body exceeds its size limit (status 413) or time
+            limit (408), or all requests in progress exceed the limit on their total size (503).
         """
         if self._is_complete:  # the only possible message is a disconnect
             return await self._receive()
@@ -136,7 +138,16 @@ def check_image_pixels(name: str, header: ImageHeader, limits: Limits) -> None:
 
 
 def check_request_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
-    """Compare the size of a request and of all requests in progress, in bytes, with the limits.
+    """Compare the size of a request and the total size of all requests in progress with the limits.
+
+    Parameters
+    ----------
+    size
+        Size of the request in bytes.
+    limits
+        Limits of the service.
+    pending_bytes
+        Total size of all requests in progress in bytes; 0 to check only ``size``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Read the header and the provenance evidence of uploaded images."""
+"""Check uploaded images, and read their headers and provenance evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whichgen.io.file_names import escape_name
 from whichgen.service.limits import Limits
 from whichgen.service.upload_limits import check_image_bytes, check_image_pixels
 
-#: Maximum length of a displayed file name; names are never used as paths.
+#: Maximum length of a file name. Names are displayed, but never used as paths.
 _NAME_LENGTH = 200
 
 
@@ -51,9 +51,21 @@ class Upload:
 def inspect_upload(
     name: str, data: bytes, limits: Limits, evidence: EvidenceOptions | None = None
 ) -> Upload:
-    """Check an uploaded file, and collect provenance evidence if ``evidence`` is not ``None``.
+    """Check an uploaded image file, read its header, and collect its provenance evidence.
 
-    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` is the reason.
+    If the file exceeds a limit or its header can't be read, :attr:`Upload.error` states the reason.
+    The pixels are not checked for damage.
+
+    Parameters
+    ----------
+    name
+        File name sent by the client.
+    data
+        Content of the file.
+    limits
+        Limits of the service, of which those on image files are used.
+    evidence
+        Options for collecting the evidence; ``None`` to collect none.
     """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()

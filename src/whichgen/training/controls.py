@@ -68,7 +68,7 @@ class ShuffleControl:
     p_value
         p-value of the one-sided Student's t-test, whose alternative is that the expected balanced
         accuracy exceeds ``chance``; ``None`` for a single permutation. If all balanced accuracies
-        are equal, the p-value is 0 if they exceed ``chance`` and 1 otherwise.
+        are equal, up to rounding, the p-value is 0 if they exceed ``chance`` and 1 otherwise.
     """
 
     shuffles: tuple[ShuffleRun, ...]
@@ -99,16 +99,23 @@ def run_label_shuffle(
     head_method
         The method that fitted the model's head.
     seeds
-        Seeds of the permutations.
+        Seeds of the permutations, at least one.
     jobs
         Number of processes; -1 for one per core.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
+    Returns
+    -------
+    ShuffleControl
+        The metrics for each permutation, and a test of whether they exceed chance.
+
     Raises
     ------
     ConvergenceError
         The solver did not converge for a permutation.
+    StoreError
+        The features can't be read.
     """
     model, features = model_results.model, model_results.features
     train = features.tables["train"]

@@ -1,4 +1,4 @@
-"""Select the images whose features a model keeps, for comparison with new images."""
+"""Select the exemplars of a model: images whose features are stored in it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def select_exemplars(
     -------
     Exemplars
         At most :data:`EXEMPLARS_PER_ORIGIN` training and validation images per origin.
+
+    Raises
+    ------
+    StoreError
+        The features or the cached thumbnails can't be read or written.
     """
     rng = np.random.default_rng(0)
     origins = features.dataset.known

@@ -94,7 +94,7 @@ class EvaluatedModel:
     evaluation
         Metrics of the test images.
     intervals
-        Confidence interval of each headline metric and answer metric that is defined, by name.
+        95 % confidence interval of each headline metric and answer metric that is defined, by name.
     tpr_interval
         Bounds of the 95 % confidence interval for the fraction of new known images that are
         accepted at the threshold, in [0, 1]
@@ -107,9 +107,10 @@ class EvaluatedModel:
     known, unknown
         Predictions for the known and for the unknown test images.
     answers
-        The answer for each known and then each unknown test image.
+        The answer for each known and then each unknown test image
+        (:meth:`OriginModel.select_coarse_origins`).
     hierarchy
-        Number of answers, and of correct answers, at each level.
+        Number of answers, and of correct answers, at each level, for known and for unknown images.
     """
 
     model: OriginModel
@@ -166,9 +167,9 @@ def finalize_model(
 ) -> OriginModel:
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    Threshold, hierarchy and calibration are computed on held-out images. If the images have sources
-    or ``options.precision`` is set, the threshold and the hierarchy are chosen by precision and
-    false-positive rate; otherwise, by true-positive rate.
+    Threshold, hierarchy and calibration are computed on held-out images. If all training images
+    have sources or ``options.precision`` is set, the threshold and the hierarchy are chosen by
+    precision and false-positive rate; otherwise, by true-positive rate.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ def finalize_model(
     config
         Configuration to store in the model's run metadata.
     held_out
-        Predictions for the held-out images; by default, for the validation images.
+        Predictions for the held-out images; by default, for all validation images, known and
+        unknown.
 
     Returns
     -------
@@ -194,6 +196,10 @@ def finalize_model(
     ------
     FitError
         There are no held-out images of known origins.
+    DataError
+        SOURCE_DATE_EPOCH is not a valid time.
+    StoreError
+        The features or the facts about the images can't be read or written.
     """
     origins, dataset = features.dataset.known, features.dataset
     if held_out is None:
@@ -254,7 +260,8 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Evaluate a complete model on the test images of a protocol.
 
-    The result contains a copy of ``model`` with the test metrics.
+    The result contains a copy of ``model`` with the test metrics and, if the test images have
+    sources, their overlap with the training sources.
 
     Parameters
     ----------
@@ -271,6 +278,8 @@ def evaluate_model(
     ------
     DataError
         There are no known test images.
+    StoreError
+        The features can't be read.
     """
     dataset, origins = features.dataset, model.origins
     known_table, unknown_table = features.select_test_tables(protocol)

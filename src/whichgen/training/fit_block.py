@@ -1,4 +1,4 @@
-"""Fit heads on every block, select the block and hyperparameter, and evaluate the model."""
+"""Fit heads on the candidate blocks, select block and hyperparameter, and evaluate the model."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ class BlockResult:
     block
         Index of the block, starting at 0.
     value
-        The hyperparameter value with the best validation metric.
+        The hyperparameter value with the best validation metric among those for which the solver
+        converged on all training images.
     val_accuracy, val_auroc, val_oscr
         Validation metrics, in [0, 1]; AUROC and OSCR are ``None`` without unknown images.
     test_accuracy, test_auroc, test_oscr
@@ -119,11 +120,14 @@ class FitResult(EvaluatedModel):
     Parameters
     ----------
     grid
-        All combinations of block and hyperparameter value, with their validation metrics.
+        Each combination of block and hyperparameter value that could be fitted on every fold, with
+        its validation metrics.
     blocks
-        Metrics of each block with its best hyperparameter value.
+        Metrics of each block with its best hyperparameter value, without the blocks for which the
+        solver did not converge for any value.
     note
-        Hyperparameter values that did not converge, and their blocks; empty if all converged.
+        Message about the hyperparameter values that did not converge, and their blocks; empty if
+        all converged.
     """
 
     grid: tuple[Candidate, ...]
@@ -171,15 +175,18 @@ def fit(
     Raises
     ------
     DataError
-        The protocol is ``paper``, and the dataset has no unknown validation images.
+        The protocol is ``paper``, and the dataset has no unknown validation images; there are no
+        known test images; or SOURCE_DATE_EPOCH is not a valid time.
     FitError
-        A block in ``options.blocks`` does not exist in the encoder, or no hyperparameter value can
-        be fitted on every fold.
+        A block in ``options.blocks`` does not exist in the encoder, a feature is not finite, a
+        known origin has no training image, or no hyperparameter value can be fitted on every fold.
     ConvergenceError
         The solver did not converge for any combination of block and hyperparameter value.
     OSError
         The cache can't be written, for example because the disk is full. A read-only cache is not
         an error.
+    StoreError
+        The features or the facts about the images can't be read or written.
 
     Warns
     -----
@@ -267,6 +274,6 @@ def fit(
 
 
 def _format_failures(parameter: str, failures: Mapping[float, set[int]]) -> str:
-    """List hyperparameter values and their blocks, for example ``C = 0.1 (block 0, 1), 10 …``."""
+    """List values and their blocks, for example ``C = 0.1 (block 0, 1), 10 (block 3)``."""
     blocks = {value: ", ".join(map(str, sorted(failures[value]))) for value in sorted(failures)}
     return f"{parameter} = " + ", ".join(f"{v:g} (block {names})" for v, names in blocks.items())
