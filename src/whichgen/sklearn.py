@@ -347,8 +347,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Raise ValueError if there are fewer than two classes or a class can't be an origin."""
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y must have more than one class, got {self.classes_.tolist()}. Pass images of at least "
-                "two classes."
+                f"y must have more than one class, got {self.classes_.tolist()}. "
+                "Pass images of at least two classes."
             )
         if self.unknown is not None and self.unknown in self.classes_.tolist():
             raise ValueError(
