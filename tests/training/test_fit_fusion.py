@@ -249,6 +249,7 @@ def test_fusion_uses_the_given_shrinkage(
     [
         ({"values": ()}, "at least one C"),
         ({"values": (-1.0,)}, "C is -1, but it must be positive"),
+        ({"values": (1.0, float("inf"))}, "C is inf, but it must be positive and finite"),
         ({"scores": ("magic",)}, "unknown open-set score 'magic'"),
         ({"scores": ()}, "one open-set score"),
         ({"shrinkages": ()}, "one shrinkage"),

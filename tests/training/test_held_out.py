@@ -91,7 +91,7 @@ def test_fold_without_known_images_is_left_out() -> None:
 
 def test_an_origin_of_one_source_is_refused() -> None:
     features = pool_training_images(make_features(shared="gallery"))
-    with pytest.raises(DataError, match="the sources of vae are too few"):
+    with pytest.raises(DataError, match="images of vae come from too few sources"):
         make_source_folds(features, [Fold(KNOWN, (), "val")], seed=0)
 
 

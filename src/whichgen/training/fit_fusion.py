@@ -2,14 +2,17 @@
 
 A fusion (:mod:`whichgen.heads.fusion`) averages the log-probabilities of linear probes. A *view* is
 a feature block with its probe, a *vote* is a group of views with a joint weight, and a *member* is
-one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
+one of the combined encoders. Selection uses the mean of the validation metric over the folds of the
+protocol, in two steps. If the training images have sources and the protocol is not ``paper``, the
+folds are divided by source (:func:`whichgen.training.held_out.make_source_folds`).
 
 1. Members, C and shrinkage are selected with the open-set score ``max_logit``, which measures the
-   agreement of the views. All members with their own votes (with sources: with one vote per member)
-   are used, unless other votes improve the validation metric by more than :data:`MEMBERS_MARGIN`.
-2. The open-set score is selected from :data:`whichgen.openset.score_registry.SCORES`. Another score
-   replaces ``max_logit`` only if there are no sources and it improves the validation metric by
-   more than :data:`SCORE_MARGIN`.
+   agreement of the views. All members with their own votes (on folds of sources: with one vote per
+   member) are used, unless other members or votes improve the metric by more than
+   :data:`MEMBERS_MARGIN`.
+2. The open-set score is selected from :attr:`FusionOptions.scores`. The default is ``max_logit``
+   or, if it is not among them, the first score. Another score is selected if it improves the metric
+   by more than :data:`SCORE_MARGIN`; on folds of sources, the default is always used.
 
 If the training set contains perturbed copies, only unchanged images are used for this selection.
 Then one *expert*, a fusion with the same blocks, C and shrinkage, is fitted to the unchanged images
@@ -79,13 +82,13 @@ from whichgen.training.views import (
     list_member_sets,
 )
 
-#: Minimum improvement of the validation metric for using fewer members, or one vote per member.
-#: More members help because they disagree about unknown images, but the few generators of a
-#: validation set are not enough to measure this reliably.
+#: Other members or votes than the default are selected if they improve the validation metric by
+#: more than this value. More members help because they disagree about unknown images, but the few
+#: generators of a validation set are not enough to measure this reliably.
 MEMBERS_MARGIN = 0.03
 
-#: Minimum improvement of the validation metric for replacing ``max_logit`` with another score. With
-#: few unknown images, the best of a dozen scores is often best by chance.
+#: Another open-set score than the default is selected if it improves the validation metric by more
+#: than this value. With few unknown images, the best of a dozen scores is often best by chance.
 SCORE_MARGIN = 0.02
 
 
@@ -96,19 +99,22 @@ class FusionOptions(SelectionOptions):
     Parameters
     ----------
     values, shrinkages
-        Values of C and of shrinkage to try (:mod:`whichgen.heads.fusion`).
+        Values of C, positive and finite, and of shrinkage, in (0, 1], to try
+        (:mod:`whichgen.heads.fusion`).
     scores
-        Names of the open-set scores to try.
+        Names of the open-set scores to try, from
+        :data:`~whichgen.openset.score_registry.SCORES`.
     metric
-        Validation metric to maximize; by default ``OSCR``.
+        Validation metric to maximize: ``AUC``, ``OSCR`` or ``accuracy``.
 
     Raises
     ------
     DataError
         The protocol does not exist.
     FitError
-        A score does not exist, a value of C is not positive, there is no value of C, shrinkage or
-        score, or another option is invalid (:class:`SelectionOptions`).
+        A score does not exist, a value of C is not positive and finite, there is no value of C,
+        shrinkage or score, or another option is invalid
+        (:class:`~whichgen.training.selection.SelectionOptions`).
     """
 
     values: tuple[float, ...] = FUSION_C
@@ -120,9 +126,9 @@ class FusionOptions(SelectionOptions):
         super().__post_init__()
         for name in self.scores:
             get_score_class(name)
-        if self.values and min(self.values) <= 0:
+        if invalid := [value for value in self.values if not 0 < value < np.inf]:
             raise FitError(
-                f"C is {min(self.values):g}, but it must be positive. Choose other values."
+                f"C is {invalid[0]:g}, but it must be positive and finite. Choose another value."
             )
         if not self.values or not self.shrinkages or not self.scores:
             raise FitError(
@@ -145,8 +151,8 @@ class FusionResult(EvaluatedModel):
         One candidate per open-set score, with the selected members, C and shrinkage, and with
         validation and test metrics.
     grid
-        One candidate for each set of members, C and shrinkage at which all probes converged, with
-        validation metrics.
+        One candidate for each set of members and each pair of C and shrinkage at which all probes
+        converged, with validation metrics.
     head_method
         The method that fitted the head.
     experts
@@ -175,7 +181,8 @@ def fuse(
     Parameters
     ----------
     features
-        Features of all splits, optionally with perturbed copies.
+        Features of all splits. Perturbed copies are optional; they can be of the training images,
+        or of the images of all :data:`~whichgen.training.split_features.FITTING_SPLITS`.
     encoder
         The encoder that computed the features.
     options
@@ -195,13 +202,19 @@ def fuse(
     DataError
         The protocol is ``paper``, and the dataset has no unknown validation images; or the images
         have sources, and all images of a known origin are in the same fold.
+    FitError
+        A shrinkage is not in (0, 1], a feature is not finite, or a known origin has no readable
+        copy with some kind of perturbation.
     ConvergenceError
-        There is no setting at which all probes converge.
+        There is no pair of C and shrinkage at which all probes converge, or a probe of an expert or
+        of the gate does not converge.
+    StoreError
+        The features or the facts about the training images can't be read.
 
     Warns
     -----
     WhichgenWarning
-        A probe does not converge at some settings, which are left out.
+        A probe does not converge at some pairs of C and shrinkage, which are left out.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -217,7 +230,7 @@ def fuse(
     held_out_tables: list[FoldTables] = []
     if by_source:
         tables = make_source_folds(unchanged_features, protocol.folds, options.seed)
-        # Only the folds with unknown validation images contain all known origins.
+        # The final head knows all origins, unlike the heads of folds that hold out generators.
         all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
         all_known = all_known or [Fold(known, (), "val")]
         held_out_tables = make_source_folds(unchanged_features, all_known, options.seed)
@@ -246,20 +259,22 @@ def fuse(
     averages = {AGREEMENT: SelectionMetrics(best.accuracy, best.auroc, best.oscr)}
     if options.scores != (AGREEMENT,):
         score_metrics = (
-            evaluate_scores(fold, fuse_views(fold, votes, setting), selected_blocks, options.scores)
+            evaluate_scores(
+                fold.tables, fuse_views(fold, votes, setting), selected_blocks, options.scores
+            )
             for fold in folds
         )
         items = chain.from_iterable(m.items() for m, _ in score_metrics)
         averages = average_by_key(items, len(folds))
     test_metrics, fitted_scores = evaluate_scores(
-        full_views, fusion, selected_blocks, options.scores
+        full_tables, fusion, selected_blocks, options.scores
     )
     scores = [
         _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
         for name, m in averages.items()
     ]
     default = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    # On new sources, scores selected on few unknown generators are no better.
+    # On new sources, scores selected on few unknown generators are no better than the default.
     selected = default
     if not by_source:
         selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
@@ -280,8 +295,8 @@ def fuse(
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
         method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
         x, labels = train.read_blocks(selected_blocks), encode_labels(train.origins, known)
-        # Fit in a worker process: it uses a single BLAS thread, so the result does not depend on
-        # the number of cores.
+        # run_in_processes limits BLAS to one thread, so that the result does not depend on the
+        # number of cores.
         calls = [(x, labels, len(known), best.value)]
         fits = run_in_processes(method.fit, calls, jobs=options.jobs)
         (head,) = progress(fits, description="Fitting experts", total=1)
@@ -316,6 +331,8 @@ def compare_members(
 ) -> list[FusionCandidate]:
     """Evaluate each set of members at each setting, and average the metrics over folds.
 
+    The open-set score is ``max_logit``.
+
     Parameters
     ----------
     folds
@@ -342,17 +359,17 @@ def select_votes(
     options: FusionOptions,
     progress: Progress,
 ) -> FusionCandidate:
-    """Select the votes of an expert on validation images of its kind of perturbation.
+    """Select the votes of an expert on validation images with its kind of perturbation.
 
     Parameters
     ----------
     folds
-        Feature tables of each fold, with images of that kind only.
+        Feature tables of each fold, which contain only images with this kind of perturbation.
     sets
         Votes of each set of members, by name.
     best
         The candidate selected on unchanged images. The expert uses its blocks, C and shrinkage, and
-        also its votes unless other votes have a better validation metric.
+        also its votes unless other votes of the same blocks have a better validation metric.
     options
         Options of the fusion, of which the metric and the number of processes are used.
     progress
@@ -377,13 +394,13 @@ def select_votes(
 
 
 def _select_with_margin(
-    default: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
+    default: FusionCandidate, candidates: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
     """Return the best candidate if its metric is more than ``margin`` above that of ``default``.
 
     Otherwise, return ``default``.
     """
-    best = select_best(others, metric)
+    best = select_best(candidates, metric)
     return best if get_metric(best, metric) > get_metric(default, metric) + margin else default
 
 

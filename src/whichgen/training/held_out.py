@@ -1,9 +1,10 @@
-"""Predictions for held-out images, on which thresholds and calibration are chosen.
+"""Predictions for held-out images, from which thresholds and calibration are computed.
 
-Without sources, the held-out images are the validation images. With sources, training and
-validation images are pooled and divided into :data:`SOURCE_FOLDS` folds such that no source is in
-two folds. For each fold, a head fitted on the other folds predicts the fold's images. The final
-head is fitted on all images.
+By default, the held-out images are the validation images. For a fusion of images with sources
+(except under the protocol ``paper``), training and validation images are pooled and divided into at
+most :data:`SOURCE_FOLDS` folds such that no source is in two folds. For each fold, a head fitted on
+the other folds predicts the fold's images. Unknown validation images that the protocol uses for
+selection are predicted once. The final head is fitted on all pooled images.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from whichgen.openset.score_registry import fit_score
 from whichgen.option_names import name_option
 from whichgen.training.split_features import FITTING_SPLITS, FoldTables, SplitFeatures
 
-#: Number of folds for cross-validation over sources. With few folds, the heads are fitted on far
-#: fewer sources than the final head, and their thresholds are too strict.
+#: Maximum number of folds for cross-validation over sources. With few folds, the heads are fitted
+#: on far fewer sources than the final head, and their thresholds are too strict.
 SOURCE_FOLDS = 10
 
 
@@ -36,7 +37,7 @@ class HeldOutImages:
     Parameters
     ----------
     output
-        Output of the heads, without embeddings.
+        Output of the heads. The predictions of several heads have no embeddings.
     scores
         Open-set scores: float64 array (n,).
     labels
@@ -55,7 +56,7 @@ class HeldOutImages:
 
     @property
     def known(self) -> HeldOutImages:
-        """The images of known origins."""
+        """The predictions for images of known origins."""
         rows = np.flatnonzero(self.labels >= 0)
         arrays = (self.scores, self.labels, self.origins, self.sources)
         return HeldOutImages(self.output.take(rows), *(array[rows] for array in arrays))
@@ -67,7 +68,10 @@ def has_sources(features: SplitFeatures) -> bool:
 
 
 def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
-    """Return the sources of all images for fitting and selection, or ``None`` without sources."""
+    """Return the sources of the images in the splits :data:`FITTING_SPLITS`.
+
+    Return ``None`` if a training image has no source.
+    """
     if not has_sources(features):
         return None
     samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
@@ -91,7 +95,7 @@ def make_source_folds(
     ----------
     features
         Features whose table ``train`` contains the validation images
-        (:func:`pool_training_images`).
+        (:func:`pool_training_images`), without perturbed copies.
     folds
         The folds of the protocol, which define the known and the unknown origins. They are assigned
         to the folds of sources in turn.
@@ -101,13 +105,16 @@ def make_source_folds(
     Returns
     -------
     list of FoldTables
-        For each fold of sources, the training images from the other folds, and the images for
-        evaluation. Unknown images are left out if their source is also a training source.
+        For each fold of sources, the training images from the other folds, the fold's images of
+        known origins, and images of unknown origins: those in ``val_unknown`` or, if generators are
+        held out as unknown, those in the fold. Unknown images are left out if their source is also
+        a training source.
 
     Raises
     ------
     DataError
-        All images of a known origin are in the same fold.
+        All images of a known origin are in the same fold, for example because they have the same
+        source.
     """
     train, unknown = features.tables["train"], features.tables["val_unknown"]
     samples = [*train.samples, *unknown.samples]
@@ -127,9 +134,10 @@ def make_source_folds(
         ]
         if missing := sorted({*fold.known} - {*train_table.origins.tolist()}):
             raise DataError(
-                f"the sources of {', '.join(missing)} are too few or have images in common. "
-                "Add images of these origins from independent sources, or omit "
-                f"{name_option('--sources')}."
+                f"the images of {', '.join(missing)} come from too few sources to hold out a "
+                "source. Add images of these origins from other sources, or train without sources: "
+                f"omit {name_option('--sources')} or, for a prepared benchmark, delete "
+                "sources.tsv."
             )
         known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
         if len(known):
@@ -152,12 +160,18 @@ def predict_held_out(
     blocks
         Indices of the blocks whose features are the head's input.
     score_method
-        Name of the open-set score.
+        Name of the open-set score, which is fitted on the training images of each fold.
 
     Returns
     -------
     HeldOutImages
-        The images of all folds, one fold after the other.
+        The predictions of all folds, one fold after the other; within a fold, images of known
+        origins come first.
+
+    Raises
+    ------
+    FitError
+        The open-set score can't be fitted (:func:`~whichgen.openset.score_registry.fit_score`).
     """
     parts = []
     keys: set[bytes] = set()
@@ -195,6 +209,6 @@ def predict_images(
 
 
 def select_validation_tables(features: SplitFeatures) -> FoldTables:
-    """Return the tables of a fold that holds out the validation images."""
+    """Return the tables of a fold with all known origins that holds out the validation images."""
     tables = features.tables
     return FoldTables(features.dataset.known, tables["train"], tables["val"], tables["val_unknown"])

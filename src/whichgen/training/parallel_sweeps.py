@@ -55,9 +55,10 @@ class Sweep:
     head_method: SweepMethod
 
     def get_cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the path of the cache file; its name is a hash of all inputs of the sweep.
+        """Return the path of the cache file, which is named by a hash of the sweep's inputs.
 
-        ``cache`` is the folder of the cache files, and ``encoder_key`` is the key of the encoder
+        The inputs include the version of whichgen. ``cache`` is the folder of the cache files, and
+        ``encoder_key`` is the key of the encoder
         (:attr:`whichgen.encoders.encoder.Encoder.key`).
         """
         rows = (
@@ -81,15 +82,16 @@ def run_sweeps(
 ) -> Iterator[list[tuple[float, SelectionMetrics]]]:
     """Run the sweeps that are not in the cache, and yield the metrics of all sweeps.
 
-    The sweeps run in worker processes. The metrics of each new sweep are written to the cache
-    before they are yielded; a read-only cache is not updated.
+    The sweeps run in worker processes (:func:`run_in_processes`). The metrics of each new sweep are
+    written to the cache before they are yielded; a read-only cache is not updated.
 
     Parameters
     ----------
     sweeps
         The sweeps to run.
     encoder_key
-        Key of the encoder and its settings, which is hashed into the names of the cache files.
+        Key of the encoder (:attr:`whichgen.encoders.encoder.Encoder.key`), which is hashed into the
+        names of the cache files.
     cache
         Folder of the cache files; ``None`` disables the cache.
     jobs
@@ -98,18 +100,23 @@ def run_sweeps(
     Yields
     ------
     list of (float, SelectionMetrics)
-        Each hyperparameter value with its metrics; one list per sweep, in the order of ``sweeps``.
+        Each hyperparameter value for which the head can be fitted, with its metrics; one list per
+        sweep, in the order of ``sweeps``.
 
     Raises
     ------
     FitError
-        The features are not finite, or a known origin has no training image.
+        The features are not finite, a known origin has no training image, or no hyperparameter
+        value is valid for the number of training images.
+    StoreError
+        The features can't be read.
     OSError
-        A cache file can't be written, for example because the disk is full.
+        A cache file can't be written, for example because the disk is full. A read-only cache is
+        not an error.
     """
     files = [sweep.get_cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
     cached_metrics = [_read_metrics(file) for file in files]
-    # A generator reads the features of a sweep only when a worker is free.
+    # A generator, because the features of all sweeps may not fit in memory.
     calls = (
         sweep.read_arguments()
         for sweep, metrics in zip(sweeps, cached_metrics, strict=True)
@@ -138,9 +145,10 @@ def run_in_processes(
 
 
 def choose_jobs(head_method: HeadMethod, comparisons: int, jobs: int) -> int:
-    """Return 1 if k-NN takes less time than starting worker processes does, otherwise ``jobs``.
+    """Choose the number of processes: 1 for k-NN with few comparisons, otherwise ``jobs``.
 
-    ``comparisons`` is the number of pairs of a training image and a query in all searches.
+    Few comparisons take less time than starting worker processes. ``comparisons`` is the total
+    number of comparisons of a query with a training image in all searches.
     """
     return 1 if isinstance(head_method, KnnMethod) and comparisons <= _FEW_COMPARISONS else jobs
 

@@ -1,4 +1,4 @@
-"""Validation metrics of candidates, and selection of the best candidate from a grid."""
+"""Options of selection, validation metrics of candidates, and choice of the best candidate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from whichgen.option_names import name_option
 K = TypeVar("K")
 C = TypeVar("C", "Candidate", "FusionCandidate")
 
-#: Attribute of each selection metric; the names are those of the reference implementation.
+#: Maps the name of each selection metric to the attribute of a candidate with its value.
 METRICS = {"AUC": "auroc", "OSCR": "oscr", "accuracy": "accuracy"}
 
 #: Message for an empty grid.
@@ -40,7 +40,8 @@ class SelectionMetrics(NamedTuple):
     accuracy
         Closed-set accuracy.
     auroc, oscr
-        Metrics of known against unknown images; ``None`` without unknown images.
+        Area under the ROC curve and OSCR (:mod:`whichgen.evaluation.oscr`) of known against unknown
+        images; ``None`` without unknown images.
     """
 
     accuracy: float
@@ -59,16 +60,20 @@ class SelectionOptions:
     protocol
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
-        Minimum fraction of known validation images to accept at the threshold, in (0, 1].
+        Minimum fraction of known validation images to accept at the threshold, in (0, 1]; not used
+        if the threshold is chosen by precision. The thresholds of coarser predictions also depend
+        on it (:func:`~whichgen.openset.hierarchy.fit_hierarchy`).
     precision
-        Minimum fraction of correct answers among the held-out answers that name a generator, in
-        (0, 1]. The threshold is then chosen by precision, not by ``tpr``. ``None`` means
-        :data:`~whichgen.defaults.PRECISION` if the images have sources; otherwise, ``tpr`` is used.
+        Minimum fraction of correct answers among the held-out images whose answer is a generator,
+        in (0, 1]. If it is set, the threshold is chosen by precision instead of ``tpr``. ``None``
+        means :data:`~whichgen.defaults.PRECISION` if all training images have sources, and
+        otherwise a choice by ``tpr``.
     fpr
         Maximum fraction of the held-out real images that are called synthetic, in [0, 1); used if
         the threshold is chosen by precision.
     seed
-        Seed of the leave-out folds and, with sources, of the folds of sources.
+        Seed of the leave-out folds and, for a fusion of images with sources, of the folds of
+        sources.
     jobs
         Number of processes for fitting heads; -1 for one per core.
     thumbnails
@@ -104,13 +109,13 @@ class SelectionOptions:
             )
         if self.precision is not None and not 0 < self.precision <= 1:
             raise FitError(
-                f"precision {self.precision:g}: the required fraction of correct answers must be "
+                f"`precision` {self.precision:g}: the required fraction of correct answers must be "
                 "greater than 0 and at most 1, such as 0.95."
             )
         if not 0 <= self.fpr < 1:
             raise FitError(
-                f"fpr {self.fpr:g}: the fraction of real images that may be called synthetic must "
-                "be at least 0 and less than 1, such as 0.02."
+                f"`fpr` {self.fpr:g}: the fraction of real images that may be called synthetic "
+                "must be at least 0 and less than 1, such as 0.02."
             )
 
 
@@ -222,7 +227,7 @@ def average_by_key(
 
 
 def get_metric(candidate: Candidate | FusionCandidate, metric: str) -> float:
-    """Return the value of a candidate's metric, or the accuracy if the value is ``None``.
+    """Return a candidate's validation metric, or its validation accuracy if the metric is ``None``.
 
     ``metric`` is a key of :data:`METRICS`.
     """
@@ -256,7 +261,12 @@ def sweep_block(
     Returns
     -------
     list of (float, SelectionMetrics)
-        Each hyperparameter value of the grid that can be fitted, with its validation metrics.
+        Each hyperparameter value for which the head can be fitted, with its validation metrics.
+
+    Raises
+    ------
+    FitError
+        See :meth:`whichgen.heads.head.SweepMethod.sweep`.
     """
     train, val, unknown = features
     queries = [val, unknown] if len(unknown) else [val]
@@ -277,14 +287,18 @@ def fit_first(
 ) -> tuple[int, Head | None]:
     """Fit a head with the first of ``values`` for which the solver converges.
 
-    See :meth:`whichgen.heads.head.HeadMethod.fit`, which is called for each value, for the other
-    parameters.
+    See :meth:`whichgen.heads.head.HeadMethod.fit` for the other parameters.
 
     Returns
     -------
     index, head
         Index of this value, and the head; the number of values and ``None`` if the solver converges
         for none of them.
+
+    Raises
+    ------
+    FitError
+        The training data or a value is invalid.
     """
     for index, value in enumerate(values):
         with suppress(ConvergenceError):
@@ -293,9 +307,9 @@ def fit_first(
 
 
 def select_best(grid: Sequence[C], metric: str) -> C:
-    """Return the candidate with the highest metric; on a tie, return the first.
+    """Return the candidate with the highest validation metric; on a tie, return the first.
 
-    ``metric`` is a key of :data:`METRICS`. If it is undefined, the accuracy replaces it.
+    ``metric`` is a key of :data:`METRICS`. If its value is ``None``, the accuracy replaces it.
 
     Raises
     ------
@@ -308,8 +322,8 @@ def select_best(grid: Sequence[C], metric: str) -> C:
 
 
 def rank_candidates(grid: Sequence[C], metric: str) -> list[C]:
-    """Sort candidates by descending metric; candidates with equal metrics keep their order.
+    """Sort candidates by descending validation metric; ties keep their order.
 
-    ``metric`` is a key of :data:`METRICS`. If it is undefined, the accuracy replaces it.
+    ``metric`` is a key of :data:`METRICS`. If its value is ``None``, the accuracy replaces it.
     """
     return sorted(grid, key=lambda candidate: get_metric(candidate, metric), reverse=True)

@@ -1,4 +1,4 @@
-"""Shortcut check: how well file properties and mean color alone predict the origin.
+"""Shortcut check: how well file properties, mean color and contrast alone predict the origin.
 
 For each set of properties (:mod:`whichgen.data.checks.shortcut_properties`), a random forest
 (Breiman, 2001) is fitted on the training files and evaluated on the test files. A model may use the
@@ -16,7 +16,7 @@ The size of a losslessly compressed file depends on the level of detail, which c
 property of the generator. A warning is therefore a reason to inspect the data, not a proof.
 
 If a split has more than :data:`MAX_FILES` files, at most :data:`MAX_FILES` divided by the number of
-origins are drawn from each origin.
+origins in the split are drawn at random from each origin.
 
 The check does not detect properties that differ only between known and unknown origins. To detect
 them, run ``whichgen dataset check``.
@@ -46,7 +46,8 @@ from whichgen.evaluation.predictions import encode_labels
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import compute_selection_metrics
 
-#: The check warns if the lower bound of balanced accuracy exceeds chance by more than this value.
+#: The check warns if the lower bound of balanced accuracy exceeds that of a constant prediction by
+#: more than this value.
 WARNING_MARGIN = 0.10
 
 #: Maximum number of files that are read per split. Forests for a million files would take hours and
@@ -75,12 +76,12 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class ShortcutMetrics:
-    """How well one set of file properties predicts the origin; all rates are in [0, 1].
+    """How well one set of properties predicts the origin; all rates are in [0, 1].
 
     Parameters
     ----------
     properties
-        ``file``, ``color`` or ``all``.
+        Name of the set: ``file``, ``color`` or ``all``.
     accuracy, balanced_accuracy
         Fraction of known test images whose origin is predicted correctly, and mean recall over
         origins. The forest weights origins equally, so ``accuracy`` can be less than
@@ -90,8 +91,8 @@ class ShortcutMetrics:
     detected
         Whether ``balanced_accuracy_low`` exceeds :attr:`ShortcutReport.warning_level`.
     auroc, oscr
-        Metrics of known against unknown test images; the open-set score is the largest probability;
-        ``None`` without unknown images.
+        Metrics of known against unknown test images, with the maximum probability as open-set
+        score; ``None`` without unknown images.
     """
 
     properties: str
@@ -149,7 +150,7 @@ def check_shortcuts(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ShortcutReport:
-    """Fit random forests on file properties of training images, and evaluate them on test images.
+    """Fit random forests on properties of training images, and evaluate them on test images.
 
     One forest is fitted for each set of properties: ``file``, ``color`` and ``all``.
 
@@ -164,10 +165,17 @@ def check_shortcuts(
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
+    Returns
+    -------
+    ShortcutReport
+        Metrics for each set of properties, and a summary.
+
     Raises
     ------
     DataError
         A known origin has no readable image in ``train`` or ``test``.
+    StoreError
+        The reader's cache can't be read or written.
     """
     reader = reader or ImageReader()
     train, test, unknown = (
@@ -248,32 +256,32 @@ def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
         raise DataError(
             f"{dataset.name}: the shortcut check needs images of every known origin, but there is "
             f"no readable {split} image of {', '.join(missing)}{first}. "
-            "Run `whichgen dataset check`."
+            "Add readable images; `whichgen dataset check` lists unreadable files."
         )
     return encode_labels(files.origins, dataset.known)
 
 
-def _compute_wilson_bound(share: float, n: float) -> float:
-    """Compute the lower bound of the 95 % Wilson interval of a proportion.
+def _compute_wilson_bound(proportion: float, n: float) -> float:
+    """Compute the lower bound of the 95 % Wilson interval of a proportion in [0, 1].
 
-    ``share`` is the proportion, in [0, 1], and ``n`` is the sample size, which may be fractional.
+    ``n`` is the sample size, which may be fractional.
     """
-    center = share + _Z95**2 / (2 * n)
-    half = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-    return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))
+    center = proportion + _Z95**2 / (2 * n)
+    half_width = _Z95 * np.sqrt(proportion * (1 - proportion) / n + _Z95**2 / (4 * n**2))
+    return float(max(0.0, (center - half_width) / (1 + _Z95**2 / n)))
 
 
 def _summarize(sets: Sequence[ShortcutMetrics], chance: float) -> str:
     accuracies = ", ".join(f"{s.properties} {100 * s.balanced_accuracy:.0f} %" for s in sets)
     figures = f"balanced accuracy by {accuracies}; chance {100 * chance:.0f} %"
-    detected = [s.properties for s in sets if s.detected]
-    if not detected:
+    shortcut_sets = [s.properties for s in sets if s.detected]
+    if not shortcut_sets:
         return (
-            f"No shortcut detected in file properties and mean color ({figures}). To detect other "
-            "shortcuts, such as JPEG files of one origin that were saved as PNG, run `whichgen "
-            "dataset check`."
+            f"No shortcut detected in file properties, mean color and contrast ({figures}). To "
+            "detect other shortcuts, such as JPEG files of one origin that were saved as PNG, run "
+            "`whichgen dataset check`."
         )
     # "all" can exceed the warning level even if neither "file" nor "color" does.
-    names = [name for name in detected if name != "all"] or detected
+    names = [name for name in shortcut_sets if name != "all"] or shortcut_sets
     advice = " ".join(_ADVICE[name] for name in names)
     return f"Shortcut warning: {figures}. {advice}"

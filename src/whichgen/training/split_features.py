@@ -46,7 +46,7 @@ class FoldTables(NamedTuple):
 
 
 def name_perturbed_table(split: str) -> str:
-    """Return the name of the table that contains a split's perturbed copies."""
+    """Return the name of the table with the perturbed copies of a split other than ``train``."""
     return f"{split}, perturbed"
 
 
@@ -59,8 +59,8 @@ class SplitFeatures:
     dataset
         The dataset.
     tables
-        Maps the name of each split to its feature table. The table ``train`` includes perturbed
-        copies of its images; copies for other splits are in separate tables
+        Maps the name of each split to its feature table. The table ``train`` includes any perturbed
+        copies of its images; copies of images in other splits are in separate tables
         (:func:`name_perturbed_table`).
     reader
         Reads facts about the images; by default, nothing is cached.
@@ -78,7 +78,7 @@ class SplitFeatures:
 
     @property
     def image_counts(self) -> dict[str, dict[str, int]]:
-        """Number of images by split and origin, without perturbed copies.
+        """Number of readable images by split and origin, without perturbed copies.
 
         Validation images in the table ``train`` count as validation images.
         """
@@ -107,6 +107,12 @@ class SplitFeatures:
         """Return the features of the training and validation images with one kind of perturbation.
 
         If ``kind`` is ``""``, return those of the unchanged images. The result has no test images.
+
+        Raises
+        ------
+        KeyError
+            There is no table of perturbed copies for ``val`` or ``val_unknown``, and ``kind`` is
+            not ``""``.
         """
         tables = {}
         for split in FITTING_SPLITS:
@@ -142,16 +148,16 @@ def extract_splits(
     splits
         Names of the splits to extract, from :data:`~whichgen.data.dataset.SPLITS`.
     augment
-        Kinds of perturbation. For each kind and each image of ``augmented_splits``, one perturbed
-        copy is added. Its intensity is drawn from
-        :data:`~whichgen.data.images.perturbations.INTENSITIES`.
+        Kinds of perturbation, keys of :data:`~whichgen.data.images.perturbations.INTENSITIES`. For
+        each kind and each image of ``augmented_splits``, one perturbed copy is added. Its intensity
+        is drawn at random from those of the kind.
     augmented_splits
-        Names of the splits whose images are copied.
+        Names of the splits whose images are copied. Names that are not in ``splits`` are ignored.
     perturbation
         Perturbation to apply to every image except the copies from ``augment``; ``None`` for
         unchanged images.
     reader
-        See :func:`~whichgen.features.extraction.extract`.
+        Reads the files; see :func:`~whichgen.features.extraction.extract`.
     seed
         Seed for drawing the intensities.
     batch_size
@@ -169,10 +175,15 @@ def extract_splits(
     DataError
         A known origin has no readable image in ``train``, ``val`` or ``test``. Only the splits in
         ``splits`` are checked.
-    EncoderError
-        A feature is not finite, or memory is insufficient for a single image.
-    StoreError
-        The store can't be read or written.
+    EncoderError, StoreError
+        See :func:`~whichgen.features.extraction.extract_tables`.
+    KeyError
+        A kind of perturbation in ``augment`` does not exist.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`~whichgen.features.extraction.extract_tables`.
     """
     rng = np.random.default_rng(seed)
     images: dict[str, list[PerturbedSample]] = {}
@@ -184,7 +195,7 @@ def extract_splits(
             values = rng.choice(INTENSITIES[kind], len(samples))
             copies = [(s, Perturbation(kind, v)) for s, v in zip(samples, values, strict=True)]
             images[name] = [*images.get(name, []), *copies]
-    # One pass: fewer batches are padded, and images of the next split are decoded in time.
+    # In one pass, fewer batches are padded, and decoding does not pause between splits.
     extracted = extract_tables(
         list(images.values()),
         encoder,
@@ -202,7 +213,7 @@ def extract_splits(
             first = f" (first unreadable file: {skipped[0]})" if skipped else ""
             raise DataError(
                 f"no readable {split} image of {', '.join(missing)}{first}. "
-                "Run `whichgen dataset check`."
+                "Add readable images; `whichgen dataset check` lists unreadable files."
             )
     return SplitFeatures(dataset, tables, reader or ImageReader())
 

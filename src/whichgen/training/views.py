@@ -35,7 +35,7 @@ Setting = tuple[float, float]
 #: Blocks of each vote; each block has its own probe.
 Votes = tuple[tuple[int, ...], ...]
 
-#: End of the name of a set in which each member has one vote.
+#: End of the name of a set whose members have one vote each instead of their own votes.
 ONE_VOTE_EACH = "one vote each"
 
 #: Open-set score for selecting members, C and shrinkage: agreement of the views.
@@ -61,9 +61,10 @@ class FittedViews:
 def list_member_sets(encoder: Encoder) -> dict[str, Votes]:
     """Map the name of each nonempty subset of an encoder's members to the votes of the subset.
 
-    If the members of a subset have different numbers of votes, the subset is included twice: first
-    with one vote per member, then with each member's own votes. The last entry is the set of all
-    members with their own votes.
+    A member has one vote for each of its groups of blocks
+    (:attr:`whichgen.encoders.encoder.Encoder.block_groups`). If the members of a subset have
+    different numbers of votes, the subset is included twice: first with one vote per member, then
+    with each member's own votes. The last entry is the set of all members with their own votes.
     """
     full_names = [member["name"] for member in encoder.preprocessing.get("members", ())]
     full_names = full_names or [encoder.name]
@@ -91,8 +92,8 @@ def fit_views(
 ) -> tuple[list[FittedViews], list[Setting]]:
     """Fit one probe per block and setting on each fold.
 
-    Folds with the same training images share their probes. Settings at which a probe does not
-    converge are left out.
+    Folds with the same known origins and training images share their probes. Settings at which a
+    probe of any fold does not converge are left out.
 
     Parameters
     ----------
@@ -112,10 +113,12 @@ def fit_views(
     views
         The probes of each fold, in the order of ``folds``.
     settings
-        The settings at which all probes converged.
+        The settings at which all probes converged, in their order.
 
     Raises
     ------
+    FitError
+        A probe can't be fitted (:func:`~whichgen.heads.fusion.fit_view`).
     ConvergenceError
         There is no setting at which all probes converge.
 
@@ -207,16 +210,16 @@ def evaluate_member_sets(
 
 
 def evaluate_scores(
-    views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
+    tables: FoldTables, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
     """Fit open-set scores on the training images of a fold, and compute their selection metrics.
 
     Parameters
     ----------
-    views
-        Views of the fold, of which only the feature tables are used.
+    tables
+        Feature tables of the fold.
     head
-        The fusion for which the scores are fitted.
+        The fusion from whose output the scores are computed.
     blocks
         Indices of the blocks that are the input of the fusion.
     names
@@ -227,10 +230,15 @@ def evaluate_scores(
     metrics, scores
         Two dictionaries, which map the name of each score to its selection metrics and to the
         fitted score.
+
+    Raises
+    ------
+    FitError
+        A score can't be fitted (:func:`~whichgen.openset.score_registry.fit_score`).
     """
-    origins, *tables = views.tables
-    train, known, unknown = (head.forward(table.read_blocks(blocks)) for table in tables)
-    labels, known_labels = (encode_labels(table.origins, origins) for table in tables[:2])
+    origins, *splits = tables
+    train, known, unknown = (head.forward(table.read_blocks(blocks)) for table in splits)
+    labels, known_labels = (encode_labels(table.origins, origins) for table in splits[:2])
     correct = known.logits.argmax(axis=1) == known_labels
     fitted_scores = {name: fit_score(name, train, labels, len(origins)) for name in names}
     metrics = {
