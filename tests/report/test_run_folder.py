@@ -26,7 +26,7 @@ from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import plot_image_map
 from whichgen.report.figures.open_set import plot_curve
 from whichgen.report.figures.run_plots import plot_run
-from whichgen.report.result_tables import tabulate_headline_metrics
+from whichgen.report.result_tables import tabulate_metrics
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import ImageMap, read_low_data, read_run
 from whichgen.report.run_warnings import CHANCE_WARNING, list_warnings
@@ -161,7 +161,7 @@ def test_report_names_generators_protocol_and_record(make_fit: MakeFit, tmp_path
         *(f"(plots/{p.name})" for p in (tmp_path / "plots").iterdir()),
     ):
         assert expected in text, expected
-    for row in tabulate_headline_metrics(result.evaluation, result.intervals):
+    for row in tabulate_metrics(result.evaluation, result.intervals):
         assert f"| {' | '.join(str(cell) for cell in row.values())} |" in text
     assert "\n\n\n" not in text
     assert not re.search(r"\bnan\b", text)
@@ -309,7 +309,7 @@ def test_full_disk_while_plotting_keeps_model_and_results(
 
 def test_headline_rows_have_percentages_image_counts_and_dashes(make_fit: MakeFit) -> None:
     evaluation = make_fit(unknown=()).evaluation
-    rows = {r["metric"]: r for r in tabulate_headline_metrics(evaluation)}
+    rows = {r["metric"]: r for r in tabulate_metrics(evaluation)}
     assert rows["Closed-set accuracy"]["%"] == f"{100 * evaluation.closed.accuracy:.1f}"
     assert rows["Closed-set accuracy"]["images"] == 18
     assert rows["AUROC, known vs. unknown"]["%"] == "–"

@@ -10,7 +10,7 @@ from whichgen.evaluation.evaluate_predictions import Evaluation
 from whichgen.report.result_tables import (
     describe_intervals,
     tabulate_fusion_candidates,
-    tabulate_headline_metrics,
+    tabulate_metrics,
     tabulate_unknown_generators,
 )
 from whichgen.report.run_reader import Run
@@ -49,7 +49,7 @@ def show_run(run: Run, dataset: str) -> None:
 def show_evaluation(
     evaluation: Evaluation, title: str, intervals: Mapping[str, Interval], unit: str
 ) -> None:
-    """Print the headline metrics and the metrics per unknown generator.
+    """Print the headline metrics, the answer metrics and the metrics per unknown generator.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def show_evaluation(
     title
         Text above the table.
     intervals
-        ``intervals[metric]`` is the confidence interval of a headline metric, if available.
+        ``intervals[metric]`` is the confidence interval of a metric, if available.
     unit
         Resampling unit of the intervals: ``sources``, ``groups of images`` or ``images``.
     """
@@ -66,7 +66,7 @@ def show_evaluation(
     if overlap := evaluation.source_overlap:
         title += f", {overlap.title}"
         caption = f"{overlap.note}\n{describe_intervals(evaluation, unit)}"
-    show_table(tabulate_headline_metrics(evaluation, intervals), title=title, caption=caption)
+    show_table(tabulate_metrics(evaluation, intervals), title=title, caption=caption)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = tabulate_unknown_generators(evaluation)
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators (%)")

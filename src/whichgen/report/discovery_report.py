@@ -1,4 +1,4 @@
-"""Write the report on groups of similar images of unknown origin (``whichgen discover``)."""
+"""Tables, contact sheet and report of groups of similar images (``whichgen discover``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 @dataclass(frozen=True)
 class Discovery:
-    """Images of unknown origin and the groups into which they were clustered.
+    """Images and the groups into which they were clustered.
 
     Parameters
     ----------

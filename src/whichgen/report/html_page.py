@@ -22,7 +22,7 @@ from whichgen.report.figures.experiment_curves import plot_low_data, plot_robust
 from whichgen.report.figures.image_map import compute_map_positions
 from whichgen.report.figures.open_set import plot_curve
 from whichgen.report.figures.run_plots import plot_run
-from whichgen.report.result_tables import list_headline_metrics
+from whichgen.report.result_tables import list_metrics
 from whichgen.report.run_reader import Run
 from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
@@ -135,7 +135,7 @@ def _build_run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails
     image_map = plots.pop("embedding", None)
     if run.robustness:
         plots["robustness"] = plot_robustness(run.robustness)
-    metrics = list_headline_metrics(run.results.test, run.results.intervals)
+    metrics = list_metrics(run.results.test, run.results.intervals)
     return {
         "id": prefix,
         "label": label,

@@ -56,9 +56,7 @@ class Metric:
     images: int
 
 
-def list_headline_metrics(
-    evaluation: Evaluation, intervals: Mapping[str, Interval]
-) -> list[Metric]:
+def list_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
     """Return the headline metrics and answer metrics of a test set, in the order of :data:`TITLES`.
 
     Undefined metrics are included with the value ``None``. ``intervals`` maps the key of a metric
@@ -74,7 +72,7 @@ def list_headline_metrics(
     ]
 
 
-def tabulate_headline_metrics(
+def tabulate_metrics(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
     """Return one row per headline metric or answer metric: title, percentage and number of images.
@@ -82,16 +80,16 @@ def tabulate_headline_metrics(
     ``intervals`` maps the key of a metric to its 95 % bootstrap interval. The rows have a column of
     intervals, unless ``intervals`` is ``None`` or empty.
     """
-    return _tabulate_metrics(list_headline_metrics(evaluation, intervals or {}), bool(intervals))
+    return _format_metrics(list_metrics(evaluation, intervals or {}), bool(intervals))
 
 
 def tabulate_answer_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Row]:
-    """Return one row per answer metric, in the format of :func:`tabulate_headline_metrics`."""
-    metrics = list_headline_metrics(evaluation, intervals)
-    return _tabulate_metrics([m for m in metrics if m.key in evaluation.answers], bool(intervals))
+    """Return one row per answer metric, in the format of :func:`tabulate_metrics`."""
+    metrics = list_metrics(evaluation, intervals)
+    return _format_metrics([m for m in metrics if m.key in evaluation.answers], bool(intervals))
 
 
-def _tabulate_metrics(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
+def _format_metrics(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
     return [
         {
             "metric": metric.title,
@@ -122,7 +120,7 @@ def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
     """
     rows: dict[str, dict[str, str]] = {}
     for label, run in runs.items():
-        for row in tabulate_headline_metrics(run.results.test, run.results.intervals):
+        for row in tabulate_metrics(run.results.test, run.results.intervals):
             empty = {"metric, %": row["metric"], **dict.fromkeys(runs, "–")}
             cell = f"{row['%']} ({row['95 % interval']})".removesuffix(" ()")
             rows.setdefault(row["metric"], empty)[label] = cell
@@ -132,9 +130,9 @@ def tabulate_run_comparison(runs: Mapping[str, Run]) -> list[Row]:
 def tabulate_unknown_generators(evaluation: Evaluation) -> list[Row]:
     """Return one row of metrics per unknown generator, then one per group of unknown generators.
 
-    Rates are in percent. The range of the mean open-set score depends on the type of score. The
-    nearest known origin and its share are the most frequent most probable origin of the images, and
-    the percentage of images for which it is the most probable origin.
+    Rates are in percent; the range of the mean open-set score depends on the type of score. The
+    nearest known origin is the most frequent prediction without rejection, and its share is the
+    percentage of images with this prediction.
     """
     return [
         {
@@ -323,7 +321,10 @@ def tabulate_experts(run: Run) -> list[Row]:
 
 
 def tabulate_splits(run: Run) -> list[Row]:
-    """Return one row per origin, with the number of its images in each split."""
+    """Return one row per origin: its type, and the number of its images in each split.
+
+    The type is ``known`` or ``unknown``. The known origins are first.
+    """
     images = run.results.images
     unknown = set().union(*images.values()) - set(run.origins)
     return [

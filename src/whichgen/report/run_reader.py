@@ -105,8 +105,9 @@ class Results(BaseModel):
     images
         ``images[split][origin]`` is the number of images.
     threshold
-        The threshold, the fraction of held-out known images that it accepts, the interval of this
-        fraction, and the number of these images.
+        Threshold (``value``), the fraction ``tpr`` of held-out known images that it is chosen to
+        accept (:class:`~whichgen.models.origin_model.OriginModel`), the 95 % interval of the
+        fraction of new known images that it accepts, and the number of held-out known images.
     head_method, score_method, temperature
         Settings of the model (:class:`~whichgen.models.origin_model.OriginModel`).
     families

@@ -35,7 +35,8 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot test metrics against the intensity of perturbations, one panel per kind.
 
     ``points`` must include the metrics on unperturbed images (``perturbation`` is ``None``), which
-    are drawn as dotted lines. A metric that is undefined for some intensity is omitted.
+    are drawn as dotted lines. A metric that is undefined for some intensity of a kind is omitted
+    from the panel of this kind.
     """
     perturbed_metrics = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
     unperturbed_metrics = next(p.test.metrics for p in points if p.perturbation is None)

@@ -71,7 +71,7 @@ def style_axes(ax: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def get_color(i: int) -> str:
-    """Return the color with index ``i`` in :data:`COLORS`; colors repeat after 8."""
+    """Return the color with index ``i``, starting at 0; the 8 colors repeat."""
     return COLORS[i % len(COLORS)]
 
 
