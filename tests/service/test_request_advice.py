@@ -60,7 +60,7 @@ def test_examples_of_other_paths(client: TestClient) -> None:
 def test_text_instead_of_a_file(client: TestClient) -> None:
     response = client.post("/attribute", files=[("images", (None, "photo.jpg"))])
     assert response.status_code == 422
-    assert "Put @ before the file name" in response.json()["detail"]
+    assert "put @ before the file name" in response.json()["detail"]
 
 
 def test_slash_at_the_end_is_the_same_path(client: TestClient, png: bytes) -> None:
@@ -77,12 +77,16 @@ def test_wrong_method_and_unknown_path(client: TestClient) -> None:
     assert response.json()["detail"].endswith(EXAMPLE)
     response = client.post("/model")
     assert (response.status_code, response.json()["detail"]) == (405, "/model needs a GET request.")
+    for path in ("/openapi.json", "/static/app.js"):
+        response = client.post(path)
+        expected = (405, f"{path} needs a GET request.")
+        assert (response.status_code, response.json()["detail"]) == expected
     response = client.get("/api/v1/predict")
     assert response.status_code == 404
     detail = response.json()["detail"]
     assert detail.startswith("Unknown path '/api/v1/predict'. Choose from /attribute, ")
     # Error messages of the service are not replaced.
-    assert "no thumbnail" in client.get("/exemplars/999").json()["detail"]
+    assert "There is no thumbnail of exemplar 999." in client.get("/exemplars/999").json()["detail"]
 
 
 def test_https_is_rejected_and_logged(

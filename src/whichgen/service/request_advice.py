@@ -1,4 +1,9 @@
-"""Create error messages for invalid requests that state the correct field, path and command."""
+"""Help clients to correct invalid requests.
+
+Error messages state the correct form fields, paths or method, with a curl command if the request
+needs a form. HTTPS connections are reported in the log. A trailing slash in an API
+path is ignored.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +41,7 @@ class StripSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request without a trailing slash in its path."""
+        """Remove the trailing slash from a path in :data:`PATHS`, and forward the request."""
         if scope["type"] == "http" and scope["path"].removesuffix("/") in PATHS:
             path = scope["path"].removesuffix("/")
             scope = {**scope, "path": path, "raw_path": path.encode()}
@@ -47,7 +52,7 @@ class PlainHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """HTTP protocol of uvicorn that reports HTTPS connections in the log and closes them."""
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; answer a TLS handshake with an alert, and close the connection."""
+        """Parse received bytes, or reject a TLS handshake: send an alert and disconnect."""
         if data.startswith(_TLS_HANDSHAKE):
             host = (self.transport.get_extra_info("peername") or ("a client",))[0]
             _LOG.warning(
@@ -88,7 +93,8 @@ def explain_invalid_request(request: Request, error: RequestValidationError) -> 
             details[i] = f"The form has no field {name}{suffix}"
         elif location == "body" and name in files and "UploadFile" in e["msg"]:
             details[i] = (
-                f"The field {name} contains text instead of a file. Put @ before the file name"
+                f"The field {name} contains text instead of a file. With curl, put @ before the "
+                "file name"
             )
         else:
             continue
@@ -101,6 +107,8 @@ def explain_path(request: Request, status: int) -> str:
     if status == 405 and isinstance(route, APIRoute):
         example = f" {_format_example(request, route)}" if route.dependant.body_params else ""
         return f"{path} needs a {' or '.join(sorted(route.methods or ()))} request.{example}"
+    if status == 405:  # a file of the web page, or the API schema
+        return f"{path[:_MAX_NAME]} needs a GET request."
     return (
         f"Unknown path {path[:_MAX_NAME]!r}. Choose from {', '.join(PATHS)}, / (web page) and "
         "/openapi.json (API schema)."
