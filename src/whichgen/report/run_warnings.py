@@ -8,25 +8,27 @@ from whichgen.report.run_reader import Run
 
 #: Warnings about the metrics of a run.
 SHUFFLE_WARNING = (
-    "Label leak: heads fitted on shuffled labels beat chance. The true labels leak into the "
-    "training or test set, so the results are not valid. Find and remove the leak, then rerun."
+    "Possible label leak: heads fitted on shuffled labels are significantly better than chance, so "
+    "the results may not be valid. Check whether the true labels leak into training or evaluation, "
+    "remove the leak, and rerun."
 )
 CHANCE_WARNING = (
-    "The model is not clearly better than chance: the interval of macro recall includes chance, or "
-    "the AUROC is below 50 %. Add images of each origin, or try another encoder."
+    "The model is not clearly better than chance: the confidence interval of macro recall "
+    "includes chance or lies below it, or the AUROC of known vs. unknown images is below 50 %. Add "
+    "training images of each origin, or try another encoder."
 )
 NO_UNKNOWN_WARNING = (
-    "There are no unknown test images, so this run measures only closed-set accuracy, not the "
-    "rejection of images of unknown generators."
+    "There are no unknown test images, so this run does not measure the rejection of images of "
+    "unknown generators."
 )
 
 
 def list_warnings(run: Run) -> list[str]:
-    """Return the warnings about a run that a report shows before its tables.
+    """Return the warnings about a run to show with its metrics; empty without warnings.
 
-    The warnings concern the protocol ``paper``, test sources that are also training sources,
-    shortcuts, leaked labels, models that are not better than chance, missing unknown test images
-    and unreadable files.
+    The warnings concern the protocol ``paper``, test sources that are, or may be, training sources,
+    shortcuts, label leaks, models that are not clearly better than chance, missing unknown test
+    images and unreadable files.
     """
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == PAPER else []
@@ -41,8 +43,13 @@ def list_warnings(run: Run) -> list[str]:
     if (recall and recall.low <= 1 / len(run.origins)) or (auroc is not None and auroc < 0.5):
         messages.append(CHANCE_WARNING)
     if not len(run.unknown):
-        advice = f"Hold out origins with {name_option('--unknown')}."
+        advice = (
+            f"Hold out origins of an image folder with {name_option('--unknown')}, or use a "
+            "dataset that contains unknown test images."
+        )
         messages.append(f"{NO_UNKNOWN_WARNING} {advice}")
     if results.skipped:
-        messages.append(f"Unreadable files skipped: {len(results.skipped)}. See skipped.txt.")
+        messages.append(
+            f"Unreadable files skipped: {len(results.skipped)}. See skipped.txt in the run folder."
+        )
     return messages

@@ -10,7 +10,7 @@ from whichgen.report.figures.style import make_svg_uri
 
 
 def make_environment(*, autoescape: bool) -> Environment:
-    """Create the Jinja environment; ``autoescape`` escapes HTML in inserted text."""
+    """Create the Jinja environment; if ``autoescape`` is true, inserted text is HTML-escaped."""
     environment = Environment(
         loader=PackageLoader("whichgen.report"),
         autoescape=autoescape,

@@ -38,7 +38,8 @@ class Thumbnails:
         """Create the thumbnails of images that have no thumbnail yet.
 
         The paths of missing and unreadable images are added to :attr:`missing`. These images are
-        not read again.
+        not read again. A path can contain escaped bytes
+        (:func:`~whichgen.io.file_names.escape_name`), as in ``predictions.csv``.
         """
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:

@@ -1,8 +1,8 @@
 """Compute two-dimensional t-SNE coordinates of the test images' embeddings.
 
 The embeddings (:attr:`whichgen.heads.head.HeadOutput.embedding`) are first reduced to at most 50
-principal components, as recommended by van der Maaten and Hinton (*Visualizing Data using t-SNE*,
-2008).
+principal components, which suppresses noise and speeds up t-SNE (van der Maaten and Hinton,
+*Visualizing Data using t-SNE*, 2008, use 30 components).
 """
 
 from __future__ import annotations
@@ -15,18 +15,29 @@ from threadpoolctl import threadpool_limits
 from whichgen.io.result_files import Row
 from whichgen.training.finalize_model import EvaluatedModel
 
-#: Maximum number of points; t-SNE of more points takes minutes.
+#: Maximum number of points, which limits the computation time.
 MAX_POINTS = 2000
-#: Minimum number of points.
+#: Minimum number of points; with fewer, there are no coordinates.
 MIN_POINTS = 5
 
 
 def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
-    """Compute the t-SNE coordinates of test images, one row (path, origin, x, y) per image.
+    """Compute the t-SNE coordinates of the known and unknown test images of a model.
 
-    If there are fewer than :data:`MIN_POINTS` test images, the list is empty. If there are more
-    than :data:`MAX_POINTS`, a random sample of :data:`MAX_POINTS` images is used. The coordinates
-    x and y have no unit, and only distances between nearby points are meaningful.
+    If there are more than :data:`MAX_POINTS` images, a random sample of :data:`MAX_POINTS` images,
+    drawn with a fixed seed, is used.
+
+    Parameters
+    ----------
+    result
+        The model, with the features of its test images.
+
+    Returns
+    -------
+    list of dict
+        One row per image: ``path``, true ``origin``, and coordinates ``x`` and ``y``, which have no
+        unit; only distances between nearby points are meaningful. Empty if there are fewer than
+        :data:`MIN_POINTS` images.
     """
     model = result.model
     known, unknown = result.features.select_test_tables(result.protocol)

@@ -1,8 +1,8 @@
 """Attribute the images of concurrent requests in shared batches.
 
-One thread runs the model. New images wait in a bounded queue until the current batch is complete. A
-request is accepted only if all its images without a cached answer fit in the queue. During
-shutdown, all accepted requests are completed.
+One thread runs the model, for batches and for long tasks (heat maps, enrollments). New images wait
+in a bounded queue until the current batch is complete. A request is accepted only if all its images
+without a cached answer fit in the queue. During shutdown, all accepted requests are completed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from whichgen.inference.attributor import Attributor
 from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings
 
-#: Number of cached answers. The cache speeds up reports, for which the web page sends images again.
+#: Maximum number of cached answers. The cache speeds up reports, for which the web page sends the
+#: images again.
 _CACHE_SIZE = 1024
 
-#: Maximum number of pending long tasks (heat maps, enrollments), and assumed seconds per task.
+#: Maximum number of long tasks that wait or run, and assumed seconds per task.
 _LONG_TASKS, _LONG_TASK_SECONDS = 4, 5
 
 _T = TypeVar("_T")
@@ -86,7 +87,8 @@ class Batcher:
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
         """Attribute image files; return one answer per image, in the same order.
 
-        ``images`` are the contents of the files. Cached answers are reused.
+        ``images`` are the contents of the files. Cached answers are reused. An answer names
+        its image by its number in the batch, such as ``image 3``.
 
         Raises
         ------
@@ -113,12 +115,12 @@ class Batcher:
     async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
         """Run a long task on the model thread, between two batches, and return its result.
 
-        ``task`` is called with the current attributor.
+        ``task`` is called with the attributor that is in use when the task starts.
 
         Raises
         ------
         ServiceBusy
-            Four long tasks are already pending.
+            Four long tasks already wait or run.
         Exception
             Any error of ``task``.
         """
@@ -132,8 +134,8 @@ class Batcher:
             self._long_tasks -= 1
 
     def replace_model(self, attributor: Attributor) -> None:
-        """Use another model from the next batch on, and clear the answer cache."""
-        # Create a new dictionary, because the current batch may still add answers to its own.
+        """Use another model for new batches and long tasks, and clear the answer cache."""
+        # Create a new dictionary, because a batch of the old model may still add its answers.
         self.attributor, self._cache = attributor, {}
 
     async def _process_queue(self) -> None:

@@ -20,7 +20,9 @@ _LOG = logging.getLogger(__name__)
 def add_error_handlers(app: FastAPI) -> None:
     """Register handlers that return JSON responses for expected errors and invalid requests.
 
-    All responses have the schema :class:`~whichgen.service.schemas.Problem`.
+    All responses have the schema :class:`~whichgen.service.schemas.Problem`. The status is that
+    of the exception for an HTTPException, 507 for a full disk, 500 for any other :class:`OSError`,
+    and 422 for a :class:`~whichgen.errors.WhichgenError` and for missing or invalid fields.
     """
 
     @app.exception_handler(WhichgenError)
@@ -28,11 +30,14 @@ def add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(OSError)
-    async def on_write_error(_: Request, error: OSError) -> JSONResponse:
+    async def on_file_error(_: Request, error: OSError) -> JSONResponse:
         _LOG.error("%s", error)
         is_disk_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # str(error) would disclose the path.
         detail = (
-            f"Could not save the model: {error.strerror}. Check the disk of the service and retry."
+            "The service could not read or write a file: "
+            f"{error.strerror or type(error).__name__}. Check its disk and its access to files, "
+            "then retry."
         )
         return JSONResponse({"detail": detail}, 507 if is_disk_full else 500)
 
@@ -43,7 +48,7 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def on_http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
         detail = error.detail
-        # The router raises these errors without details.
+        # Keep the details of errors that the routes of the API raise.
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
             detail = explain_path(request, error.status_code)
         return JSONResponse({"detail": detail}, error.status_code, error.headers)

@@ -45,7 +45,7 @@ from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 
-#: Pattern of origin names that are also valid folder names.
+#: Pattern of the names of new origins, which are also names of folders.
 _ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 
 #: Seconds between checks whether a client has disconnected, and the HTTP status of its request.
@@ -64,7 +64,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     Parameters
     ----------
     attributor
-        Model with its encoder, which answers the requests.
+        The model that answers the requests, with its encoder; an enrollment replaces the model.
     settings
         Settings and limits; default: ``Settings()``.
 
@@ -125,7 +125,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def read_uploads(
         files: Sequence[UploadFile], evidence: EvidenceOptions | None = None
     ) -> list[Upload]:
-        """Read uploaded files and check them against the limits."""
+        """Read uploaded files, check them against the limits, and collect evidence if requested."""
         check_image_count(len(files), settings.limits)
         contents = [(f.filename or "image", await f.read()) for f in files]
         return [
@@ -198,12 +198,13 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
-        """Return the JPEG thumbnail of an exemplar (a training image stored in the model)."""
+        """Return the JPEG thumbnail of an exemplar (an image whose features the model stores)."""
         thumbnails = batcher.attributor.model.exemplars.thumbnails
         if not 0 <= number < len(thumbnails) or not thumbnails[number]:
             raise HTTPException(
                 404,
-                f"Exemplar {number} has no thumbnail. Use a path from a response of /attribute.",
+                f"There is no thumbnail of exemplar {number}. Use a path in the field `thumbnail` "
+                "of a response of /attribute.",
             )
         return Response(thumbnails[number], media_type="image/jpeg")
 
@@ -214,7 +215,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     ) -> EnrollResponse:
         """Add an origin to the model from a few images (disabled by default)."""
         if settings.enroll_to is None:
-            detail = "Enrollment is disabled. Start the service with its option --enroll-to FOLDER."
+            detail = "Enrollment is disabled. Restart the service with --enroll-to FOLDER."
             raise HTTPException(403, detail)
         uploads = await read_uploads(images)
         errors = [upload.error for upload in uploads if upload.error]
@@ -226,7 +227,9 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         # Enrollments run one at a time, and each extends the model of the previous one.
         def enroll_and_save(attributor: Attributor) -> EnrollmentResult:
             if (folder / "model" / DESCRIPTION_FILE).exists():
-                raise HTTPException(409, f"{name} is already enrolled. Choose another name.")
+                raise HTTPException(
+                    409, f"The folder {name} already contains a model. Choose another name."
+                )
             result = enroll_images(attributor, name, contents, batch_size=settings.batch_size)
             save_model(result.model, folder / "model", name=str(folder))
             batcher.replace_model(Attributor(result.model, attributor.encoder))
@@ -244,7 +247,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.get("/health")
     async def health() -> Health:
-        """Return the version of the service and the size of its queue."""
+        """Return the status and version of the service, and the number of images in its queue."""
         return Health(status="ok", whichgen=__version__, waiting=batcher.queue_size)
 
     @router.get("/metrics", responses=_document_responses(media_types=["text/plain"]))

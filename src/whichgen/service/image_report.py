@@ -28,12 +28,12 @@ from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Settings
 from whichgen.service.uploaded_image import inspect_upload
 
-#: Limits for local files: as large as the image decoder accepts.
-_NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
+#: Limits for local files, which allow all images that the image decoder accepts.
+_LOCAL_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
-#: Longer side of a thumbnail in pixels.
+#: Maximum width and height of a thumbnail in pixels.
 _THUMBNAIL_SIDE = 320
-#: Number of most probable origins listed per image.
+#: Maximum number of origins listed per image.
 _TOP_ORIGINS = 8
 
 ReportFormat = Literal["html", "pdf"]
@@ -45,10 +45,11 @@ CAVEATS = (
     "An answer is evidence, not proof. Consider it together with the source of the file and other "
     "evidence.",
     "Probabilities assume that the image is from one of the known origins. “Unknown” means that "
-    "the score is below the threshold. Images from a new generator that resembles a known one can "
-    "be attributed to the known one.",
-    "The model is less accurate on resized, cropped or recompressed images and on screenshots than "
-    "on its test set.",
+    "the score is below the threshold, or that slightly altered copies of the image have other "
+    "answers. Images from a new generator that resembles a known one can be attributed to the "
+    "known one.",
+    "The model can be less accurate on resized, cropped or recompressed images and on screenshots "
+    "than on its test set.",
     "Missing metadata proves nothing. Anyone can write metadata, or sign Content Credentials with "
     "a certificate of their own.",
 )
@@ -63,7 +64,7 @@ class ReportedImage:
 
     @property
     def top_origins(self) -> list[tuple[str, str]]:
-        """Display names and formatted probabilities of the eight most probable origins."""
+        """Display names and formatted probabilities of at most eight origins, highest first."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
         return [(format_origin(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
@@ -82,7 +83,10 @@ def render_report(
     ------
     DataError
         A PDF needs a font or a package that is not installed
-        (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
+        (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), or SOURCE_DATE_EPOCH is not a
+        valid time.
+    ImportError
+        ``format`` is ``pdf``, and the package fpdf2 is not installed.
     """
     images = [
         ReportedImage(
@@ -99,15 +103,16 @@ def write_image_report(
 ) -> Path:
     """Write a report on local image files, and return its path.
 
-    If a PDF needs a font or the package ``uharfbuzz``, and it is not installed, an HTML report is
-    written instead.
+    If a PDF needs a font or a package that is not installed
+    (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), an HTML report is written instead;
+    its suffix is ``.html``.
 
     Parameters
     ----------
     file
         Path of the report; its suffix is ``.html`` or ``.pdf``.
     model
-        The model that attributed the images.
+        Model that attributed the images.
     paths
         Paths of the image files.
     answers
@@ -116,7 +121,10 @@ def write_image_report(
     Raises
     ------
     DataError
-        The suffix of ``file`` is neither ``.html`` nor ``.pdf``.
+        The suffix of ``file`` is neither ``.html`` nor ``.pdf``, or SOURCE_DATE_EPOCH is not a
+        valid time.
+    ImportError
+        The suffix is ``.pdf``, and the package fpdf2 is not installed.
     OSError
         The report can't be written.
 
@@ -125,7 +133,7 @@ def write_image_report(
     WhichgenWarning
         An HTML report is written instead of a PDF.
     """
-    uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
+    uploads = [inspect_upload(str(path), _read_content(path), _LOCAL_LIMITS) for path in paths]
     render = partial(
         render_report,
         [build_image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
@@ -163,11 +171,11 @@ def _read_content(path: Path) -> bytes:
     try:
         return read_bytes(path)
     except ImageError:
-        return b""  # the answer contains the error message
+        return b""  # the report shows the error message of the answer
 
 
 def _list_facts(model: ModelDescription) -> Facts:
-    """Return the report header as (name, value) pairs: time, software, model and test metrics."""
+    """Return the report header as (name, value) pairs, such as the model and its test metrics."""
     metrics = [
         f"{name} {100 * value:.1f} %"
         for name, value in model.metrics.items()

@@ -42,7 +42,7 @@ class PdfReport(FPDF):
         self.cell(0, 6, f"{self.page_no()}", align="C")
 
     def add_text(self, text: str, *, size: float = 9.5, bold: bool = False) -> None:
-        """Add a paragraph; ``size`` is in points."""
+        """Add a paragraph; ``size`` is the font size in points."""
         self.set_font("DejaVu", "B" if bold else "", size)
         self.multi_cell(
             0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
@@ -51,7 +51,17 @@ class PdfReport(FPDF):
     def add_image(
         self, answer: ImageAnswer, thumbnail: bytes, top_origins: Sequence[tuple[str, str]]
     ) -> None:
-        """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest."""
+        """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest.
+
+        Parameters
+        ----------
+        answer
+            Answer for the image.
+        thumbnail
+            JPEG thumbnail; empty to omit it.
+        top_origins
+            Pairs of display name and formatted probability of the origins to list, in order.
+        """
         if self.will_page_break(75):
             self.add_page()
         self.ln(4)

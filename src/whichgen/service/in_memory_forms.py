@@ -24,12 +24,13 @@ class _InMemoryParser(MultiPartParser):
 
 
 class InMemoryRoute(APIRoute):
-    """Route that parses uploads without writing to disk."""
+    """Route that parses forms, including uploaded files, without writing to disk."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that parses the form in memory before FastAPI reads it.
 
-        The handler raises HTTPException if the form is missing (422) or malformed (400).
+        The handler raises HTTPException if a required form is missing (422), or a form is malformed
+        (400).
         """
         handle_request = super().get_route_handler()
 
@@ -42,7 +43,10 @@ class InMemoryRoute(APIRoute):
                     parser = _InMemoryParser(request.headers, request.stream())
                     request._form = await parser.parse()
                 except (MultiPartException, KeyError) as error:  # KeyError: no boundary
-                    default = "The Content-Type header has no boundary. Add `boundary=…` to it."
+                    default = (
+                        "The Content-Type header has no boundary. Let the HTTP client set this "
+                        "header."
+                    )
                     message = getattr(error, "message", default)
                     raise HTTPException(400, message) from None
             return await handle_request(request)

@@ -51,7 +51,7 @@ class RequestMetrics:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request; record its path, status, and the seconds until its response starts."""
+        """Forward a request; count it, and record the seconds until its response starts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
