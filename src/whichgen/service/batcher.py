@@ -87,8 +87,8 @@ class Batcher:
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
         """Attribute image files; return one answer per image, in the same order.
 
-        ``images`` are the contents of the files. Cached answers are reused. An answer names
-        its image by its number in the batch, such as ``image 3``.
+        ``images`` are the contents of the files. Cached answers are reused. An answer names its
+        image by its number in the batch, such as ``image 3``.
 
         Raises
         ------

@@ -1,8 +1,7 @@
 """Help clients to correct invalid requests.
 
 Error messages state the correct form fields, paths or method, with a curl command if the request
-needs a form. HTTPS connections are reported in the log. A trailing slash in an API
-path is ignored.
+needs a form. HTTPS connections are reported in the log. A trailing slash in an API path is ignored.
 """
 
 from __future__ import annotations
