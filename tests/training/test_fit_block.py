@@ -277,7 +277,7 @@ def test_fit_does_not_change_the_encoder(
     tiny_clip: Path, image_folder: Make, world: Make, tmp_path: Path
 ) -> None:
     encoder = load_encoder(str(tiny_clip), device="cpu")
-    module = inspect.getclosurevars(encoder.encode).nonlocals["blocks"].module
+    module = inspect.getclosurevars(encoder.encode).nonlocals["forward"].module
     before = hash_weights(module)
     w = world(dict.fromkeys(("real", "gan", "vae"), 8), unknown=("vae",))
     parts = extract_splits(w.dataset, encoder, FeatureStore(tmp_path / "clip", encoder))
