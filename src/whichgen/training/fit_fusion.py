@@ -94,7 +94,7 @@ SCORE_MARGIN = 0.02
 
 @dataclass(frozen=True)
 class FusionOptions(SelectionOptions):
-    """Options of :func:`fuse`.
+    """Options of :func:`fuse`: those of :class:`SelectionOptions`, and the values to try.
 
     Parameters
     ----------

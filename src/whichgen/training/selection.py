@@ -197,13 +197,13 @@ def compute_selection_metrics(
     return SelectionMetrics(accuracy, compute_auroc(scores, unknown_scores), area)
 
 
-def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
+def average_metrics(metrics: Iterable[SelectionMetrics]) -> SelectionMetrics:
     """Average metrics over folds; ``auroc`` and ``oscr`` only over folds with unknown images.
 
-    ``folds`` are the metrics of each fold, at least one. ``auroc`` and ``oscr`` are ``None`` if no
-    fold has unknown images.
+    ``metrics`` contains the metrics of each fold, at least one. ``auroc`` and ``oscr`` are ``None``
+    if no fold has unknown images.
     """
-    accuracies, *areas = zip(*folds, strict=True)
+    accuracies, *areas = zip(*metrics, strict=True)
     available = ([value for value in column if value is not None] for column in areas)
     return SelectionMetrics(fmean(accuracies), *(fmean(v) if v else None for v in available))
 

@@ -92,7 +92,7 @@ class SplitFeatures:
 
     @property
     def data_hash(self) -> str:
-        """Digest of the content, perturbation, origin and split of every readable image."""
+        """Digest of the content, perturbation, origin and split of all readable images."""
         return hash_parts(
             split.encode() + b"\0" + sample.origin.encode() + b"\0" + key
             for split, table in self.tables.items()
