@@ -12,7 +12,7 @@ import whichgen
 
 #: Packages and top-level modules; each can import only from those before it.
 LAYERS = (
-    *("constants", "defaults", "errors", "option_names", "plurals", "version", "progress"),
+    *("constants", "defaults", "errors", "option_names", "phrases", "version", "progress"),
     *("deterministic", "io", "data", "evidence"),
     *("encoders", "features", "heads", "openset", "evaluation", "models", "inference", "gallery"),
     *("distributed", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),

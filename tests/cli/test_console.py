@@ -7,7 +7,7 @@ from rich.console import Console
 
 import whichgen.cli.console as console_module
 from whichgen.cli.console import shorten_path, show_table
-from whichgen.cli.exits import exit_on_unreadable
+from whichgen.cli.error_exits import exit_on_unreadable
 
 
 def test_narrow_table_wraps_titles_but_not_numbers_or_names(

@@ -20,7 +20,8 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.image_traits import ImageTraits
 from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.splits.split_images import split_folder
-from whichgen.data.splits.split_options import SplitOptions, split_unknown_origins
+from whichgen.data.splits.split_options import SplitOptions
+from whichgen.data.splits.unknown_origins import split_unknown_origins
 from whichgen.data.tables.groups import list_source_folders
 from whichgen.errors import DataError
 

@@ -16,7 +16,7 @@ import whichgen.encoders.loading as loading_module
 from whichgen.defaults import BACKBONE
 from whichgen.encoders import load_encoder
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
+from whichgen.encoders.encoder_names import TIMM_TO_HUB
 from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.pooling import pool_tokens
 from whichgen.encoders.torch_runtime import hash_weights

@@ -13,7 +13,7 @@ import c2pa
 import pytest
 
 from whichgen.evidence.collect import Finding, collect
-from whichgen.evidence.content_credentials.manifest_process import read_manifest_store
+from whichgen.evidence.content_credentials.manifest_client import read_manifest_store
 
 INTACT = "signature and content intact; signer not checked against a trust list"
 EXPIRED = "certificate expired, no trusted time stamp"

@@ -22,7 +22,7 @@ from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.metadata.text_fields import interpret_text
 from whichgen.evidence.metadata.xmp import parse_xmp
-from whichgen.evidence.text_limits import clean, parse_json
+from whichgen.evidence.untrusted_text import clean, parse_json
 
 from .conftest import SOURCE, Sign, encode, png, xmp
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from whichgen.inference.attribution import Attribution
-from whichgen.service.batcher import Batcher
+from whichgen.service.batcher import Batcher, ServiceBusy
 from whichgen.service.limits import Limits
-from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from whichgen.cli.console import say, show_table, warn
 from whichgen.constants import UNKNOWN
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 if TYPE_CHECKING:
     import pyarrow as pa

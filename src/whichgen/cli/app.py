@@ -18,7 +18,7 @@ from typing import Any
 
 from whichgen.cli.command import call_command
 from whichgen.cli.console import warn
-from whichgen.cli.exits import fail
+from whichgen.cli.error_exits import fail
 from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
 from whichgen.errors import WhichgenWarning
 

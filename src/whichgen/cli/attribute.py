@@ -12,8 +12,8 @@ from typer import Option
 from whichgen.cli.answer_output import show_answers, warn_unusual, write_answer_rows
 from whichgen.cli.command import command
 from whichgen.cli.console import require_extra, say, show_json, show_progress, warn
+from whichgen.cli.error_exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.evidence_flags import AnswerEvidence
-from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.shared_options import (
     AsJson,

@@ -8,8 +8,8 @@ from typing import Annotated
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import say, show_progress, warn
+from whichgen.cli.error_exits import exit_on_unreadable
 from whichgen.cli.evidence_flags import AnswerEvidence
-from whichgen.cli.exits import exit_on_unreadable
 from whichgen.cli.shared_options import (
     AttributionModel,
     Coverage,
@@ -17,7 +17,7 @@ from whichgen.cli.shared_options import (
     Stability,
     check_writable,
 )
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 
 @resumable_command

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 from whichgen.cli.console import say
-from whichgen.cli.exits import fail
+from whichgen.cli.error_exits import fail
 from whichgen.errors import WhichgenError
 from whichgen.option_names import use_command_line_names
 

@@ -13,7 +13,7 @@ from whichgen.cli.console import say, show_progress, show_table
 from whichgen.cli.shared_options import OutputDir, Seed, check_writable
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 if TYPE_CHECKING:
     from whichgen.evaluation.paired_comparison import Comparison

@@ -37,7 +37,7 @@ def cross_source(
     from whichgen.cli.training_run import add_traces, build_fit_options
     from whichgen.data.images.image_reader import ImageReader
     from whichgen.data.splits.source_folds import find_copies_across_sources
-    from whichgen.data.splits.split_options import split_unknown_origins
+    from whichgen.data.splits.unknown_origins import split_unknown_origins
     from whichgen.encoders.loading import load_encoder
     from whichgen.experiments.cross_source import (
         FUSION_GRID,

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import say, show_progress, show_table, warn
-from whichgen.cli.exits import exit_on_unreadable
+from whichgen.cli.error_exits import exit_on_unreadable
 from whichgen.cli.shared_options import (
     CacheDir,
     OutputDir,
@@ -25,7 +25,7 @@ from whichgen.cli.shared_options import (
 )
 from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS
 from whichgen.errors import DataError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 app = typer.Typer(
     help="Split, check or prepare a dataset, or find shortcuts.", no_args_is_help=True

@@ -10,11 +10,11 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import say, show_progress, show_table
-from whichgen.cli.exits import exit_on_unreadable
+from whichgen.cli.error_exits import exit_on_unreadable
 from whichgen.cli.shared_options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.errors import DataError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 
 @command

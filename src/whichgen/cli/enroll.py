@@ -12,7 +12,7 @@ from whichgen.cli.console import say, show_progress, show_table, warn
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.shared_options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 #: With more images than this, the command suggests training a new model.
 _ENOUGH_TO_TRAIN = 50

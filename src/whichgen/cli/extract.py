@@ -7,10 +7,10 @@ from functools import partial
 from whichgen.cli.collection_options import CollectionSources, EngineOptions
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import say, show_progress
-from whichgen.cli.exits import exit_on_unreadable
+from whichgen.cli.error_exits import exit_on_unreadable
 from whichgen.cli.shared_options import CacheDir, EncoderOptions, open_store
 from whichgen.defaults import CACHE_DIR
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 
 @resumable_command

@@ -19,7 +19,7 @@ from whichgen.cli.console import (
     warn,
     warn_skipped,
 )
-from whichgen.cli.exits import exit_if_all_missing, exit_on_unreadable
+from whichgen.cli.error_exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
 from whichgen.cli.shared_options import (
     AsJson,
@@ -38,7 +38,7 @@ from whichgen.cli.shared_options import (
 )
 from whichgen.defaults import CACHE_DIR
 from whichgen.errors import DataError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 app = typer.Typer(
     help="Build and search a similarity index of up to millions of images.", no_args_is_help=True

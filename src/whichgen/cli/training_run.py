@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whichgen.cli.console import say, show_progress, warn, warn_skipped
-from whichgen.cli.result_output import show_run
+from whichgen.cli.run_output import show_run
 from whichgen.cli.shared_options import check_writable, open_store, parse_kinds
 from whichgen.cli.training_options import TrainOptions
 from whichgen.data.dataset import SPLITS
@@ -25,9 +25,9 @@ from whichgen.heads.head import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_run
-from whichgen.training.controls import run_label_shuffle
 from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
+from whichgen.training.label_shuffle import run_label_shuffle
 from whichgen.training.shortcuts import check_shortcuts
 from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extract_splits
 

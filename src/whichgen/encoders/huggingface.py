@@ -22,7 +22,7 @@ from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 # The type annotations of transformers are incomplete.
 _lib: Any = transformers

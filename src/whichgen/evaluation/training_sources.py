@@ -16,7 +16,7 @@ import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.io.run_metadata import hash_parts
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 #: Title of metrics on test images from sources that a model was not trained on.
 NEW_SOURCES = "new sources"

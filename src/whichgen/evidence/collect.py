@@ -17,8 +17,8 @@ from whichgen.evidence.generator_aliases import resolve_origin
 from whichgen.evidence.hidden_data.examined_pixels import has_examined_pixels
 from whichgen.evidence.read_metadata import read_metadata
 from whichgen.evidence.run_readers import run_readers
-from whichgen.evidence.text_limits import clean
-from whichgen.plurals import format_count
+from whichgen.evidence.untrusted_text import clean
+from whichgen.phrases import format_count
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: What a finding indicates (see :attr:`Finding.indicates`).
 Indication = Literal["synthetic", "camera", "edited", "neutral"]

@@ -15,7 +15,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.evaluation.training_sources import compare_sources
 from whichgen.option_names import name_option
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse

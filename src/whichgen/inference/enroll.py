@@ -39,7 +39,7 @@ from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.predict import predict
 from whichgen.openset.score_registry import fit_score
 from whichgen.openset.threshold import choose_threshold_at_tpr, decide
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
 

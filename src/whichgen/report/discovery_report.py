@@ -17,7 +17,7 @@ from whichgen.inference.discover import Group
 from whichgen.io.atomic_writes import write_text
 from whichgen.io.result_files import Row, format_markdown_table, format_rate, write_csv, write_json
 from whichgen.io.text_tables import format_rows
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.report.figures.style import save_png, shorten
 
 #: Maximum numbers of images per group (columns) and of groups (rows) on the contact sheet.

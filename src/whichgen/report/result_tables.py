@@ -16,7 +16,7 @@ from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.evaluate_predictions import TITLES, Evaluation
 from whichgen.evaluation.source_counts import SourceResult
 from whichgen.io.result_files import Row, format_rate
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport

@@ -22,10 +22,10 @@ from whichgen.report.figures.style import save_png
 from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
 from whichgen.report.tsne import compute_tsne_rows
-from whichgen.training.controls import ShuffleControl
 from whichgen.training.finalize_model import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
 from whichgen.training.fit_fusion import FusionResult
+from whichgen.training.label_shuffle import ShuffleControl
 from whichgen.training.shortcuts import ShortcutReport
 
 

@@ -30,8 +30,8 @@ from whichgen.experiments.run_comparison import (
     read_run_predictions,
 )
 from whichgen.openset.threshold import decide
-from whichgen.training.controls import ShuffleControl
 from whichgen.training.fit_block import BlockResult
+from whichgen.training.label_shuffle import ShuffleControl
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 from whichgen.version import __version__

@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from starlette.exceptions import HTTPException
+
 from whichgen.data.images.decoding import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.service.request_guard import ServiceBusy
 from whichgen.service.settings import Settings
 
 #: Maximum number of cached answers. The cache speeds up reports, for which the web page sends the
@@ -30,6 +31,20 @@ _CACHE_SIZE = 1024
 _LONG_TASKS, _LONG_TASK_SECONDS = 4, 5
 
 _T = TypeVar("_T")
+
+
+class ServiceBusy(HTTPException):
+    """HTTP error 503: too many images or long tasks are pending.
+
+    Parameters
+    ----------
+    retry_after
+        Time in seconds after which clients may retry.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        detail = f"Too many images or tasks are pending. Retry in {retry_after} s."
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,6 @@ _SECURITY_HEADERS = (
 )
 
 
-class ServiceBusy(HTTPException):
-    """HTTP error 503: too many images or long tasks are pending.
-
-    Parameters
-    ----------
-    retry_after
-        Time in seconds after which clients may retry.
-    """
-
-    def __init__(self, retry_after: int) -> None:
-        detail = f"Too many images or tasks are pending. Retry in {retry_after} s."
-        super().__init__(503, detail, {"Retry-After": str(retry_after)})
-
-
 class Guard:
     """ASGI middleware that enforces the API key and the limits, and adds security headers.
 

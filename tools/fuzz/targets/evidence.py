@@ -18,7 +18,7 @@ from tools.fuzz.targets.images import fix_checksums, lower_pixel_limit
 from whichgen.errors import ImageError
 from whichgen.evidence.agreement import compare_with_prediction
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
-from whichgen.evidence.content_credentials.manifest_process import start_process
+from whichgen.evidence.content_credentials.manifest_client import start_process
 from whichgen.evidence.metadata.text_fields import interpret_text
 from whichgen.evidence.metadata.xmp import read_xmp
 from whichgen.evidence.summary import summarize_evidence

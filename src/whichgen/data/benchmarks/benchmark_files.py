@@ -36,7 +36,7 @@ from whichgen.data.tables.annotations import read_annotations, write_annotations
 from whichgen.data.tables.groups import read_name_table, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic_writes import write_text
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 #: Default root folder, relative to the working directory, as in the reference implementation.
 DEFAULT_ROOT = Path("dataset")

@@ -33,11 +33,11 @@ from whichgen.data.benchmarks.origin_lists import (
     load_bundled_origins,
 )
 from whichgen.data.dataset import Dataset, Sample, list_images
-from whichgen.data.layouts.folder_names import find_split, join_names
+from whichgen.data.layouts.folder_names import find_split
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count, join_names
 
 #: Parts into which the images of each origin are divided.
 _PARTS = ("train", "val", "test")

@@ -21,7 +21,7 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.jpeg_history import JpegHistory, compare_histories
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError, ImageError
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 
 #: A property is a shortcut if at least this fraction of the images of one origin have it, and at

@@ -12,8 +12,8 @@ from whichgen.data.checks.duplicates import find_mixed_clusters
 from whichgen.data.checks.shortcut_properties import PROPERTIES, list_properties, select_properties
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_facts import ImageFacts
-from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import ImageError
+from whichgen.phrases import join_names
 
 #: A source differs from the other sources of an origin if at least this fraction of its images have
 #: a value of a property that at most one minus this fraction of the images of the other sources

@@ -28,22 +28,19 @@ import re
 import shlex
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.dataset import list_images
-from whichgen.data.layouts.folder_names import (
-    find_split,
-    join_names,
-    may_be_photographs,
-    means_photographs,
-)
-from whichgen.data.layouts.origin_folders import Parts, label_folders, list_children
+from whichgen.data.layouts.folder_names import find_split, may_be_photographs, means_photographs
+from whichgen.data.layouts.origin_folders import Parts, label_folders
+from whichgen.data.layouts.split_folders import remove_splits
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.file_names import escape_name
 from whichgen.option_names import name_option
+from whichgen.phrases import join_names
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
             f"subfolder: {folder}/real/…, {folder}/some_generator/…. If {absolute.name} is itself "
             f"an origin, specify its parent folder: {absolute.parent}"
         )
-    split_of, origin_parts_of, notes = _remove_splits(folder, images)
+    split_of, origin_parts_of, notes = remove_splits(folder, images)
     names = {name.casefold() for parts in images for name in parts}
     if missing := [name for name in real if name.casefold() not in names]:
         folder_names = sorted({name for parts in origin_parts_of.values() for name in parts})
@@ -213,51 +210,3 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
         count = "count as generators" if len(candidates) > 1 else "counts as a generator"
         messages.append(f"{join_names(candidates)} {count}. {advice}")
     return messages
-
-
-def _remove_splits(
-    folder: Path, images: Mapping[Parts, Sequence[Path]]
-) -> tuple[dict[Parts, str], dict[Parts, Parts], list[str]]:
-    """Return the split of each folder, the path of each folder without splits, and notes.
-
-    A folder is a split if the folder and all its siblings have names of splits, and ``images`` does
-    not contain the parent folder. Otherwise, the folder may be an image category, such as ``train``
-    (the vehicle).
-
-    Raises
-    ------
-    DataError
-        A folder is in the folders of several splits, or the folder of a split contains images
-        directly.
-    """
-    children = list_children(images)
-    split_of, origin_parts_of = {}, {}
-    split_by_name: dict[str, str] = {}
-    for parts in images:
-        is_split = [
-            all(map(find_split, children[parts[:i]])) and parts[:i] not in images
-            for i in range(len(parts))
-        ]
-        split_names = [name for name, split in zip(parts, is_split, strict=True) if split]
-        origin_parts = tuple(name for name, split in zip(parts, is_split, strict=True) if not split)
-        splits = {find_split(name) for name in split_names}
-        split_by_name |= {name: find_split(name) for name in split_names}
-        if len(splits) > 1:
-            raise DataError(
-                f"{folder.joinpath(*parts)} is in the folders of several splits. Move its images "
-                "to the folder of one split."
-            )
-        if not origin_parts:
-            raise DataError(
-                f"{folder.joinpath(*parts)} is the folder of a split but contains images directly. "
-                f"Put the images of each origin into a subfolder: {parts[-1]}/real/…, "
-                f"{parts[-1]}/some_generator/…"
-            )
-        split_of[parts], origin_parts_of[parts] = "".join(splits), origin_parts
-    if not split_by_name:
-        return split_of, origin_parts_of, []
-    sorted_names = sorted(
-        split_by_name, key=lambda name: ("train", "val", "test").index(split_by_name[name])
-    )
-    note = f"These folders are splits, not origins: {join_names(sorted_names)}."
-    return split_of, origin_parts_of, [note]

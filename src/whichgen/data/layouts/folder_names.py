@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 #: Optional end of the name of a split.
 _SPLIT_SUFFIX = r"(_?(set|data|images?|imgs?|split))?"
@@ -111,10 +110,3 @@ def may_be_generator(name: str) -> bool:
 def is_container(name: str) -> bool:
     """Return whether a folder name is generic, such as ``archive`` or ``images``."""
     return _normalize(name) in _CONTAINERS
-
-
-def join_names(names: Iterable[str], limit: int = 6) -> str:
-    """Join at most ``limit`` names with commas; append the number of the remaining names."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -13,13 +13,13 @@ from pathlib import Path
 from whichgen.constants import REAL
 from whichgen.data.layouts.folder_names import (
     is_container,
-    join_names,
     may_be_generator,
     means_generated,
     means_photographs,
     means_real,
 )
 from whichgen.errors import DataError
+from whichgen.phrases import join_names
 
 #: Parts of a folder's path relative to the dataset folder.
 Parts = tuple[str, ...]

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whichgen.data.dataset import Sample
-from whichgen.data.layouts.folder_names import join_names
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
+from whichgen.phrases import join_names
 
 #: Splits in their order: an image is omitted if a related image is in an earlier split.
 _ORDER = ("train", "val", "test")

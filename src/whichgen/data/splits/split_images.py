@@ -48,14 +48,11 @@ from whichgen.data.splits.predefined_splits import (
     find_folder_splits,
 )
 from whichgen.data.splits.split_balance import balance_splits
-from whichgen.data.splits.split_options import (
-    SplitOptions,
-    check_split_options,
-    split_unknown_origins,
-)
+from whichgen.data.splits.split_options import SplitOptions, check_split_options
+from whichgen.data.splits.unknown_origins import split_unknown_origins
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.option_names import name_option
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError
@@ -91,17 +89,3 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
             f"the fractions {', '.join(map(str, options.fractions))} must be positive and sum to "
             f"1. Correct {name_option('--fractions')}."
         )
-
-
-def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation, and those for testing.
-
-    See :class:`SplitOptions` for ``unknown``, ``unknown_val``, ``share_unknown`` and ``seed``.
-    """
-    if options.share_unknown:
-        return options.unknown, options.unknown
-    val = options.unknown_val
-    if not val and len(options.unknown) > 1:
-        order = np.random.default_rng(options.seed).permutation(sorted(options.unknown))
-        val = tuple(str(o) for o in order[: len(order) // 2])
-    return val, tuple(o for o in options.unknown if o not in val)

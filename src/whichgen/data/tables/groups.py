@@ -27,7 +27,7 @@ from whichgen.io.atomic_writes import write_text
 from whichgen.io.file_names import escape_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 from whichgen.option_names import name_option
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from whichgen.evidence.content_credentials.manifest_history import Manifest, list_manifests
-from whichgen.evidence.content_credentials.manifest_process import (
+from whichgen.evidence.content_credentials.manifest_client import (
     MalformedError,
     ManifestError,
     MisplacedError,
@@ -22,18 +21,18 @@ from whichgen.evidence.content_credentials.manifest_process import (
     read_manifest_store,
     start_process,
 )
+from whichgen.evidence.content_credentials.manifest_history import Manifest, list_manifests
+from whichgen.evidence.content_credentials.manifest_signer import format_signer, name_signer
 from whichgen.evidence.content_credentials.manifest_statements import (
     ManifestStatement,
     format_claim_generator,
-    format_signer,
     interpret_claim_generator,
     list_statements,
-    name_signer,
 )
 from whichgen.evidence.content_credentials.manifest_status import CONTENT_CHANGED
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.metadata.digital_source_types import parse_source_type
-from whichgen.evidence.text_limits import as_dict, as_list, clean
+from whichgen.evidence.untrusted_text import as_dict, as_list, clean
 
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
 _STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")

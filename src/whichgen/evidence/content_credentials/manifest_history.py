@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from whichgen.evidence.content_credentials.hash_coverage import classify_exclusions
-from whichgen.evidence.content_credentials.manifest_process import ManifestStore
+from whichgen.evidence.content_credentials.manifest_client import ManifestStore
 from whichgen.evidence.content_credentials.manifest_statements import creates_content
 from whichgen.evidence.content_credentials.manifest_status import (
     ManifestStatus,
     assess_manifest,
     limit_status,
 )
-from whichgen.evidence.text_limits import as_dict, as_list
+from whichgen.evidence.untrusted_text import as_dict, as_list
 
 #: Maximum number of manifests read per image.
 _MAX_MANIFESTS = 10

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from whichgen.evidence.content_credentials.manifest_signer import format_signer
 from whichgen.evidence.finding import Indication, Strength
 from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.metadata.digital_source_types import parse_source_type
-from whichgen.evidence.text_limits import as_dict, as_list, clean
+from whichgen.evidence.untrusted_text import as_dict, as_list, clean
 
 #: Maximum numbers of actions, and of assertions and their fields, that are read per manifest.
 _MAX_ACTIONS = 50
@@ -122,19 +123,6 @@ def creates_content(manifest: dict[str, Any]) -> bool:
     """Return whether a manifest has an action that creates the image or places content in it."""
     names = {action.get("action") for action, _ in _iterate_actions(manifest)}
     return bool(names & {"c2pa.created", "c2pa.placed"})
-
-
-def format_signer(manifest: dict[str, Any]) -> str:
-    """Return the common name and organization of the signer; empty if neither is stated."""
-    info = as_dict(manifest.get("signature_info"))
-    names = [clean(str(info[key]), 80) for key in ("common_name", "issuer") if info.get(key)]
-    return " / ".join(dict.fromkeys(names))
-
-
-def name_signer(manifest: dict[str, Any]) -> str:
-    """Return the organization of the signer or else the common name; empty if neither is stated."""
-    info = as_dict(manifest.get("signature_info"))
-    return clean(str(info.get("issuer") or info.get("common_name") or ""), 80)
 
 
 def format_claim_generator(manifest: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: Maximum number of validation codes in a summary.
 _MAX_CODES = 5

@@ -2,7 +2,7 @@
 
 The parser is native code that reads untrusted files. On Linux, the process limits its own memory
 and can't open or write files. The parent process limits the time
-(:mod:`whichgen.evidence.content_credentials.manifest_process`). This file imports nothing from
+(:mod:`whichgen.evidence.content_credentials.manifest_client`). This file imports nothing from
 whichgen, so that the process starts quickly.
 
 The process reads requests from standard input and writes responses to standard output. Each of them

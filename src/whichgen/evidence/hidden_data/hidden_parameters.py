@@ -16,7 +16,7 @@ from PIL import Image
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.hidden_data.examined_pixels import decode_pixels, has_examined_pixels
 from whichgen.evidence.metadata.text_fields import interpret_text
-from whichgen.evidence.text_limits import MAX_TEXT
+from whichgen.evidence.untrusted_text import MAX_TEXT
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import Any
 
 from whichgen.evidence.finding import Finding, Strength
 from whichgen.evidence.generator_patterns import find_generator
-from whichgen.evidence.text_limits import parse_json
+from whichgen.evidence.untrusted_text import parse_json
 
 #: Name of the field that contains the label.
 FIELD = "AIGC"

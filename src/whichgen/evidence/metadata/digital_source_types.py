@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whichgen.evidence.finding import Indication
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 # Source: https://cv.iptc.org/newscodes/digitalsourcetype/; C2PA defines the last two codes.
 # Composites, except of captured images, are `edited`, because a photograph with one generated

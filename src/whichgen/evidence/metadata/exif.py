@@ -14,7 +14,7 @@ from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.metadata.text_fields import interpret_text
 from whichgen.evidence.parameters.plain_text_formats import UUID
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: Format of each camera setting in reports.
 _SETTINGS = {

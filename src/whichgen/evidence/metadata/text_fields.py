@@ -25,7 +25,7 @@ from whichgen.evidence.parameters.comfyui import search_graph
 from whichgen.evidence.parameters.generation_parameters import report_parameters
 from whichgen.evidence.parameters.json_formats import read_parameters
 from whichgen.evidence.parameters.plain_text_formats import has_midjourney_options, parse_text
-from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
+from whichgen.evidence.untrusted_text import MAX_TEXT, clean, parse_json
 
 #: Fields that contain the name of the program that wrote the file, credits, and keywords. Names of
 #: fields are in lower case.

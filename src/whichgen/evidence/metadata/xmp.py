@@ -18,7 +18,7 @@ from whichgen.evidence.metadata.aigc_label import read_aigc_label, read_aigc_tex
 from whichgen.evidence.metadata.digital_source_types import parse_source_type
 from whichgen.evidence.metadata.text_fields import interpret_text
 from whichgen.evidence.parameters.plain_text_formats import UUID
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: Maximum number of properties, and maximum number of characters of the text of an element.
 _MAX_PROPERTIES = 30

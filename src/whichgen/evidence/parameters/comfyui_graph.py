@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from whichgen.evidence.text_limits import as_list
+from whichgen.evidence.untrusted_text import as_list
 
 #: Maximum number of nodes and of links in a graph or subgraph.
 _MAX_NODES = 5000

@@ -9,7 +9,7 @@ from typing import Any
 
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.generator_patterns import find_generator
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: Keys of each reported value, in any capitalization; the first match counts. The prompt is last
 #: because it may be long.

@@ -11,7 +11,7 @@ from whichgen.evidence.parameters.generation_parameters import (
     count_keys,
     is_text_or_number,
 )
-from whichgen.evidence.text_limits import as_dict
+from whichgen.evidence.untrusted_text import as_dict
 
 # Keys that identify the JSON of a program, in lower case; the first match counts.
 _FORMATS: tuple[tuple[str, frozenset[str]], ...] = (

@@ -7,7 +7,7 @@ from itertools import islice
 
 from whichgen.evidence.generator_patterns import find_generator
 from whichgen.evidence.parameters.generation_parameters import Parameters
-from whichgen.evidence.text_limits import clean
+from whichgen.evidence.untrusted_text import clean
 
 #: Keys that are unusual in captions, and patterns of their values. A text with at least two of
 #: these keys counts as parameters.

@@ -12,7 +12,7 @@ from whichgen.evaluation.evaluate_predictions import Evaluation, UnknownResult
 from whichgen.evaluation.oscr import compute_oscr_curve
 from whichgen.evaluation.unknown_detection import compute_roc_curve
 from whichgen.io.result_files import Row, format_rate
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 

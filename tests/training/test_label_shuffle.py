@@ -13,8 +13,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.heads.knn import KnnMethod
-from whichgen.training.controls import ShuffleRun, run_label_shuffle, summarize_shuffles
 from whichgen.training.fit_fusion import FusionOptions, fuse
+from whichgen.training.label_shuffle import ShuffleRun, run_label_shuffle, summarize_shuffles
 
 from .conftest import KNN, LINEAR
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.evidence.collect import collect
-from whichgen.evidence.content_credentials import manifest_process
-from whichgen.evidence.content_credentials.manifest_process import (
+from whichgen.evidence.content_credentials.manifest_client import (
     ManifestError,
     read_manifest_store,
 )
@@ -32,16 +31,16 @@ def signed(sign: Sign) -> bytes:
 @pytest.fixture
 def stop_idle() -> None:
     """Let the next file start a new process."""
-    manifest_process._stop_idle()
+    manifest_client._stop_idle()
 
 
 def use_worker(monkeypatch: pytest.MonkeyPatch, path: Path, code: str) -> None:
     path.write_text(code, encoding="utf-8")
-    monkeypatch.setattr(manifest_process, "_WORKER", path)
+    monkeypatch.setattr(manifest_client, "_WORKER", path)
 
 
 def idle_processes() -> list[int]:
-    return [process.pid for process in manifest_process._idle[os.getpid()]]
+    return [process.pid for process in manifest_client._idle[os.getpid()]]
 
 
 def test_process_is_kept_for_later_files(signed: bytes, stop_idle: None) -> None:
@@ -98,8 +97,8 @@ def test_only_a_file_with_a_manifest_starts_a_process(
 
 
 def test_killed_idle_process_is_replaced(signed: bytes, stop_idle: None) -> None:
-    manifest_process.start_process()
-    (process,) = manifest_process._idle[os.getpid()]
+    manifest_client.start_process()
+    (process,) = manifest_client._idle[os.getpid()]
     process.kill()
     process.wait()
     assert read_manifest_store(signed, "image/jpeg").store["validation_state"] == "Valid"
@@ -120,7 +119,7 @@ def test_file_without_parser_is_not_called_malformed(
     start = signed.index(b"jumd")
     finding = collect(encode("BMP") + signed[start : start + 50]).findings[0]
     assert finding.title.endswith(": not checked")
-    manifest_process._stop_idle()
+    manifest_client._stop_idle()
     response = b'{"failure": "c2pa can\'t be loaded (reason)"}'
     answer = len(response).to_bytes(4) + response
     code = f"import sys; sys.stdin.buffer.read(9); sys.stdout.buffer.write({answer!r})"
@@ -152,14 +151,14 @@ def test_memory_files_and_network_are_limited(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(ManifestError, match="ValueError: MemoryError OSError OSError"):
         read_manifest_store(signed, "image/jpeg")
-    manifest_process._stop_idle()
+    manifest_client._stop_idle()
 
 
 def test_threads_use_processes_of_their_own(signed: bytes, stop_idle: None) -> None:
     with ThreadPoolExecutor(6) as pool:
         stores = list(pool.map(lambda _: read_manifest_store(signed, "image/jpeg"), range(24)))
     assert {store.store["validation_state"] for store in stores} == {"Valid"}
-    assert len(idle_processes()) <= manifest_process._MAX_IDLE
+    assert len(idle_processes()) <= manifest_client._MAX_IDLE
 
 
 def _read_state(data: bytes) -> str:
@@ -180,7 +179,7 @@ def test_processes_end_with_their_parent(signed: bytes, tmp_path: Path) -> None:
     image.write_bytes(signed)
     code = (
         "import os, pathlib, sys\n"
-        "from whichgen.evidence.content_credentials import manifest_process as m\n"
+        "from whichgen.evidence.content_credentials import manifest_client as m\n"
         "m.read_manifest_store(pathlib.Path(sys.argv[1]).read_bytes(), 'image/jpeg')\n"
         "print(m._idle[os.getpid()][0].pid)"
     )

@@ -1,6 +1,8 @@
-"""Counts with a noun in messages, such as ``1 image`` and ``2 images``."""
+"""Phrases in messages: counts with a noun (``2 images``) and lists of names (``a, b``)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def format_count(count: int, noun: str) -> str:
@@ -14,3 +16,10 @@ def format_count(count: int, noun: str) -> str:
     ('1 exact duplicate', '1,200 exact duplicates')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def join_names(names: Iterable[str], limit: int = 6) -> str:
+    """Join at most ``limit`` names with commas; append the number of the remaining names."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

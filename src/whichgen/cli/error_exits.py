@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from whichgen.cli.console import show_error
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 
 #: Maximum number of unreadable files listed in an error message.
 _MAX_REASONS = 20
