@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.evidence.collect import collect
+from whichgen.evidence.content_credentials import manifest_client
 from whichgen.evidence.content_credentials.manifest_client import (
     ManifestError,
     read_manifest_store,

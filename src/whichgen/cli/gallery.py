@@ -194,7 +194,7 @@ def search(
 
 
 def find_gallery_model(gallery: Path, config: Any) -> Path:
-    """Return the folder of the model that built a gallery.
+    """Return the folder of the model with which a gallery was built.
 
     Parameters
     ----------
@@ -211,6 +211,7 @@ def find_gallery_model(gallery: Path, config: Any) -> Path:
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():
         raise DataError(
-            f"can't find the model that built {gallery}. Specify its folder with --model."
+            f"can't find the model with which the gallery {gallery} was built. Set --model to the "
+            "run folder or model folder of this model."
         )
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Options of the training commands, ``low-data`` and ``cross-source``, and their config file."""
+"""Options of ``linear``, ``knn``, ``fuse``, ``low-data`` and ``cross-source``; config files."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ControlOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options shared by the training commands, ``low-data`` and ``cross-source``."""
+    """Options shared by ``linear``, ``knn``, ``fuse``, ``low-data`` and ``cross-source``."""
 
     config: Annotated[
         str,

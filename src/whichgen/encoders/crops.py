@@ -25,7 +25,8 @@ WINDOWS = 5
 def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
-    An image that is smaller than a window is padded by reflection.
+    If the height or width of an image is less than the side of a window, the image is padded at the
+    bottom or right by mirroring it (mode ``symmetric`` of :func:`numpy.pad`).
 
     Parameters
     ----------

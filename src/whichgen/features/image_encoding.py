@@ -88,7 +88,7 @@ class EncodedBatch:
         Maps the position of each unreadable image in the batch to its error.
     evidence
         Maps the position of an image in the batch to the provenance evidence in its file. Images
-        whose evidence was not collected are missing.
+        whose evidence was not collected or can't be read are missing.
     traits
         Maps the position of each encoded image in the batch to its size, contrast and damage.
     """

@@ -132,8 +132,8 @@ def make_shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Ite
 
     The loader of an image calls ``load`` with the item of the image, and must be called exactly
     once. To limit the memory for images that are read but not decoded, the generator waits while
-    two of its loaders per thread (:func:`~whichgen.features.image_encoding.count_threads`) have not
-    returned.
+    ``2 * count_threads()`` (:func:`~whichgen.features.image_encoding.count_threads`) of its loaders
+    have not returned.
 
     Parameters
     ----------

@@ -179,8 +179,8 @@ class KnnMethod:
     def __post_init__(self) -> None:
         if not self.values or min(self.values) < 1:
             raise FitError(
-                f"the values of k must be at least 1, got {list(self.values)}. Pass one or more "
-                "such values."
+                "at least one value of k is needed, and all values must be at least 1; got "
+                f"{list(self.values)}. Correct {name_option('--K', '`values`')}."
             )
 
     def list_candidate_values(self, n_train: int) -> tuple[float, ...]:

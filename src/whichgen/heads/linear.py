@@ -177,5 +177,6 @@ def _check_values(values: Sequence[float]) -> None:
     """Raise :class:`FitError` if there are no values of C, or a value is invalid."""
     if len(values) == 0 or not all(0 < value < np.inf for value in values):
         raise FitError(
-            f"C must be positive and finite, got {list(values)}. Pass one or more such values."
+            "at least one value of C is needed, and all values must be positive and finite; got "
+            f"{list(values)}. Correct {name_option('--C', '`values`')}."
         )

@@ -104,7 +104,10 @@ class Attribution:
 
     @property
     def agreement(self) -> Agreement:
-        """Whether the model's answer agrees with the provenance evidence."""
+        """Comparison of the model's answer with the provenance evidence.
+
+        Its attribute ``agrees`` is ``None`` if the answer and the evidence can't be compared.
+        """
         evidence = self.provenance or Evidence()
         return compare_with_prediction(evidence, self.origin, self.coarse_origin)
 

@@ -4,7 +4,8 @@ If there are folders for train, val and test, each image stays in the split of i
 that images of unknown origins in train can be used for val or test. If the folder for test is
 missing, a part of the images in val is used for test. If the folder for val is missing, a part of
 the images in train is used for val. An image is omitted if a related image, such as a
-near-duplicate, is in the folder of an earlier split.
+near-duplicate, is in the folder of an earlier split, unless the earlier split is train and all
+related images are of unknown origins.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class FolderSplits:
         in the dictionary can be assigned to any split.
     omitted_indices
         Indices of images that are omitted because an image of their component is in the folder of
-        an earlier split.
+        an earlier split. For components of unknown origins, the folder train does not count.
     """
 
     allowed_splits: dict[int, tuple[str, ...]] = field(default_factory=dict)

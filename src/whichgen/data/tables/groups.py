@@ -117,7 +117,8 @@ def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[
     Returns
     -------
     dict
-        Maps the path of each image, relative to ``folder``, to its source.
+        Maps the path of each image, relative to ``folder``, to its source. Images without a row in
+        the file are missing.
 
     Raises
     ------

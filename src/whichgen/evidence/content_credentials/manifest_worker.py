@@ -104,6 +104,8 @@ def main() -> None:
         data = source.read(request["bytes"])
         try:
             response = _create_response(c2pa, contexts, request, data)
+        except MemoryError:
+            raise  # the parent process reports a crash and starts a new process
         except Exception as error:  # the library raises errors of many types for hostile stores
             response = {"error": f"{type(error).__name__}: {error}"[:300]}
         _write(target, response)

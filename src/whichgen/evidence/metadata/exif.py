@@ -99,9 +99,9 @@ def read_exif(exif: Image.Exif) -> Evidence:
 
 
 def _report_camera(make: str, model: str, camera_fields: dict[int, Any]) -> list[Finding]:
-    """Return one finding: ``camera`` if make and model are present, otherwise ``neutral``.
+    """Return a list of one finding; empty if there is no make, model or camera setting.
 
-    Returns an empty list if there is neither a make nor a model nor a camera setting.
+    The finding indicates ``camera`` if make and model are present; otherwise, it is ``neutral``.
     """
     settings = []
     for tag, template in _SETTINGS.items():
