@@ -217,11 +217,11 @@ def test_head_is_not_modified_by_later_values() -> None:
 
 @pytest.mark.parametrize("values", [(), (0.0,), (1.0, -1.0), (np.inf,), (np.nan,)])
 def test_c_must_be_positive(values: tuple[float, ...]) -> None:
-    with pytest.raises(FitError, match="C must be positive"):
+    with pytest.raises(FitError, match="all values must be positive and finite"):
         LinearMethod(values=values)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
 def test_fit_rejects_invalid_c(value: float) -> None:
-    with pytest.raises(FitError, match="C must be positive"):
+    with pytest.raises(FitError, match="all values must be positive and finite"):
         LinearMethod().fit(np.eye(3), np.arange(3), 3, value)

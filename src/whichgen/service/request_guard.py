@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.plurals import format_count
+from whichgen.phrases import format_count
 from whichgen.service.settings import Settings
 from whichgen.service.upload_limits import PendingUploads, RequestBody, check_request_size
 
