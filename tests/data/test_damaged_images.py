@@ -9,7 +9,7 @@ import pytest
 
 from whichgen.cli.image_arguments import find_images
 from whichgen.data.images.decoding import decode_image, read_image
-from whichgen.data.tables.groups import read_groups
+from whichgen.data.tables.groups_and_sources import read_groups
 from whichgen.errors import ImageError
 
 

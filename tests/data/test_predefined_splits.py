@@ -12,7 +12,7 @@ from PIL import Image
 from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
-from whichgen.data.tables.groups import list_source_folders
+from whichgen.data.tables.groups_and_sources import list_source_folders
 from whichgen.errors import DataError
 
 MakeTree = Callable[[dict[str, int]], Path]

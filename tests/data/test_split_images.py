@@ -22,7 +22,7 @@ from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions
 from whichgen.data.splits.unknown_origins import split_unknown_origins
-from whichgen.data.tables.groups import list_source_folders
+from whichgen.data.tables.groups_and_sources import list_source_folders
 from whichgen.errors import DataError
 
 SIDES = {

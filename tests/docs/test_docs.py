@@ -58,7 +58,7 @@ def enter_workspace(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub" / "hub"))
     # Tested elsewhere, and most of the time of a small run.
     patch.setattr("whichgen.report.run_folder.plot_run", lambda _: [])
-    patch.setattr("whichgen.training.shortcuts.check_shortcuts", lambda *_, **__: None)
+    patch.setattr("whichgen.training.shortcut_check.check_shortcuts", lambda *_, **__: None)
 
 
 class Service:

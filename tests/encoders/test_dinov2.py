@@ -20,7 +20,7 @@ import whichgen.encoders.dinov2_small_weights as dinov2_module
 from whichgen.encoders import cached_files, load_encoder
 from whichgen.encoders.dinov2_small_weights import load_dinov2_network, load_dinov2_small
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import EncoderError
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra `dinov2`)")

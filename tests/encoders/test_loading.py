@@ -19,7 +19,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.encoder_names import TIMM_TO_HUB
 from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.pooling import pool_tokens
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import EncoderError
 
 

@@ -18,7 +18,7 @@ from whichgen.encoders import devices
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.encoders.network import Network, build_encoder
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import EncoderError
 
 if find_spec("openvino") is None:  # importorskip would import it with its telemetry

@@ -19,7 +19,7 @@ from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.tables.annotations import read_annotations
-from whichgen.data.tables.groups import read_groups
+from whichgen.data.tables.groups_and_sources import read_groups
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore

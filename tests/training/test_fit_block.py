@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from whichgen.encoders.loading import load_encoder
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.evaluation.evaluate_predictions import evaluate
 from whichgen.evaluation.oscr import compute_oscr

@@ -88,7 +88,7 @@ def check(
     from whichgen.data.layouts.folder_layout import check_origin_names, read_layout
     from whichgen.data.open_dataset import list_samples
     from whichgen.data.splits.split_images import read_samples
-    from whichgen.data.tables.groups import open_sources
+    from whichgen.data.tables.groups_and_sources import open_sources
 
     folder, is_in_subfolders = Path(data), False
     if folder.is_dir():
@@ -205,7 +205,7 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     """Test whether file properties and mean color predict the origin."""
     from whichgen.data.images.image_reader import ImageReader
     from whichgen.report.result_tables import tabulate_shortcuts
-    from whichgen.training.shortcuts import check_shortcuts
+    from whichgen.training.shortcut_check import check_shortcuts
 
     reader = ImageReader(cache_dir)
     options = flags.build_dataset_options(data=data)

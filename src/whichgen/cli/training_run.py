@@ -28,7 +28,7 @@ from whichgen.report.run_reader import read_run
 from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
 from whichgen.training.label_shuffle import run_label_shuffle
-from whichgen.training.shortcuts import check_shortcuts
+from whichgen.training.shortcut_check import check_shortcuts
 from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extract_splits
 
 
@@ -214,7 +214,7 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     Raises
     ------
     DataError, EncoderError, StoreError
-        See :func:`prepare_training` and :func:`~whichgen.training.shortcuts.check_shortcuts`.
+        See :func:`prepare_training` and :func:`~whichgen.training.shortcut_check.check_shortcuts`.
     FitError
         The model can't be fitted (see :func:`~whichgen.training.fit_block.fit` and
         :func:`~whichgen.training.fit_fusion.fuse`).

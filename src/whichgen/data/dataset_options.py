@@ -19,7 +19,7 @@ from whichgen.data.open_dataset import open_dataset
 from whichgen.data.origins.families import read_families
 from whichgen.data.splits.split_images import read_samples
 from whichgen.data.splits.split_options import SplitOptions, check_split_options
-from whichgen.data.tables.groups import SOURCE_FOLDERS, open_sources, read_groups
+from whichgen.data.tables.groups_and_sources import SOURCE_FOLDERS, open_sources, read_groups
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
@@ -41,15 +41,16 @@ class DatasetOptions(SplitOptions):
     data
         Dataset string, such as ``OSMA:split=split2:root=/data``, or image folder.
     groups
-        TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`); if
-        empty, the groups are not known. Only for image folders.
+        TSV or CSV file with the group of each image
+        (:mod:`whichgen.data.tables.groups_and_sources`); if empty, the groups are not known. Only
+        for image folders.
     group_column
         Name of the group column in the file ``groups``, or its number, counted from 1; if empty,
-        :func:`~whichgen.data.tables.groups.read_groups` chooses the column.
+        :func:`~whichgen.data.tables.groups_and_sources.read_groups` chooses the column.
     sources
         ``folders`` if each source is a subfolder of its origin's folder, or a TSV or CSV file with
-        the source of each image (see :mod:`whichgen.data.tables.groups`); if empty, the sources are
-        not known. Only for image folders.
+        the source of each image (:mod:`whichgen.data.tables.groups_and_sources`); if empty, the
+        sources are not known. Only for image folders.
     families
         File of ``origin<TAB>family`` lines; if empty, no file is read. For an origin that is not in
         the file, :mod:`whichgen.data.origins.families` determines the family by the name.

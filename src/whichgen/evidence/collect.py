@@ -10,7 +10,7 @@ from PIL import Image
 from whichgen.data.images.decoding import open_image
 from whichgen.errors import ImageError
 from whichgen.evidence.containers.bmff_blocks import find_bmff_mime
-from whichgen.evidence.content_credentials.credentials import prepare_parser, read_credentials
+from whichgen.evidence.content_credentials.read_credentials import prepare_parser, read_credentials
 from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generator_aliases import resolve_origin

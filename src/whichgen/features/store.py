@@ -1,11 +1,13 @@
 """Store features on disk.
 
-A feature store contains the features of one encoder (weights, preprocessing and precision). Each
-*row* contains the features of an image or of a perturbed copy, and is identified by a *key*
-(:func:`compute_feature_key`). The store is a folder of *segments*: safetensors files with the keys
-of some rows and one float32 array per block. Segments are written atomically and never changed, so
-a crash loses only the rows that are not written yet, and several processes can write to the same
-store. Segments are memory-mapped, so only the requested rows are read.
+A feature store contains the features of one encoder. The name of its folder is
+:attr:`Encoder.key <whichgen.encoders.encoder.Encoder.key>`, which identifies weights, preprocessing
+and precision. Each *row* contains the features of an image or of a perturbed copy, and is
+identified by a *key* (:func:`compute_feature_key`). The store is a folder of *segments*:
+safetensors files with the keys of some rows and one float32 array per block. Segments are written
+atomically and never changed, so a crash loses only the rows that are not written yet, and several
+processes can write to the same store. Segments are memory-mapped, so only the requested rows are
+read.
 """
 
 from __future__ import annotations

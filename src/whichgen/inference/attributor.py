@@ -30,9 +30,9 @@ from whichgen.features.image_encoding import (
 )
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
+from whichgen.inference.reliability_notes import describe_unusual
 from whichgen.inference.similar_images import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
-from whichgen.inference.unusual_images import describe_unusual
 from whichgen.models.array_validation import predict_and_validate
 from whichgen.models.builtin_model import BUILTIN_MODEL
 from whichgen.models.encoder_match import check_encoder

@@ -19,7 +19,7 @@ from whichgen.io.result_files import Row, format_rate
 from whichgen.phrases import format_count
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
-from whichgen.training.shortcuts import ShortcutReport
+from whichgen.training.shortcut_check import ShortcutReport
 
 #: Metrics in tables and plots of blocks, fusion candidates, perturbations, low-data experiments and
 #: shortcuts: key and title of the column.

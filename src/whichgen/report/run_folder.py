@@ -26,7 +26,7 @@ from whichgen.training.finalize_model import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
 from whichgen.training.fit_fusion import FusionResult
 from whichgen.training.label_shuffle import ShuffleControl
-from whichgen.training.shortcuts import ShortcutReport
+from whichgen.training.shortcut_check import ShortcutReport
 
 
 def write_run(

@@ -33,7 +33,7 @@ from whichgen.openset.threshold import decide
 from whichgen.training.fit_block import BlockResult
 from whichgen.training.label_shuffle import ShuffleControl
 from whichgen.training.selection import FusionCandidate
-from whichgen.training.shortcuts import ShortcutReport
+from whichgen.training.shortcut_check import ShortcutReport
 from whichgen.version import __version__
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -39,7 +39,7 @@ from whichgen.service.schemas import (
     Problem,
 )
 from whichgen.service.settings import Settings
-from whichgen.service.upload_limits import check_image_count
+from whichgen.service.upload_checks import check_image_count
 from whichgen.service.uploaded_image import Upload, inspect_upload
 from whichgen.version import __version__
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichgen.phrases import format_count
 from whichgen.service.settings import Settings
-from whichgen.service.upload_limits import PendingUploads, RequestBody, check_request_size
+from whichgen.service.upload_checks import PendingUploads, RequestBody, check_request_size
 
 #: Paths that, like those below /static/, need no API key and have no rate limit. Their responses do
 #: not describe the model.

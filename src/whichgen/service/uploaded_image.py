@@ -13,7 +13,7 @@ from whichgen.evidence.evidence_options import EvidenceOptions
 from whichgen.evidence.finding import Evidence
 from whichgen.io.file_names import escape_name
 from whichgen.service.limits import Limits
-from whichgen.service.upload_limits import check_image_bytes, check_image_pixels
+from whichgen.service.upload_checks import check_image_bytes, check_image_pixels
 
 #: Maximum length of a file name. Names are displayed, but never used as paths.
 _NAME_LENGTH = 200

@@ -8,7 +8,7 @@ from tools.fuzz.case_limits import enforce_limits, require
 from tools.fuzz.temporary_folders import make_folder
 from whichgen.data.origins.families import read_families
 from whichgen.data.tables.annotations import read_annotations, write_annotations
-from whichgen.data.tables.groups import read_groups
+from whichgen.data.tables.groups_and_sources import read_groups
 from whichgen.errors import DataError, WhichgenError
 
 _FOLDER = make_folder("annotations")

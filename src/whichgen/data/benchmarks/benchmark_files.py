@@ -6,7 +6,7 @@ The origins of each public benchmark are listed in a JSON file bundled with whic
 (:mod:`whichgen.data.benchmarks.origin_lists`). A dataset that ``whichgen dataset split`` or
 ``whichgen dataset prepare`` has written is loaded in the same way, but its origins are listed in
 ``<root>/<name>/origins.json``. If the images have groups or sources (see
-:mod:`whichgen.data.tables.groups`), these are listed in the files ``groups.tsv`` and
+:mod:`whichgen.data.tables.groups_and_sources`), these are listed in the files ``groups.tsv`` and
 ``sources.tsv`` in the same folder.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
@@ -33,7 +33,7 @@ from whichgen.data.benchmarks.origin_lists import (
 )
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.tables.annotations import read_annotations, write_annotations
-from whichgen.data.tables.groups import read_name_table, write_names
+from whichgen.data.tables.groups_and_sources import read_name_table, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic_writes import write_text
 from whichgen.phrases import format_count

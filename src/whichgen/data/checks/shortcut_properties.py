@@ -1,6 +1,6 @@
 """Low-level properties of images: size, format, metadata, quantization and color statistics.
 
-A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcuts`
+A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcut_check`
 measures how well the properties alone predict the origin.
 """
 

@@ -19,7 +19,7 @@ from whichgen.data.images.formats import FORMATS
 from whichgen.data.images.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
 from whichgen.data.images.optional_formats import find_optional_format, open_optional
 from whichgen.data.images.repair import repair_jpeg, repair_png
-from whichgen.data.images.unsupported import CAMERA_RAW, describe_unsupported
+from whichgen.data.images.unsupported_files import CAMERA_RAW, describe_unsupported
 from whichgen.errors import ImageError
 from whichgen.io.untrusted_files import read_regular_file
 

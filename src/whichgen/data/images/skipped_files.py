@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from whichgen.data.images.unsupported import describe_suffix
+from whichgen.data.images.unsupported_files import describe_suffix
 
 #: Maximum number of suffixes that are listed. The remaining files are counted together.
 _MAX_SUFFIXES = 8

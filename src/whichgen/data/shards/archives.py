@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from whichgen.data.images.formats import IMAGE_SUFFIXES
 from whichgen.data.images.image_limits import MAX_IMAGE_BYTES
-from whichgen.data.images.unsupported import describe_suffix, is_unsupported_image
+from whichgen.data.images.unsupported_files import describe_suffix, is_unsupported_image
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
 from whichgen.option_names import name_option

@@ -23,7 +23,7 @@ from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.feature_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
-from whichgen.inference.unusual_images import describe_unusual
+from whichgen.inference.reliability_notes import describe_unusual
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model

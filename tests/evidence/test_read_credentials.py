@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from whichgen.evidence.collect import collect
-from whichgen.evidence.content_credentials.credentials import has_manifest, read_credentials
+from whichgen.evidence.content_credentials.read_credentials import has_manifest, read_credentials
 from whichgen.evidence.metadata.xmp import read_xmp
 
 from .conftest import SOURCE, Sign, encode, findings, picture

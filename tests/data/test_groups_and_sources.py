@@ -13,7 +13,12 @@ import pytest
 from whichgen.data.benchmarks.benchmark_files import load_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.tables.groups import list_source_folders, read_groups, read_sources, write_names
+from whichgen.data.tables.groups_and_sources import (
+    list_source_folders,
+    read_groups,
+    read_sources,
+    write_names,
+)
 from whichgen.errors import DataError, WhichgenWarning
 
 

@@ -14,8 +14,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.errors import DataError
-from whichgen.training import shortcuts as module
-from whichgen.training.shortcuts import ShortcutMetrics, ShortcutReport, check_shortcuts
+from whichgen.training import shortcut_check as module
+from whichgen.training.shortcut_check import ShortcutMetrics, ShortcutReport, check_shortcuts
 
 Noise = Callable[..., Image.Image]
 Save = Callable[[Image.Image, Path, str, int], None]
