@@ -239,10 +239,9 @@ def _check_training_sources(dataset: Dataset, samples: Sequence[Sample]) -> None
         counts = Counter(origin for origin, _ in {(s.origin, s.source) for s in samples})
         numbers = ", ".join(f"{origin} has {counts[origin]}" for origin in missing)
         raise DataError(
-            f"too few sources: {numbers}. "
-            "Cross-source evaluation needs at least three sources of every known origin: one for "
-            "testing and two for training and validation. Sources with common near-duplicates "
-            f"count as one. Add sources, or add the origin to {name_option('--unknown')}."
+            f"too few sources: {numbers}. Add sources until every known origin has at least three "
+            "(sources that share near-duplicates count as one), or add the origin to "
+            f"{name_option('--unknown')}."
         )
 
 

@@ -84,7 +84,18 @@ class BatchEncoder:
         return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
 
     def _halve_batch_size(self, size: int) -> None:
-        """Halve the batch size after an out-of-memory error in a batch of ``size`` images."""
+        """Halve the batch size after an out-of-memory error in a batch of ``size`` images.
+
+        Raises
+        ------
+        EncoderError
+            ``size`` is 1.
+
+        Warns
+        -----
+        WhichgenWarning
+            The batch size is halved.
+        """
         device = self.encoder.device
         if size == 1:
             raise EncoderError(

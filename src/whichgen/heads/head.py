@@ -65,7 +65,7 @@ class HeadOutput:
 
     @classmethod
     def concatenate(cls, outputs: Sequence[HeadOutput]) -> HeadOutput:
-        """Concatenate the images of several outputs of heads with the same origins and views.
+        """Concatenate outputs of heads with the same origins and views along the image axis.
 
         Embeddings of different heads can't be compared, so the embedding of the result has shape
         (n, 0).

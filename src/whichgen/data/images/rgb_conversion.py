@@ -134,9 +134,10 @@ def _find_white(image: Image.Image) -> float:
 
 
 def _has_unit_range(values: np.ndarray) -> bool:
-    """Return whether the median is at most 1, and some values are not integers.
+    """Return whether the values have the range [0, 1], except for highlights above 1.
 
-    Highlights can be above 1 (high dynamic range).
+    This is assumed if the median is at most 1 and some values are not integers. Images with a high
+    dynamic range have highlights above 1.
     """
     return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
 

@@ -124,5 +124,5 @@ def read_families(file: Path) -> dict[str, str]:
 
 
 def _is_respelled(origin: str, family: str) -> bool:
-    """Return whether the family is a product that differs from the origin only in spelling."""
+    """Return whether the family is a product whose name is the origin's name in any spelling."""
     return family not in TECHNIQUES and normalize_name(origin) == normalize_name(family)

@@ -250,7 +250,7 @@ def _check_sources(
     if origin_counts := [f"{o} has {counts[o]}" for o in known if counts[o] < len(_KNOWN_SPLITS)]:
         raise DataError(
             f"too few independent sources: {', '.join(origin_counts)}. Every known origin needs at "
-            "least three, for train, val and test. Sources with common near-duplicates or groups "
+            "least three, for train, val and test. Sources that share near-duplicates or groups "
             f"count as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
             f"{name_option('--sources')}."
         )

@@ -69,7 +69,7 @@ def parse_web_ui(text: str) -> Parameters | None:
 
 
 def _find_settings(text: str) -> int | None:
-    """Return the position of the first setting, or ``None`` without two different keys."""
+    """Return the position of the first setting; ``None`` if there are fewer than two keys."""
     matches = list(islice(_KEY.finditer(text), _MAX_KEYS))
     if len({match.lastindex for match in matches}) < 2:
         return None

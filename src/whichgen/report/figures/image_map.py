@@ -52,7 +52,7 @@ def compute_map_positions(figure: Figure, run: Run) -> np.ndarray:
     Parameters
     ----------
     figure
-        Figure of the run's :func:`plot_image_map`.
+        Figure of the plot that :func:`plot_image_map` returns for ``run``.
     run
         The run, with t-SNE coordinates of m images.
 
