@@ -16,8 +16,8 @@ TPR = 0.95
 #: that are attributed to a generator.
 PRECISION = 0.95
 
-#: Maximum fraction of held-out real images that are classified as synthetic or attributed to a
-#: generator. It is used only if the threshold is chosen by precision.
+#: Maximum fraction of held-out real images that are attributed to a generator, and maximum fraction
+#: that are classified as ``synthetic``. Used only if the threshold is chosen by precision.
 FPR = 0.02
 
 #: Default vision encoder.

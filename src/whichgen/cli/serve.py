@@ -56,7 +56,7 @@ def serve(
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        Option(help="Also accept requests with this host name; * accepts any."),
+        Option(help="Also accept requests with this host name (repeatable); * accepts any."),
     ] = None,
     enroll_to: Annotated[
         Path | None, Option(help="Enable POST /enroll and save new models in this folder.")

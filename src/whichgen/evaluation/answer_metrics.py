@@ -5,7 +5,7 @@ An *answer* is the most specific origin that a model is certain of: a known orig
 coverage is the standard evaluation of selective classification (El-Yaniv & Wiener, 2010), where a
 model may abstain: coverage is the fraction of images for which it does not abstain, and precision
 is the fraction of these images that it classifies correctly. Here, a model abstains if it does not
-name a known generator.
+name a known generator, and coverage is computed only over images of known generators.
 """
 
 from __future__ import annotations

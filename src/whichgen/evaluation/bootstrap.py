@@ -1,10 +1,10 @@
 """Bootstrap confidence intervals.
 
 The test images are resampled with replacement (Efron & Tibshirani, 1993, chapter 13). Images from
-one source, or with the same content, are not independent. They are therefore resampled together, as
-a *unit*: a source or, without sources, a group of images with the same content. Without sources and
-groups, each image is a unit. Resampling is stratified by origin: the number of units per stratum is
-constant. Origins that share a unit are merged into one stratum.
+one source, or of one group (the same prompt, scene or person), are not independent. They are
+therefore resampled together, as a *unit*: a source or, without sources, a group. Without sources
+and groups, each image is a unit. Resampling is stratified by origin: the number of units per
+stratum is constant. Origins that share a unit are merged into one stratum.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
 generators.

@@ -76,6 +76,8 @@ def read_json(file: Path) -> Any:
     ------
     DataError
         The file is missing or damaged.
+    OSError
+        The file can't be opened, for example because permission is missing.
     """
     with convert_file_errors(file):
         return json.loads(file.read_text(encoding="utf-8"))
@@ -88,6 +90,8 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     ------
     DataError
         The file is missing or damaged.
+    OSError
+        The file can't be opened, for example because permission is missing.
     """
     with convert_file_errors(file), file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
@@ -100,6 +104,8 @@ def read_run_predictions(folder: Path) -> RunPredictions:
     ------
     DataError
         A file is missing or damaged, or there is no test image of a known origin.
+    OSError
+        A file can't be opened, for example because permission is missing.
     """
     file = folder / "predictions.csv"
     with convert_file_errors(file):

@@ -151,7 +151,8 @@ def predict_and_validate(
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
         raise make_inconsistency_error(
-            f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
+            f"probabilities have shape {probabilities.shape}, expected {(n, len(model.origins))}; "
+            f"scores have shape {scores.shape}, expected {(n,)}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
         raise make_inconsistency_error("the output contains NaN or infinity")

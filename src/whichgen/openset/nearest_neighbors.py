@@ -43,7 +43,8 @@ class NearestNeighbors(OpenSetScore):
     def __post_init__(self) -> None:
         if not 1 <= self.k <= len(self.exemplars):
             raise FitError(
-                f"k must be from 1 to {len(self.exemplars)} (the number of exemplars), got {self.k}."
+                f"k must be from 1 to {len(self.exemplars)} (the number of exemplars), "
+                f"got {self.k}."
             )
 
     @classmethod

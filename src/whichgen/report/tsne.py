@@ -38,6 +38,11 @@ def compute_tsne_rows(result: EvaluatedModel) -> list[Row]:
         One row per image: ``path``, true ``origin``, and coordinates ``x`` and ``y``, which have no
         unit; only distances between nearby points are meaningful. Empty if there are fewer than
         :data:`MIN_POINTS` images.
+
+    Raises
+    ------
+    StoreError
+        The features can't be read.
     """
     model = result.model
     known, unknown = result.features.select_test_tables(result.protocol)

@@ -33,7 +33,7 @@ _LOG = logging.getLogger("uvicorn.error")
 class StripSlash:
     """ASGI middleware that serves, for example, ``/attribute/`` as ``/attribute``.
 
-    A redirect would lose the body of the request in many clients.
+    Many clients do not follow the redirect of a POST request.
     """
 
     def __init__(self, app: ASGIApp) -> None:

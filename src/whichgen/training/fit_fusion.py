@@ -382,8 +382,12 @@ def select_votes(
 
     Raises
     ------
+    FitError
+        A feature is not finite, or a known origin has no image with this kind of perturbation.
     ConvergenceError
         A probe does not converge.
+    StoreError
+        The features can't be read.
     """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}

@@ -69,8 +69,9 @@ class SelectionOptions:
         means :data:`~whichgen.defaults.PRECISION` if all training images have sources, and
         otherwise a choice by ``tpr``.
     fpr
-        Maximum fraction of the held-out real images that are called synthetic, in [0, 1); used if
-        the threshold is chosen by precision.
+        Maximum fraction of the held-out real images that are attributed to a generator, and maximum
+        fraction that reach the threshold for ``synthetic``, each in [0, 1); used if the threshold
+        is chosen by precision.
     seed
         Seed of the leave-out folds and, for a fusion of images with sources, of the folds of
         sources.
@@ -114,8 +115,8 @@ class SelectionOptions:
             )
         if not 0 <= self.fpr < 1:
             raise FitError(
-                f"`fpr` {self.fpr:g}: the fraction of real images that may be called synthetic "
-                "must be at least 0 and less than 1, such as 0.02."
+                f"`fpr` {self.fpr:g}: the maximum fraction of real images that are attributed to a "
+                "generator must be at least 0 and less than 1, such as 0.02."
             )
 
 

@@ -267,9 +267,9 @@ def _make_dataset(
 
 
 def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: int) -> list[str]:
-    """Return a note for each of train, val and test with too few images of some origins.
+    """Return a note for each of train, val and test in which some origins have few images.
 
-    Too few are at least one but fewer than ``limit``.
+    The note lists the origins that have at least one image but fewer than ``limit``.
     """
     notes = []
     for part in _PARTS:

@@ -1,4 +1,4 @@
-"""Check a dataset before training: files, duplicates, shortcuts, names of origins and sources.
+"""Check a dataset before training: files, duplicates, shortcuts, sources and names of origins.
 
 A shortcut is a property of the files, not of the image content, that separates origins. For
 example, all images of one origin are PNG files, and all images of another origin are JPEG files. If

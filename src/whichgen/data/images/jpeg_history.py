@@ -4,12 +4,12 @@ Files in another format whose pixels have traces of JPEG compression are called 
 JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Therefore, the
 decompressed pixels have discontinuities on a grid of 8 pixels, and the DCT coefficients are close
 to multiples of a step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG
-detection and quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid
-begins at the offset, from 0 to 7 pixels, at which the difference between adjacent pixels most often
-exceeds the mean of the two differences beside it. For a frequency with coefficients cᵢ, the statistic is the maximum over q from 2 to 16 of the
-mean of cos(2π cᵢ / q). This mean is near 1 for multiples of q and near 0 for other coefficients.
-Coefficients with |cᵢ| ≤ 0.6 q are ignored. The score is the mean of the statistic over eight low
-frequencies.
+detection and quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The
+grid begins at the offset, from 0 to 7 pixels, at which the difference between adjacent pixels most
+often exceeds the mean of the two differences beside it. For a frequency with coefficients cᵢ, the
+statistic is the maximum over q from 2 to 16 of the mean of cos(2π cᵢ / q). This mean is near 1 for
+multiples of q and near 0 for other coefficients. Coefficients with |cᵢ| ≤ 0.6 q are ignored. The
+score is the mean of the statistic over eight low frequencies.
 """
 
 from __future__ import annotations

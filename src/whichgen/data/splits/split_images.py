@@ -332,10 +332,11 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction of the known origins of a component.
+        """Return how far a split is below its fraction of images of a component's known origins.
 
-        The result is summed over the images of the component; ``counts`` is the number of its
-        images of each origin, and ``allowed`` are the splits that it can be assigned to.
+        The differences for the origins are weighted by the component's number of images and
+        summed. ``counts`` maps each origin to this number; ``allowed`` contains the splits to
+        which the component can be assigned.
         """
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
