@@ -78,7 +78,7 @@ def test_opposite_and_zero_features() -> None:
 
 def test_k_above_the_number_of_exemplars_is_rejected_on_restore() -> None:
     x = _features(3, 4)
-    with pytest.raises(FitError, match="k must be from 1 to the number of exemplars, 3, got 4"):
+    with pytest.raises(FitError, match=r"k must be from 1 to 3 \(the number of exemplars\), got 4"):
         NearestNeighbors.restore({"exemplars": x, "k": np.array([4])})
 
 
