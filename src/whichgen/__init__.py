@@ -20,9 +20,10 @@ extract the features of the images, and fit a head:
 >>> model = fit(features, encoder, FitOptions(LinearMethod())).model  # doctest: +SKIP
 >>> save_model(model, Path("my-model"))  # doctest: +SKIP
 
-:class:`OriginClassifier` does the same as a scikit-learn estimator.
+:class:`OriginClassifier` is a scikit-learn estimator that does the same.
 
-Each subpackage imports only from itself and from subpackages that precede it in this order::
+Each subpackage imports only from top-level modules such as :mod:`whichgen.errors`, from itself, and
+from subpackages that precede it in this order::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
        → gallery → distributed → training → experiments → report → service → cli

@@ -128,7 +128,7 @@ def test_frames_of_one_video_are_one_set(tmp_path: Path, noise: Callable[..., An
     report = check_samples(_samples(tmp_path / "video"))
     assert report.near_duplicates == 39
     (warning,) = [w for w in report.warnings if w.startswith("NEAR")]
-    assert "40 of 50 images" in warning and "The largest set has 40 images" in warning
+    assert "40 of 50 images" in warning and "the largest set has 40 images" in warning
     with pytest.raises(DataError, match=r"40 images of real can't be divided .* 1 set of near"):
         split_folder(tmp_path / "video", SplitOptions())
 

@@ -64,7 +64,8 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     - ``percentile``: the percentage of validation images of known origins with an equal or lower
       score.
     - ``set``: the prediction set, if prediction sets were requested.
-    - ``candidates (%)``: the two most probable origins, without prediction sets.
+    - ``candidates (%)``: at most two origins, the most probable ones, with their probabilities.
+      The column is omitted if prediction sets were requested.
     - ``most similar``: the origin or else the file name of the most similar gallery image, and its
       cosine similarity, if a gallery was searched.
 

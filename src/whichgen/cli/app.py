@@ -64,10 +64,10 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 
 
 def prepend_dot_slash(arguments: Sequence[str]) -> list[str]:
-    """Prepend ``./`` to existing input files and folders whose names begin with a hyphen.
+    """Prepend ``./`` to arguments that begin with a hyphen but are paths of input files or folders.
 
-    Input files are images, ``.tar`` and ``.parquet`` files. Without the prefix, Typer would parse
-    their names as options.
+    Input files are images, ``.tar`` and ``.parquet`` files. Only existing files and folders are
+    recognized. Without the prefix, Typer would parse their paths as options.
     """
     return [
         f"./{argument}" if argument.startswith("-") and _is_input_path(Path(argument)) else argument
@@ -132,9 +132,9 @@ def main() -> None:
 def is_simple_evidence(arguments: Sequence[str]) -> bool:
     """Return whether the command is ``evidence`` with paths and no option except ``--json``.
 
-    Any other argument that begins with a hyphen, including ``-``, counts as an option. The
-    ``evidence`` command then runs without the command-line parser, because importing the parser
-    takes longer than inspecting an image.
+    Any other argument that begins with a hyphen, including ``-``, counts as an option. If the
+    result is ``True``, :func:`main` does not import the command-line parser, because that takes
+    longer than inspecting an image.
     """
     command, *values = arguments or [""]
     images = [value for value in values if value != "--json"]

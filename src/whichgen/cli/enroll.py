@@ -68,7 +68,8 @@ def enroll(
     say(f"Answers for these images before enrollment: {counts}.")
     if result.n_images > _ENOUGH_TO_TRAIN:
         say(
-            f"note: with {result.n_images} images of {name}, you can also train a new model. Add "
-            f"them to the training images as the folder {name}, and rerun the training command."
+            f"note: with {result.n_images} images of {name}, you can also train a new model. Put "
+            f"them in a folder {name} beside the folders of the other origins, and run a training "
+            "command such as `whichgen fuse`."
         )
     say(f"New model: {folder} (the original model is {'replaced' if is_replaced else 'unchanged'})")

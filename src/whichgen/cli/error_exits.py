@@ -53,6 +53,11 @@ def exit_if_all_missing(files: Sequence[Path]) -> None:
 
     Call this function before loading an encoder, which takes seconds or, on first use, minutes. If
     at least one file exists, the missing files are reported with the results instead.
+
+    Raises
+    ------
+    SystemExit
+        None of the files exists, and ``files`` is not empty.
     """
     if not any(file.exists() for file in files):
         exit_on_unreadable([f"{file}: no such file" for file in files], len(files))

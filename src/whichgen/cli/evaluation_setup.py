@@ -39,7 +39,9 @@ def prepare_evaluation(options: EvaluationOptions) -> EvaluationSetup:
     EncoderError, ModelFileError
         See :meth:`whichgen.cli.shared_options.ModelOptions.load`.
     StoreError
-        The cache can't be read or written.
+        The feature store or the cached facts about images can't be read or written.
+    OSError
+        The splits of the dataset can't be written to the cache.
     """
     attributor = options.model.load()
     config = attributor.model.run_metadata.get("config", {})

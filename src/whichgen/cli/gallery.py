@@ -59,7 +59,9 @@ def build(
     ] = "auto",
     effort: Annotated[
         int,
-        Option(min=0, help="Inverted lists (ivf) or candidates (qdrant) per search; 0: automatic."),
+        Option(
+            min=0, help="Number of inverted lists (ivf) or candidates (qdrant) searched; 0: auto."
+        ),
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[

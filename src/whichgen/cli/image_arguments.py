@@ -20,8 +20,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Returns
     -------
     list of Path
-        The files in the order of ``paths``. Only files in folders are known to exist and to have
-        the suffix of an image. Standard input is copied to a temporary file.
+        The files in the order of ``paths``. Files from folders exist and have the suffix of an
+        image; other paths are not checked. Standard input is copied to a temporary file.
 
     Raises
     ------
@@ -29,6 +29,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         A folder or list contains no images, a list or standard input can't be read, a path is a
         URL, or a ``.json`` or ``.csv`` file does not exist (the user probably meant an output
         file).
+    OSError
+        Standard input can't be copied to a temporary file.
 
     Warns
     -----

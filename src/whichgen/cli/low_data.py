@@ -22,7 +22,10 @@ def low_data(
     options: TrainOptions,
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "linear",
     shots: Annotated[
-        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 up to 4000")
+        str,
+        Option(
+            help="Numbers of training images per class: N,N,…", show_default="1,2,5,10 up to 4000"
+        ),
     ] = join_values(LOW_DATA_SIZES),
     repeats: Annotated[
         int, Option(min=1, help="Number of random draws for each number of images.")

@@ -56,7 +56,7 @@ def show_evaluation(
     evaluation
         The metrics.
     title
-        Text above the table.
+        Text above the table of the headline and answer metrics.
     intervals
         ``intervals[metric]`` is the confidence interval of a metric, if available.
     unit

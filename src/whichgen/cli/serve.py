@@ -36,9 +36,11 @@ class LimitOptions:
     panel: ClassVar = "Limits"
 
     rate_limit: Annotated[
-        int, Option(min=0, help="Maximum requests per client and minute; 0: no limit.")
+        int, Option(min=0, help="Maximum number of requests per client and minute; 0: no limit.")
     ] = Limits.per_minute
-    queue_size: Annotated[int, Option(min=1, help="Maximum images in the queue.")] = Limits.queue
+    queue_size: Annotated[int, Option(min=1, help="Maximum number of images in the queue.")] = (
+        Limits.queue
+    )
     max_mib: Annotated[int, Option(min=1, help="Maximum size of an image file in MiB.")] = (
         Limits.image_bytes // MIB
     )

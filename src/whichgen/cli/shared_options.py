@@ -222,7 +222,10 @@ class AttributionModel(ModelOptions):
     def load(self) -> Attributor:
         """Load the model and its encoder, and print a note if ``--model`` is not set.
 
-        See :meth:`ModelOptions.load` for the exceptions.
+        Raises
+        ------
+        ModelFileError, EncoderError
+            See :meth:`ModelOptions.load`.
         """
         if self.model is None:
             say(f"The built-in model is used. Its metrics and limits: {self.path}/README.md")
@@ -262,7 +265,8 @@ class SplitFlags:
 
     unknown: Annotated[str, Option(help="Origins to hold out as unknown: NAME,NAME,…")] = ""
     unknown_val: Annotated[
-        str, Option(help="Unknown origins for validation only.", show_default="random half")
+        str,
+        Option(help="Unknown origins for validation only: NAME,NAME,…", show_default="random half"),
     ] = ""
     share_unknown: Annotated[
         bool,

@@ -26,6 +26,8 @@ def save_standard_input() -> Path:
     ------
     DataError
         Standard input is a terminal, is empty, or exceeds the size limit of image files.
+    OSError
+        The temporary file can't be written.
     """
     from whichgen.data.images.image_limits import MAX_IMAGE_BYTES
 

@@ -107,7 +107,9 @@ def prepare_training(
     FitError
         ``--blocks`` contains a block that the encoder does not have.
     StoreError
-        The cache can't be read or written.
+        The feature store or the cached facts about images can't be read or written.
+    OSError
+        The run folder can't be created, or the splits of the dataset can't be written to the cache.
     """
     data_options = options.split.build_dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
@@ -188,6 +190,8 @@ def reserve_run_folder(folder: Path, config: Mapping[str, Any], *, force: bool) 
     DataError
         The folder is not writable or contains a run with other settings (unless ``force``), or the
         environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
+    OSError
+        The folder can't be created, or its ``results.json`` can't be read.
     """
     check_writable(folder).mkdir(parents=True, exist_ok=True)
     get_timestamp()
@@ -218,6 +222,8 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     FitError
         The model can't be fitted (see :func:`~whichgen.training.fit_block.fit` and
         :func:`~whichgen.training.fit_fusion.fuse`).
+    OSError
+        See :func:`prepare_training` and :func:`~whichgen.report.run_folder.write_run`.
     """
     data = prepare_training(options, library_options, method)
     features, encoder, folder = data.features, data.encoder, data.folder

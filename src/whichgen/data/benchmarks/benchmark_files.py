@@ -1,4 +1,4 @@
-"""Read the benchmark of a dataset string, and write datasets as benchmarks.
+"""Read the benchmark that a dataset string specifies, and write datasets as benchmarks.
 
 A dataset string is the name of a benchmark with options, such as ``OSMA:split=split3:root=/data``.
 

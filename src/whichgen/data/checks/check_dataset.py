@@ -79,8 +79,9 @@ class CheckReport:
     exact_duplicates
         Number of readable files that are identical to an earlier file.
     near_duplicates
-        Number of readable files, without exact duplicates, in excess of one per cluster of
-        near-duplicates (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+        Number of readable files, without exact duplicates, minus the number of clusters of
+        near-duplicates (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`). A file
+        without near-duplicates is a cluster of its own.
     sources
         Numbers of sources and images of each origin; empty unless every sample has a source.
     warnings
@@ -195,10 +196,10 @@ def _describe_duplicates(
     if clusters and n_images >= _DUPLICATE_SHARE * len(samples):
         warnings.append(
             f"NEAR-DUPLICATES: {n_images} of {len(samples)} images are near-duplicates of one "
-            f"another, in {format_count(len(clusters), 'set')}. The largest set has "
+            f"another, in {format_count(len(clusters), 'set')}; the largest set has "
             f"{len(largest)} images, such as {samples[largest[0]].path} and "
-            f"{samples[largest[1]].path}. They add little information, and when a folder is split, "
-            "all images of a set are put into the same split. Keep one image of each set."
+            f"{samples[largest[1]].path}. Keep one image of each set, because the others add "
+            "little information."
         )
     unreported_clusters = (
         c for c in clusters if not any(samples[i].path in conflict_paths for i in c)
@@ -209,7 +210,7 @@ def _describe_duplicates(
         n_mixed, first, other = mixed_clusters
         warnings.append(
             f"NEAR-DUPLICATES: {n_mixed} images are in sets of near-duplicates with more than one "
-            f"origin, such as {first.path} and {other.path}. Check their origins."
+            f"origin, such as {first.path} and {other.path}. Check the origins of these images."
         )
     return warnings
 

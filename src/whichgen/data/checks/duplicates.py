@@ -52,9 +52,9 @@ def link_near_duplicates(
     """Link each image to the first image of its cluster of near-duplicates.
 
     A cluster is a connected component of the graph whose edges connect near-duplicates, including
-    identical images. Thousands of frames of one video have millions of pairs of near-duplicates. At
-    most about :data:`_MAX_PAIRS` pairs are in memory at a time, and the hashes of a cluster are not
-    compared with each other again.
+    identical images. Thousands of frames of one video have millions of pairs of near-duplicates.
+    Therefore, at most about one million pairs are in memory at a time, and hashes that are already
+    in the same cluster are not compared with each other.
 
     If the bits of the hashes are divided into ``distance + 1`` parts, the hashes of near-duplicates
     are equal in at least one part. Therefore, only hashes that are equal in a part are compared
