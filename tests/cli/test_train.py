@@ -179,7 +179,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     for wrong, message in (
         (["--shots", "few"], "'few' is not a list of integers"),
         (["--shots", ""], "'' is not a list of integers"),
-        (["--shots", "500"], "too few for 500 per origin"),
+        (["--shots", "500"], "images per origin are [500], but the smallest known origin"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
         (["--head", "forest"], "'forest' is not one of 'linear', 'knn', 'fusion'"),
     ):

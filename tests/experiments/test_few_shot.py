@@ -110,3 +110,5 @@ def test_too_few_images_per_unknown_generator_raise_an_error(world: Make) -> Non
     w = world(**HELD_OUT)
     with pytest.raises(DataError, match="no unknown generator has enough images to enroll 30"):
         list(measure_few_shot(w.fit().model, w.extract(), image_counts=(30,)))
+    with pytest.raises(DataError, match=r"images to enroll are \[0\], but at least one must be 1"):
+        list(measure_few_shot(w.fit().model, w.extract(), image_counts=(0,)))

@@ -9,7 +9,7 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator, or a program that runs generators.
+    """A generator, a program that runs generators, or a company that makes generators.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class Generator:
         except directly after a letter.
     maker
         Company that makes the generator, if metadata may contain the company instead of the
-        generator; otherwise empty.
+        generator; equal to ``name`` if this is the company; otherwise empty.
     is_tool
         Whether this is a program that runs various generators. Its name indicates a synthetic image
         but not which generator made it.

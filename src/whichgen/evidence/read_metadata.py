@@ -1,4 +1,4 @@
-"""Read the metadata of an image file, except Content Credentials, and text hidden in its pixels."""
+"""Read metadata (except Content Credentials) and text hidden in the pixels of an image file."""
 
 from __future__ import annotations
 

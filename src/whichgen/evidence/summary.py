@@ -71,7 +71,10 @@ class EvidenceSummary:
     strength: Strength | Literal[""] = ""
 
     def as_columns(self) -> dict[str, str]:
-        """Return sentence, origin and strength by the names of their table columns or JSON keys."""
+        """Return a dictionary of the sentence, origin and strength for tables and JSON files.
+
+        The keys are ``evidence``, ``evidence_origin`` and ``evidence_strength``.
+        """
         return {
             "evidence": self.sentence,
             "evidence_origin": self.origin,

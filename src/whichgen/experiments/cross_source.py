@@ -81,7 +81,9 @@ class SourceSplit:
 
 @dataclass(frozen=True)
 class CrossSourceResult:
-    """Pooled predictions of all folds, each by a model trained without that fold, with metrics.
+    """Predictions for the test images of all folds, and their metrics.
+
+    Each image was predicted by a model that was not trained on the image's fold.
 
     Parameters
     ----------
@@ -303,7 +305,7 @@ def evaluate_cross_source(
         See :func:`~whichgen.training.fit_fusion.fuse` and
         :func:`~whichgen.training.fit_block.fit`.
     StoreError
-        The features can't be read from the feature store.
+        The features or the facts about the images can't be read or written.
 
     Warns
     -----

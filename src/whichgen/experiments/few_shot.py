@@ -153,22 +153,28 @@ def list_draws(
     Raises
     ------
     DataError
-        No generator has enough images for any number in ``image_counts``.
+        No number in ``image_counts`` is at least 1, or no generator has enough images for any of
+        them.
     """
+    if not (valid_counts := sorted({n for n in image_counts if n >= 1})):
+        raise DataError(
+            f"the numbers of images to enroll are {list(image_counts)}, but at least one must be 1 "
+            f"or more. Correct {name_option('--shots', '`image_counts`')}."
+        )
     images: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         images[sample.origin].append(sample)
     draws = [
         EnrollmentDraw(generator, seed, enrolled, test)
         for generator in sorted(images)
-        for n in sorted(set(image_counts))
+        for n in valid_counts
         for seed in seeds
         for enrolled, test in [draw_images(images[generator], n, seed)]
-        if 1 <= n == len(enrolled) and len(test) >= MIN_TEST_IMAGES
+        if len(enrolled) == n and len(test) >= MIN_TEST_IMAGES
     ]
     if not draws:
         raise DataError(
-            f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
+            f"no unknown generator has enough images to enroll {valid_counts[0]} and test on "
             f"{MIN_TEST_IMAGES} (from different sources, if the images have sources). Add images, "
             f"enroll fewer images ({name_option('--shots', '`image_counts`')}), or hold out other "
             f"generators with {name_option('--unknown')}."
@@ -215,8 +221,8 @@ def measure_few_shot(
     Raises
     ------
     DataError
-        No unknown generator has enough images for any number in ``image_counts``, or an image of
-        the split ``test`` is not of a known origin of the model.
+        There are no draws (:func:`list_draws`), or an image of the split ``test`` is not of a known
+        origin of the model.
     DataError, FitError
         See :func:`~whichgen.inference.enroll.enroll`.
     StoreError

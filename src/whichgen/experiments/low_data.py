@@ -116,9 +116,10 @@ def select_feasible_sizes(
     feasible_sizes = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest_count))
     if not feasible_sizes:
         raise DataError(
-            f"the smallest known origin has {format_count(smallest_count, 'training image')}, too "
-            f"few for {', '.join(map(str, samples_per_class))} per origin. Choose smaller numbers "
-            f"with {name_option('--shots', '`samples_per_class`')}, or add images."
+            f"the numbers of images per origin are {list(samples_per_class)}, but the smallest "
+            f"known origin has {format_count(smallest_count, 'training image')}. Choose at least "
+            f"one number from 1 to {smallest_count} with "
+            f"{name_option('--shots', '`samples_per_class`')}, or add images."
         )
     return feasible_sizes
 
@@ -198,7 +199,7 @@ def measure_low_data(
         See :func:`~whichgen.training.fit_block.fit` and
         :func:`~whichgen.training.fit_fusion.fuse`.
     StoreError
-        The features can't be read.
+        The features or the facts about the images can't be read or written.
 
     Warns
     -----

@@ -112,6 +112,11 @@ def evaluate_perturbation(
         compile the network.
     StoreError
         The feature store can't be read or written.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     if set(dataset.known) != set(model.origins):
         raise DataError(
@@ -176,6 +181,11 @@ def evaluate_robustness(
     KeyError
         A kind does not exist.
     DataError, EncoderError, StoreError
+        See :func:`evaluate_perturbation`.
+
+    Warns
+    -----
+    WhichgenWarning
         See :func:`evaluate_perturbation`.
     """
     for perturbation in (None, *list_perturbations(kinds)):

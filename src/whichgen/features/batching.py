@@ -28,10 +28,10 @@ class BatchEncoder:
         The encoder.
     pad_to
         Fixed number of images per batch: a larger number of images is divided into several batches,
-        and an incomplete batch is padded. If it is 0, batches are not padded, and images are
-        divided only after an out-of-memory error. Rounding errors depend on the batch size, but not
-        on the other images in the batch. With a fixed batch size that fits in memory, the features
-        of an image are therefore bitwise reproducible on a device.
+        and an incomplete batch is padded. If ``pad_to`` is 0, batches are not padded, and images
+        are divided only after an out-of-memory error. Rounding errors depend on the batch size, but
+        not on the other images in the batch. With a fixed batch size that fits in memory, the
+        features of an image are therefore bitwise reproducible on a device.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Maximum number of bytes of a text field after decompression, of a metadata block of a HEIC, AVIF
-#: or JPEG XL file, and of all IPTC and extended XMP of a JPEG file.
+#: Maximum number of bytes of a text field after decompression, of an XMP packet, of a block of a
+#: HEIC, AVIF or JPEG XL file, and of all IPTC and extended XMP of a JPEG file.
 MAX_BLOCK = 2_000_000
 
 #: Maximum number of text fields or comments per file.

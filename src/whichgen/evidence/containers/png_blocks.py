@@ -110,7 +110,7 @@ def _decompress(content: bytes) -> tuple[bytes, bool]:
 def _add_profile(field: str, text: str, blocks: dict[str, list[bytes]]) -> bool:
     """Add the block in a text field of hexadecimal digits to ``blocks``.
 
-    Returns whether the field contains a block.
+    Return whether the field contains a block.
     """
     match = _PROFILE.fullmatch(field)
     digits = text

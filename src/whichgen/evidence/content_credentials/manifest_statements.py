@@ -21,11 +21,11 @@ _MAX_ACTIONS = 50
 _MAX_ASSERTIONS = 100
 
 #: Actions that create or open the whole image.
-_ORIGINS = frozenset({"c2pa.created", "c2pa.opened"})
+_FIRST_ACTIONS = frozenset({"c2pa.created", "c2pa.opened"})
 
 # Actions that do not change the content of the image. All other actions without a source type are
 # edits.
-_NO_EDITS = _ORIGINS | frozenset(
+_NO_EDITS = _FIRST_ACTIONS | frozenset(
     f"c2pa.{name}"
     for name in (
         *("converted", "transcoded", "repackaged", "published", "resized", "unknown"),
@@ -74,8 +74,9 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
 
     The statements are, in this order:
 
-    - each source type of an action, and each action that creates the image without a source type,
-      if its description or program indicates a generator;
+    - each source type of an action;
+    - each action that creates the image and has no source type, but a description or program that
+      indicates a generator;
     - all edits without a source type, as one statement;
     - each source type and camera in a metadata assertion, and each assertion of Adobe about
       generative AI.
@@ -83,7 +84,7 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
     Parameters
     ----------
     manifest
-        Manifest in the JSON of the C2PA library.
+        The manifest as a JSON object from the C2PA library.
     """
     actions = list(_iterate_actions(manifest))
     is_derived = _has_parent(manifest) or any(_starts_from_image(action) for action, _ in actions)
@@ -103,11 +104,12 @@ def list_statements(manifest: dict[str, Any]) -> list[ManifestStatement]:
 
 
 def interpret_claim_generator(manifest: dict[str, Any]) -> list[ManifestStatement]:
-    """Return a weak statement if the program that wrote a manifest is a known generator.
+    """Interpret the name of the program that wrote a manifest.
 
-    The list is empty for other programs, including those that run various generators. Call this
-    function only if no manifest states an origin, because a generator may also sign images that it
-    did not generate.
+    If the name contains that of a known generator or of its maker, the result is one weak
+    statement. For other programs, including those that run various generators, the list is empty.
+    Call this function only if no manifest states an origin, because a generator may also sign
+    images that it did not generate.
     """
     program = format_claim_generator(manifest)
     generator = find_generator(program)
@@ -173,7 +175,10 @@ def _has_parent(manifest: dict[str, Any]) -> bool:
 
 
 def _starts_from_image(action: dict[str, Any]) -> bool:
-    """Return whether an action opens an image, or creates one with nonsynthetic source types."""
+    """Return whether an action opens an image, or creates it and states other than synthetic types.
+
+    The types are digital source types, of which at least one must be stated.
+    """
     if action.get("action") == "c2pa.opened":
         return True
     indications = [parse_source_type(source)[1] for source, _ in _iterate_sources(action)]
@@ -210,7 +215,7 @@ def _interpret_action(
         if is_parameter:  # a statement about the program that made the opened image
             program = format_programs(parameters.get("com.adobe.details"))
         generator = _name_generator(program, description) if indication == "synthetic" else ""
-        if indication == "synthetic" and name not in _ORIGINS and is_derived:
+        if indication == "synthetic" and name not in _FIRST_ACTIONS and is_derived:
             indication = "edited"
         if indication == "synthetic" and not generator and not is_parameter:
             generator = format_claim_generator(manifest) or format_signer(manifest)

@@ -42,8 +42,8 @@ class ManifestStatus:
     Parameters
     ----------
     intact
-        Active manifest: whether the signature and all checked hashes match. Manifest of an
-        ingredient: whether no check of integrity failed.
+        Whether no check of integrity failed. For the active manifest, the successful checks must
+        include the signature and a content hash.
     trusted
         Whether an authority on the trust list issued the certificate of the signer, and the
         certificate was neither expired nor revoked. Always false if the manifest is not intact.

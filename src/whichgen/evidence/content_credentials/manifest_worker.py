@@ -89,7 +89,12 @@ def _write(stream: BinaryIO, response: dict[str, Any]) -> None:
 def main() -> None:
     """Answer requests until standard input ends.
 
-    If the C2PA library can't be loaded, write one response with an error and return.
+    If the C2PA library can't be loaded, write one response with the key ``failure``, and return.
+
+    Raises
+    ------
+    MemoryError
+        A manifest store can't be parsed within the memory limit.
     """
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:

@@ -75,7 +75,8 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     Evidence
         The status of the active manifest, then the statements of the manifests of
         :func:`~whichgen.evidence.content_credentials.manifest_history.list_manifests`. Manifests of
-        parts of the image contribute only statements about generated content. If the extra
+        parts of the image contribute only statements about generated content. If no statement is
+        about the origin, a generator that wrote the active manifest is weak evidence. If the extra
         ``evidence`` is not installed or the manifest store can't be read, the only finding says so.
         Empty if the file has no manifest store.
 

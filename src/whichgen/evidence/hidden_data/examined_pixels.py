@@ -1,4 +1,4 @@
-"""Select the images whose pixels are searched for hidden data, and decode these pixels."""
+"""Select the images whose colors are searched for hidden data, and decode pixels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from PIL import Image
 
 from whichgen.errors import ImageError
 
-#: Maximum number of pixels. Larger images take long to decode. They are rarely unscaled outputs of
-#: generators, and scaling destroys hidden data.
+#: Maximum number of pixels of an image whose colors are searched. Larger images take long to
+#: decode. They are rarely unscaled outputs of generators, and scaling destroys hidden data.
 MAX_EXAMINED_PIXELS = 1 << 22
 
 

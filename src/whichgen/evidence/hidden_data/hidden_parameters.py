@@ -79,7 +79,7 @@ def read_hidden_parameters(image: Image.Image) -> Evidence:
 
 
 def _read_text(bits: np.ndarray, field: str) -> str:
-    """Return the text in a sequence of bits; empty without a signature of ``field`` first."""
+    """Return the text in ``bits``; empty if they do not begin with a signature of ``field``."""
     signature_field, is_compressed = _SIGNATURES.get(_pack(bits[:_SIGNATURE_BITS]), ("", False))
     if signature_field != field:
         return ""

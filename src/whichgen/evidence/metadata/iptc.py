@@ -34,7 +34,7 @@ def read_iptc(records: bytes) -> Evidence:
     records
         Concatenated entries. An entry consists of the byte 0x1C, the record number and the field
         number (one byte each), the size (two bytes, big-endian), and the content. Reading ends at
-        the first invalid entry, and after 200 entries.
+        the first entry that is invalid or larger than 32,767 bytes, or after 200 entries.
     """
     findings = [
         f for name, text in _iterate_fields(records) for f in interpret_text("iptc", name, text)

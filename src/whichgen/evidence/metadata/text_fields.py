@@ -63,7 +63,8 @@ def interpret_text(kind: str, field: str, text: str) -> list[Finding]:
     -------
     list of Finding
         Empty if the text is blank. A text that contains no statement about the origin of the image
-        is a ``neutral`` finding.
+        or is too long to read (:data:`~whichgen.evidence.untrusted_text.MAX_TEXT`) is a ``neutral``
+        finding.
     """
     if not text.strip("\0 \r\n\t"):
         return []
@@ -78,7 +79,10 @@ def interpret_text(kind: str, field: str, text: str) -> list[Finding]:
 
 
 def _is_binary(text: str) -> bool:
-    """Return whether more than a third of the first characters can't be decoded or printed."""
+    """Return whether a text is probably binary data.
+
+    In binary data, more than a third of the first characters can't be decoded or printed.
+    """
     head = text[:_MAX_HEAD].strip("\0 \r\n\t")
     return 3 * sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in head) > len(head)
 

@@ -128,9 +128,10 @@ def _allows_short_name(creation: re.Match[str]) -> bool:
 def classify_program(text: str) -> TextStatement:
     """Classify a field that contains a program name, such as Software or CreatorTool.
 
-    Unlike in free text, an unambiguous generator name anywhere in the text counts as a statement.
-    The same applies to "AI generated", and to an ambiguous name, such as "Flux", if the text
-    consists of the name and an optional version.
+    Unlike in free text, an unambiguous name of a generator, of a program that runs generators or of
+    their maker counts as a statement anywhere in the text. The same applies to "AI generated", and
+    to an ambiguous name, such as "Flux", if the text consists of the name and optional words such
+    as a version.
     """
     text = text.strip()[:_MAX_SEARCH]
     generator = find_generator(text)

@@ -44,8 +44,8 @@ class Parameters:
     tool
         Name of the program or of its format; empty if the program is unknown.
     values
-        Settings, named as by the program. :func:`report_parameters` reports only some of them, such
-        as model, seed and prompt.
+        Maps the name of each setting to its value. :func:`report_parameters` reports only some
+        settings, such as model, seed and prompt.
     """
 
     tool: str
