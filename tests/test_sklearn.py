@@ -84,11 +84,11 @@ def test_values_that_do_not_converge_are_named_and_not_selected(
     values = (1e-6, 1.0, 1e4)
     best = OriginClassifier(values=values).fit(x, y).value_
     fail_to_converge(best)
-    with pytest.warns(WhichgenWarning, match=f"C = {best:g} did not converge"):
+    with pytest.warns(WhichgenWarning, match=f"did not converge at C = {best:g}"):
         classifier = OriginClassifier(values=values).fit(x, y)
     assert classifier.value_ != best
     fail_to_converge(best, n_images=len(x))  # the values converge on the training images only
-    with pytest.warns(WhichgenWarning, match=f"C = {best:g} did not converge"):
+    with pytest.warns(WhichgenWarning, match=f"did not converge at C = {best:g}"):
         assert OriginClassifier(values=values).fit(x, y).value_ == classifier.value_
     fail_to_converge(*values)
     with pytest.raises(

@@ -168,8 +168,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             X, y or sources has an invalid shape, X contains NaN or infinity, y is continuous or has
             fewer than two classes, a class is the value of ``unknown`` or a string that is not a
-            valid origin name (:mod:`whichgen.data.origins.origin_names`), or all images of a class
-            are in the same fold of sources.
+            valid origin name, two classes differ only in case or Unicode form
+            (:func:`whichgen.data.origins.origin_names.validate_origin_names`), or all images of a
+            class are in the same fold of sources.
         FitError
             ``head``, ``blocks``, ``values`` or ``tpr`` is invalid, or the head did not converge for
             any value (:class:`~whichgen.errors.ConvergenceError`).
@@ -235,8 +236,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if failed_values:
             text = ", ".join(f"{value:g}" for value in sorted(failed_values))
             warnings.warn(
-                f"{method.parameter} = {text} did not converge on some blocks, and can't be "
-                "selected on these blocks",
+                f"the head did not converge at {method.parameter} = {text} on some blocks; these "
+                "values can't be selected on these blocks",
                 WhichgenWarning,
                 stacklevel=2,
             )

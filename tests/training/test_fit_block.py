@@ -295,7 +295,7 @@ def test_values_that_do_not_converge_are_named_and_never_selected(
     best = w.fit().model.hyperparameter
     w = world(name="again", unknown=("ddpm", "flow"), unknown_val=("flow",))
     fail_to_converge(best)
-    note = rf"C = {best:g} \(block 0, 1\) did not converge and can't be selected"
+    note = rf"the solver did not converge at C = {best:g} \(block 0, 1\); these values"
     with pytest.warns(WhichgenWarning, match=note):
         result = w.fit(replace(LINEAR, max_iter=999))  # not the cached sweeps
     assert re.search(note, result.note)

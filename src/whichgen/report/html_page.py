@@ -99,7 +99,7 @@ def _read_template(name: str) -> str:
 
 
 def _make_content_security_policy(script: str) -> str:
-    """Return a content security policy that allows no other script and no network access."""
+    """Return a content security policy that allows only ``script`` and no network access."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "

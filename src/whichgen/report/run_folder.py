@@ -39,7 +39,7 @@ def write_run(
 ) -> Path:
     """Write the model, metrics, plots and report of a run to ``folder``, and return ``folder``.
 
-    Existing files of a run are replaced.
+    Existing files with the same names are replaced, and an outdated ``skipped.txt`` is removed.
 
     Parameters
     ----------

@@ -105,9 +105,10 @@ class Results(BaseModel):
     images
         ``images[split][origin]`` is the number of images.
     threshold
-        Threshold (``value``), the fraction ``tpr`` of held-out known images that it is chosen to
-        accept (:class:`~whichgen.models.origin_model.OriginModel`), the 95 % interval of the
-        fraction of new known images that it accepts, and the number of held-out known images.
+        ``value`` and ``tpr``: fields ``threshold`` and ``tpr`` of the model
+        (:class:`~whichgen.models.origin_model.OriginModel`); ``tpr_interval``: 95 % confidence
+        interval of the fraction of new known images that the threshold accepts; ``images``: number
+        of held-out known images, or ``None`` if it is not recorded.
     head_method, score_method, temperature
         Settings of the model (:class:`~whichgen.models.origin_model.OriginModel`).
     families

@@ -24,7 +24,7 @@ NO_UNKNOWN_WARNING = (
 
 
 def list_warnings(run: Run) -> list[str]:
-    """Return the warnings about a run to show with its metrics; empty without warnings.
+    """Return the warnings to show with the metrics of a run.
 
     The warnings concern the protocol ``paper``, test sources that are, or may be, training sources,
     shortcuts, label leaks, models that are not clearly better than chance, missing unknown test

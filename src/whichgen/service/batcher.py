@@ -102,8 +102,8 @@ class Batcher:
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
         """Attribute image files; return one answer per image, in the same order.
 
-        ``images`` are the contents of the files. Cached answers are reused. An answer names its
-        image by its number in the batch, such as ``image 3``.
+        ``images`` are the contents of the files. Cached answers are reused. The image name in an
+        answer is the number of the image in its batch, such as ``image 3``.
 
         Raises
         ------

@@ -36,8 +36,8 @@ def add_error_handlers(app: FastAPI) -> None:
         # str(error) would disclose the path.
         detail = (
             "The service could not read or write a file: "
-            f"{error.strerror or type(error).__name__}. Check its disk and its access to files, "
-            "then retry."
+            f"{error.strerror or type(error).__name__}. Check the disk space and the file "
+            "permissions of the server, then retry."
         )
         return JSONResponse({"detail": detail}, 507 if is_disk_full else 500)
 

@@ -26,7 +26,7 @@ from whichgen.service.error_handlers import add_error_handlers
 from whichgen.service.image_report import ReportFormat, render_report
 from whichgen.service.in_memory_forms import InMemoryRoute
 from whichgen.service.prometheus import Metrics, RequestMetrics
-from whichgen.service.request_advice import StripSlash
+from whichgen.service.request_advice import TrailingSlashMiddleware
 from whichgen.service.request_guard import Guard
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
@@ -94,7 +94,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     )
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(RequestMetrics, metrics=metrics)
-    app.add_middleware(StripSlash)
+    app.add_middleware(TrailingSlashMiddleware)
     add_error_handlers(app)
     app.include_router(_create_routes(batcher, settings, metrics))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

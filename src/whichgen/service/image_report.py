@@ -85,6 +85,8 @@ def render_report(
         A PDF needs a font or a package that is not installed
         (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), or SOURCE_DATE_EPOCH is not a
         valid time.
+    ImageError
+        An image whose answer has no error can't be decoded.
     ImportError
         ``format`` is ``pdf``, and the package fpdf2 is not installed.
     """
@@ -123,6 +125,8 @@ def write_image_report(
     DataError
         The suffix of ``file`` is neither ``.html`` nor ``.pdf``, or SOURCE_DATE_EPOCH is not a
         valid time.
+    ImageError
+        An image file was changed after its attribution, and can't be decoded.
     ImportError
         The suffix is ``.pdf``, and the package fpdf2 is not installed.
     OSError

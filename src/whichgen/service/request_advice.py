@@ -1,4 +1,4 @@
-"""Help clients to correct invalid requests.
+"""Help clients correct invalid requests.
 
 Error messages state the correct form fields, paths or method, with a curl command if the request
 needs a form. HTTPS connections are reported in the log. A trailing slash in an API path is ignored.
@@ -30,17 +30,17 @@ _MAX_NAME = 80
 _LOG = logging.getLogger("uvicorn.error")
 
 
-class StripSlash:
+class TrailingSlashMiddleware:
     """ASGI middleware that serves, for example, ``/attribute/`` as ``/attribute``.
 
-    Many clients do not follow the redirect of a POST request.
+    It does not redirect, because many clients do not follow the redirect of a POST request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Remove the trailing slash from a path in :data:`PATHS`, and forward the request."""
+        """Remove a slash after a path in :data:`PATHS`, and forward the request."""
         if scope["type"] == "http" and scope["path"].removesuffix("/") in PATHS:
             path = scope["path"].removesuffix("/")
             scope = {**scope, "path": path, "raw_path": path.encode()}

@@ -80,10 +80,14 @@ def _compare_score(answer: Attribution, tpr: float) -> str:
     """Describe the score percentile in one sentence; empty without a percentile."""
     if answer.score_percentile is None:
         return ""
-    percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"
+    comparison = (
+        f"at least as high as the scores of {answer.score_percentile:.0f} % of"
+        if answer.score_percentile
+        else "lower than the scores of all"
+    )
     return (
-        f"The score is at least as high as that of {percentile} of the validation images of known "
-        f"origins; images with less than about {100 * (1 - tpr):.0f} % are classified as unknown."
+        f"The score is {comparison} the validation images of known origins; images with less than "
+        f"about {100 * (1 - tpr):.0f} % are classified as unknown."
     )
 
 

@@ -151,4 +151,4 @@ class EnrollResponse(BaseModel):
     answered: dict[str, int] = Field(
         description="number of enrolled images per answer of the model before enrollment"
     )
-    folder: str = Field(description="run folder of the new model on the server")
+    folder: str = Field(description="folder on the server that contains the new model")

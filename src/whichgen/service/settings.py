@@ -32,7 +32,8 @@ class Settings:
         names are rejected to prevent DNS rebinding.
     batch_size
         Maximum number of uploaded images per batch. It is also the maximum number of images per
-        forward pass, including the altered copies for the stability check.
+        forward pass, including the altered copies for the stability check, but a forward pass
+        contains at least one uploaded image and its copies.
     stability
         Whether to check the stability of answers (:mod:`whichgen.inference.stability`).
     evidence

@@ -20,7 +20,7 @@ from whichgen.service.limits import MIB, Limits
 
 @dataclass
 class PendingUploads:
-    """Number of bytes received so far in the bodies of all requests in progress."""
+    """Counter of the bytes received so far in the bodies of all requests in progress."""
 
     size: int = 0
 

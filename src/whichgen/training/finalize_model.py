@@ -147,6 +147,11 @@ def predict_table(
     answers
         Tuple of three lists for :func:`count_answers_by_level`: the answer for each image, whether
         the image is accepted as a known origin, and its true origin.
+
+    Raises
+    ------
+    StoreError
+        The features can't be read.
     """
     output = model.head.forward(table.read_blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
@@ -167,9 +172,10 @@ def finalize_model(
 ) -> OriginModel:
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    Threshold, hierarchy and calibration are computed on held-out images. If all training images
-    have sources or ``options.precision`` is set, the threshold and the hierarchy are chosen by
-    precision and false-positive rate; otherwise, by true-positive rate.
+    Threshold, hierarchy and calibration are computed on held-out images. The threshold is chosen by
+    true-positive rate or, if all training images have sources or ``options.precision`` is set, by
+    precision and false-positive rate (:func:`~whichgen.openset.threshold.choose_threshold`). The
+    hierarchy depends on the same rates (:func:`~whichgen.openset.hierarchy.fit_hierarchy`).
 
     Parameters
     ----------
@@ -277,7 +283,7 @@ def evaluate_model(
     Raises
     ------
     DataError
-        There are no known test images.
+        There are no known test images, or one has an origin that the model does not know.
     StoreError
         The features can't be read.
     """

@@ -94,8 +94,8 @@ class BlockResult:
     block
         Index of the block, starting at 0.
     value
-        The hyperparameter value with the best validation metric among those for which the solver
-        converged on all training images.
+        The hyperparameter value with the best validation metric among those that could be fitted
+        on every fold and on all training images.
     val_accuracy, val_auroc, val_oscr
         Validation metrics, in [0, 1]; AUROC and OSCR are ``None`` without unknown images.
     test_accuracy, test_auroc, test_oscr
@@ -264,7 +264,10 @@ def fit(
         )
     note = ""
     if failures:
-        note = f"{values_and_blocks} did not converge and can't be selected"
+        note = (
+            f"the solver did not converge at {values_and_blocks}; these values can't be selected "
+            "on these blocks"
+        )
         warnings.warn(note, WhichgenWarning, stacklevel=2)
     model = finalize_model(selected, features, encoder, options, config=config)
     model_results = evaluate_model(model, features, protocol, options)

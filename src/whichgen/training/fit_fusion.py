@@ -200,16 +200,18 @@ def fuse(
     Raises
     ------
     DataError
-        The protocol is ``paper``, and the dataset has no unknown validation images; or the images
-        have sources, and all images of a known origin are in the same fold.
+        The protocol is ``paper``, and the dataset has no unknown validation images; the images have
+        sources, and all images of a known origin are in the same fold; there are no known test
+        images; or SOURCE_DATE_EPOCH is not a valid time.
     FitError
-        A shrinkage is not in (0, 1], a feature is not finite, or a known origin has no readable
-        copy with some kind of perturbation.
+        A shrinkage is not in (0, 1], a feature is not finite, there are no validation images of
+        known origins, or a known origin has no training image or no readable copy with some kind of
+        perturbation.
     ConvergenceError
         There is no pair of C and shrinkage at which all probes converge, or a probe of an expert or
         of the gate does not converge.
     StoreError
-        The features or the facts about the training images can't be read.
+        The features or the facts about the images can't be read or written.
 
     Warns
     -----
@@ -346,6 +348,11 @@ def compare_members(
     -------
     list of FusionCandidate
         One candidate per set and setting, with validation metrics only.
+
+    Raises
+    ------
+    StoreError
+        The features can't be read.
     """
     results = (evaluate_member_sets(fold, sets, settings) for fold in folds)
     averages = average_by_key(chain.from_iterable(results), len(folds))

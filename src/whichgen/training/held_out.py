@@ -172,6 +172,8 @@ def predict_held_out(
     ------
     FitError
         The open-set score can't be fitted (:func:`~whichgen.openset.score_registry.fit_score`).
+    StoreError
+        The features can't be read.
     """
     parts = []
     keys: set[bytes] = set()
@@ -199,6 +201,11 @@ def predict_images(
 
     ``head`` is fitted on the training images of the fold, ``score`` is the fitted open-set score,
     and ``blocks`` are the indices of the blocks whose features are the head's input.
+
+    Raises
+    ------
+    StoreError
+        The features can't be read.
     """
     images = tables.known + tables.unknown
     labels = encode_labels(tables.known.origins, tables.origins)

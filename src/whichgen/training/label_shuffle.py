@@ -112,8 +112,10 @@ def run_label_shuffle(
 
     Raises
     ------
-    ConvergenceError
-        The solver did not converge for a permutation.
+    FitError
+        The head or the open-set score can't be fitted to permuted labels
+        (:func:`~whichgen.openset.predict.fit_and_predict`), for example because the solver does not
+        converge (:class:`~whichgen.errors.ConvergenceError`).
     StoreError
         The features can't be read.
     """

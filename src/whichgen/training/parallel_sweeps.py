@@ -71,7 +71,13 @@ class Sweep:
         return cache / f"{hash_parts([*settings, *rows])}.json"
 
     def read_arguments(self) -> tuple[SweepMethod, list[np.ndarray], list[np.ndarray], int]:
-        """Read the features, and return the arguments of :func:`sweep_block`."""
+        """Read the features, and return the arguments of :func:`sweep_block`.
+
+        Raises
+        ------
+        StoreError
+            The features can't be read.
+        """
         origins, *tables = self.tables
         labels = [encode_labels(table.origins, origins) for table in tables[:2]]
         return self.head_method, [t.read_block(self.block) for t in tables], labels, len(origins)
@@ -139,6 +145,11 @@ def run_in_processes(
 
     ``jobs`` is the number of processes, -1 for one per core. With ``jobs=1``, the calls run in this
     process, also with a single thread, so that the results do not depend on ``jobs``.
+
+    Raises
+    ------
+    Exception
+        Any error of ``function`` or of the iterator ``calls``.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)

@@ -60,18 +60,19 @@ class SelectionOptions:
     protocol
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
-        Minimum fraction of known validation images to accept at the threshold, in (0, 1]; not used
-        if the threshold is chosen by precision. The thresholds of coarser predictions also depend
-        on it (:func:`~whichgen.openset.hierarchy.fit_hierarchy`).
+        Minimum fraction of known validation images that the open-set threshold accepts, in (0, 1],
+        unless this threshold is chosen by precision. In both cases, thresholds of coarser
+        predictions depend on ``tpr`` (:func:`~whichgen.openset.hierarchy.fit_hierarchy`).
     precision
-        Minimum fraction of correct answers among the held-out images whose answer is a generator,
-        in (0, 1]. If it is set, the threshold is chosen by precision instead of ``tpr``. ``None``
-        means :data:`~whichgen.defaults.PRECISION` if all training images have sources, and
+        Required fraction of correct answers among the held-out images whose answer is a generator,
+        in (0, 1]; :func:`~whichgen.openset.threshold.choose_threshold` states what happens if no
+        threshold reaches it. If it is set, the threshold is chosen by precision instead of ``tpr``.
+        ``None`` means :data:`~whichgen.defaults.PRECISION` if all training images have sources, and
         otherwise a choice by ``tpr``.
     fpr
-        Maximum fraction of the held-out real images that are attributed to a generator, and maximum
-        fraction that reach the threshold for ``synthetic``, each in [0, 1); used if the threshold
-        is chosen by precision.
+        Maximum of each of two fractions of the held-out real images, in [0, 1): the images that are
+        attributed to a generator, and the images that reach the threshold for ``synthetic``. It is
+        used only if the open-set threshold is chosen by precision.
     seed
         Seed of the leave-out folds and, for a fusion of images with sources, of the folds of
         sources.

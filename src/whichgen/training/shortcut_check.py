@@ -46,8 +46,8 @@ from whichgen.evaluation.predictions import encode_labels
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import compute_selection_metrics
 
-#: The check warns if the lower bound of balanced accuracy exceeds that of a constant prediction by
-#: more than this value.
+#: The check warns if the lower bound of balanced accuracy exceeds 1/K, the balanced accuracy of a
+#: constant prediction, by more than this value.
 WARNING_MARGIN = 0.10
 
 #: Maximum number of files that are read per split. Forests for a million files would take hours and
@@ -63,9 +63,8 @@ _TREES = 300
 #: Advice in the warning, for each set of properties.
 _ADVICE = {
     "file": "File properties predict the origin. Re-encode the original images of all origins "
-    "alike (one format and quality, one size, no metadata), then check again. Saving JPEG files in "
-    "another format is not enough, because traces of JPEG compression remain, which `whichgen "
-    "dataset check` detects.",
+    "alike (one format, quality and size, no metadata), then check again; saving JPEG files in "
+    "another format is not enough, because traces of JPEG compression remain.",
     "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
     "the same processing for every origin, or report these metrics with all results.",
     "all": "File properties and color predict the origin only together. Re-encode all original "

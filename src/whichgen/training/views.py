@@ -121,6 +121,8 @@ def fit_views(
         A probe can't be fitted (:func:`~whichgen.heads.fusion.fit_view`).
     ConvergenceError
         There is no setting at which all probes converge.
+    StoreError
+        The features can't be read.
 
     Warns
     -----
@@ -189,6 +191,11 @@ def evaluate_member_sets(
     ------
     key, metrics
         The tuple (name of the set, C, shrinkage), and its selection metrics on the fold.
+
+    Raises
+    ------
+    StoreError
+        The features can't be read.
     """
     tables = views.tables
     labels = encode_labels(tables.known.origins, tables.origins)
@@ -235,6 +242,8 @@ def evaluate_scores(
     ------
     FitError
         A score can't be fitted (:func:`~whichgen.openset.score_registry.fit_score`).
+    StoreError
+        The features can't be read.
     """
     origins, *splits = tables
     train, known, unknown = (head.forward(table.read_blocks(blocks)) for table in splits)
@@ -259,6 +268,11 @@ def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
         Blocks of each vote.
     setting
         Index of the setting among those that :func:`fit_views` returns.
+
+    Raises
+    ------
+    StoreError
+        The features of the training images can't be read.
     """
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]
