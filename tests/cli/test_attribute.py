@@ -373,7 +373,9 @@ def test_tiny_images_are_noted(site: Site) -> None:
     Image.effect_noise((200, 40), 60).convert("RGB").save(site.folder / "large.png")
     result = whichgen("attribute", "-m", site.run, "tiny.png", "large.png", "--no-stability")
     assert "note: 1 image (tiny.png): Too small: 8 × 9 pixels are not enough" in result.message
-    assert "note: 1 image (large.png): Large: 200 × 40 pixels; sides of tr" in result.message
+    assert (
+        "note: 1 image (large.png): Large: 200 × 40 pixels; most training images" in result.message
+    )
     result = whichgen("attribute", "-m", site.run, "large.png", "--no-stability")
     assert "Too small" not in result.message
 

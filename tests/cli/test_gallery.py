@@ -134,7 +134,7 @@ def test_moved_model_requires_the_model_option(site: Site) -> None:
         file.write_text(json.dumps(description))
         result = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert result.code == 1
-        assert "Specify its folder with --model" in result.message
+        assert "Set --model to the run folder or model folder" in result.message
     assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 

@@ -236,7 +236,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["--unknown-val", "gan"], "gan"),
         (["--dtype", "float8"], "float8"),
         (["--device", "cuda:9"], "device 'cuda:9' is not available"),
-        (["--C", 0], "C must be positive"),
+        (["--C", 0], "all values must be positive and finite; got [0.0]. Correct --C."),
         (["--groups", "none.tsv"], "groups file none.tsv does not exist"),
         (["-d", "nowhere/images"], "nowhere/images does not exist"),
         (["-d", "Nonsense"], "'Nonsense' is not one of"),

@@ -161,5 +161,5 @@ def test_normalized_rows_have_unit_length_and_zeros_stay() -> None:
 
 @pytest.mark.parametrize("values", [(), (0,), (3, -1)])
 def test_k_must_be_at_least_one(values: tuple[int, ...]) -> None:
-    with pytest.raises(FitError, match="k must be at least 1"):
+    with pytest.raises(FitError, match="all values must be at least 1"):
         KnnMethod(values=values)

@@ -124,9 +124,14 @@ def main() -> None:
         images = [Path(argument) for argument in arguments[1:] if argument != "--json"]
         call_command(lambda: show_evidence_of_files(images, as_json="--json" in arguments))
     else:
-        from whichgen.cli.parser import build_app
+        call_command(lambda: _run_parser(arguments))
 
-        build_app(arguments)(args=arguments)
+
+def _run_parser(arguments: list[str]) -> None:
+    """Parse the arguments, and run the command."""
+    from whichgen.cli.parser import build_app
+
+    build_app(arguments)(args=arguments)
 
 
 def is_simple_evidence(arguments: Sequence[str]) -> bool:
