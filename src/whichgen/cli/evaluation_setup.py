@@ -42,6 +42,11 @@ def prepare_evaluation(options: EvaluationOptions) -> EvaluationSetup:
         The feature store or the cached facts about images can't be read or written.
     OSError
         The splits of the dataset can't be written to the cache.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :meth:`whichgen.data.dataset_options.DatasetOptions.open`.
     """
     attributor = options.model.load()
     config = attributor.model.run_metadata.get("config", {})

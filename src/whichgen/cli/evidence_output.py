@@ -37,6 +37,13 @@ def show_evidence_of_files(
         An argument is invalid (see :func:`~whichgen.cli.image_arguments.find_images`).
     SystemExit
         A file can't be read (exit status 1). The evidence in the readable files is printed first.
+    OSError
+        Standard input can't be copied to a temporary file.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`~whichgen.cli.image_arguments.find_images`.
     """
     from whichgen.data.images.decoding import read_bytes
     from whichgen.evidence.collect import CAVEAT, Evidence, collect

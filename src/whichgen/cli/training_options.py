@@ -97,7 +97,7 @@ class SelectionFlags:
         Option(
             "-b",
             "--blocks",
-            help="Candidate blocks, counted from 0, e.g. -b 5 6 7.",
+            help="Candidate blocks, counted from 0 (repeatable), e.g. -b 5 6 7.",
             show_default="all",
         ),
     ] = None

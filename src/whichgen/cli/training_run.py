@@ -110,6 +110,12 @@ def prepare_training(
         The feature store or the cached facts about images can't be read or written.
     OSError
         The run folder can't be created, or the splits of the dataset can't be written to the cache.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :meth:`whichgen.data.dataset_options.DatasetOptions.open` and
+        :func:`~whichgen.training.split_features.extract_splits`.
     """
     data_options = options.split.build_dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
@@ -217,13 +223,10 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
 
     Raises
     ------
-    DataError, EncoderError, StoreError
-        See :func:`prepare_training` and :func:`~whichgen.training.shortcut_check.check_shortcuts`.
-    FitError
-        The model can't be fitted (see :func:`~whichgen.training.fit_block.fit` and
-        :func:`~whichgen.training.fit_fusion.fuse`).
-    OSError
-        See :func:`prepare_training` and :func:`~whichgen.report.run_folder.write_run`.
+    DataError, EncoderError, FitError, StoreError, OSError
+        See :func:`prepare_training`, :func:`~whichgen.training.shortcut_check.check_shortcuts`,
+        :func:`~whichgen.training.fit_block.fit`, :func:`~whichgen.training.fit_fusion.fuse` and
+        :func:`~whichgen.report.run_folder.write_run`.
     """
     data = prepare_training(options, library_options, method)
     features, encoder, folder = data.features, data.encoder, data.folder
