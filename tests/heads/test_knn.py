@@ -127,7 +127,9 @@ def test_values_of_k_above_the_number_of_images_are_skipped() -> None:
     assert KnnMethod().list_candidate_values(7) == (1, 2, 3, 4, 5, 6, 7)
     assert KnnMethod(values=(9, 5, 7)).list_candidate_values(7) == (5, 7)
     assert len(list(KnnMethod().sweep(x, y, 3, [x]))) == 7
-    with pytest.raises(FitError, match=r"k = 9 exceeds the 7 training images. Use a smaller k"):
+    with pytest.raises(
+        FitError, match=r"k = 9 exceeds the number of training images, 7. Use a smaller k"
+    ):
         KnnMethod(values=(9, 12)).list_candidate_values(7)
     for value in (8, 0):
         with pytest.raises(

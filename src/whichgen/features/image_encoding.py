@@ -44,7 +44,8 @@ class LoadedImage:
     evidence
         Provenance evidence in the file; ``None`` if it was not collected or can't be read.
     error
-        Error that states why the image can't be decoded; ``None`` if it was decoded or skipped.
+        Error that states why the image can't be read or decoded; ``None`` if it was decoded or
+        skipped.
     traits
         Size, contrast and damage of the image; ``None`` until they are measured.
     """
@@ -56,8 +57,8 @@ class LoadedImage:
     traits: ImageTraits | None = None
 
 
-#: Name of an image, its :class:`LoadedImage`, and the preprocessed image and copies; the list is
-#: empty if the image is unreadable or skipped.
+#: Name of an image, its :class:`LoadedImage`, and a list of the preprocessed image and its
+#: preprocessed copies, which is empty if the image is unreadable or skipped.
 _PreparedImage = tuple[str, LoadedImage, list[np.ndarray]]
 
 #: Maximum number of images in a batch, including skipped images, as a multiple of the maximum
@@ -120,7 +121,8 @@ def encode_batches(
     """Decode, preprocess and encode images batch by batch.
 
     A batch also contains the names of unreadable and skipped images, but not their features.
-    Threads load and preprocess up to 4 batches in advance.
+    Threads load and preprocess up to 4 batches in advance. Exceptions of ``images`` and of the
+    loaders are passed on, except for :class:`ImageError`.
 
     Parameters
     ----------
@@ -146,6 +148,8 @@ def encode_batches(
     EncoderError
         A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
         compile the network.
+    RuntimeError
+        The encoder fails for another reason.
 
     Warns
     -----
@@ -293,6 +297,8 @@ def encode_images(
     EncoderError
         A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
         compile the network.
+    RuntimeError
+        The encoder fails for another reason.
 
     Warns
     -----

@@ -63,7 +63,7 @@ def encode_shard(
     shard
         The shard.
     encode, batch_size
-        See :func:`~whichgen.features.image_encoding.encode_batches`, which also lists the errors.
+        See :func:`~whichgen.features.image_encoding.encode_batches`.
     keys_to_skip
         Keys (:func:`~whichgen.features.store.compute_feature_key`) of the images to skip. The
         batches contain the names of these images, but not their features.
@@ -72,6 +72,16 @@ def encode_shard(
     -------
     iterator of EncodedBatch
         Batches in the order of the images in the shard.
+
+    Raises
+    ------
+    EncoderError, RuntimeError
+        See :func:`~whichgen.features.image_encoding.encode_batches`.
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`~whichgen.features.image_encoding.encode_batches`.
     """
 
     def load(item: Item) -> LoadedImage:

@@ -224,9 +224,9 @@ class FeatureStore:
                 )
             except (OSError, ValueError) as error:
                 raise StoreError(
-                    f"can't read {segment.path} ({error}). If it is missing or truncated, rerun "
-                    "the command or script to compute its features again. Otherwise, check its "
-                    "permissions."
+                    f"can't read {segment.path} ({error}). Check its permissions or, if it is "
+                    "missing or truncated, rerun the command or script to compute its features "
+                    "again."
                 ) from error
             out[mask] = features[rows[mask, 1]]
         return out
@@ -287,8 +287,7 @@ def _map_chunks(chunks: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndar
 def _explain_write_error(folder: Path, error: Exception) -> str:
     return (
         f"can't write the feature store {folder} ({error}). Check its permissions and the free "
-        "disk space, then try again; stored features are reused. Or use another "
-        f"{name_option('--cache-dir', 'folder')}."
+        f"disk space, or use another {name_option('--cache-dir', 'folder')}."
     )
 
 

@@ -47,15 +47,24 @@ class FeatureTable:
     def read_block(self, block: int) -> np.ndarray:
         """Read the features of one block, numbered from 0: float32 array (n, d_block).
 
-        See :meth:`~whichgen.features.store.FeatureStore.read` for memory maps and errors.
+        A large array is a memory map (:meth:`~whichgen.features.store.FeatureStore.read`).
+
+        Raises
+        ------
+        KeyError, StoreError
+            See :meth:`~whichgen.features.store.FeatureStore.read`.
         """
         return self.store.read(self.keys, block)
 
     def read_blocks(self, blocks: Sequence[int]) -> np.ndarray:
         """Read and concatenate the features of blocks: float32 array (n, sum of d_block).
 
-        ``blocks`` contains one or more block indices, from 0. See
-        :meth:`~whichgen.features.store.FeatureStore.read` for the errors.
+        ``blocks`` contains one or more block indices, from 0.
+
+        Raises
+        ------
+        KeyError, StoreError
+            See :meth:`~whichgen.features.store.FeatureStore.read`.
         """
         if len(blocks) == 1:
             return self.read_block(blocks[0])  # may be a memory map

@@ -40,7 +40,7 @@ from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 #: Maximum number of held-out images. If the gallery has fewer than twice as many images, half of
-#: its images are held out.
+#: its images (rounded down) are held out.
 MAX_QUERIES = 1000
 
 
@@ -114,7 +114,7 @@ def build_local_gallery(
     seed
         Random seed for the choice of the held-out images and for fitting the centroids.
     force
-        Whether an existing gallery in ``folder`` is replaced.
+        Whether an existing gallery in ``folder`` may be replaced.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
@@ -135,16 +135,16 @@ def build_local_gallery(
     """
     check_output_folder(folder, force=force)
     kind = kind or choose_kind(len(images))
-    indexed, queries = hold_out_queries(len(images), seed)
-    images = images.take(np.concatenate([indexed, queries]))
-    n = len(indexed)
+    index_rows, query_rows = hold_out_queries(len(images), seed)
+    images = images.take(np.concatenate([index_rows, query_rows]))
+    n = len(index_rows)
     index = create_index(kind, (n, images.space.dimension), images.compute_vectors, seed=seed)
     batches = divide_rows(np.arange(n))
     for rows in progress(batches, description="Indexing", total=len(batches)):
         index.add(images.compute_vectors(rows))
-    held_out = images.compute_vectors(np.arange(n, len(images)))
-    effort, recall = _choose_effort(index, kind, held_out, effort)
-    index.add(held_out)
+    query_vectors = images.compute_vectors(np.arange(n, len(images)))
+    effort, recall = _choose_effort(index, kind, query_vectors, effort)
+    index.add(query_vectors)
     with replace_folder(folder) as work:
         pq.write_table(images.entries, work / ENTRIES_FILE, compression="zstd")
         write_index(index, kind, work)
@@ -165,12 +165,12 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    indexed, queries
+    index_rows, query_rows
         Indices of the rows to index and of the rows used as queries: ascending int64 arrays
         (n − q,) and (q,), where q is the minimum of :data:`MAX_QUERIES` and n // 2.
     """
-    queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
-    return np.setdiff1d(np.arange(n), queries), np.sort(queries)
+    query_rows = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
+    return np.setdiff1d(np.arange(n), query_rows), np.sort(query_rows)
 
 
 def _choose_effort(

@@ -45,7 +45,7 @@ class GalleryImages:
         Maps the head's output to unit vectors. The similarity of two images is the cosine of their
         vectors.
     skipped
-        Error messages, one per file that can't be read.
+        Error messages, one per image that can't be read or decoded.
     n_duplicates
         Number of files whose content is identical to that of an earlier file; they are not in
         ``entries``.
@@ -131,7 +131,7 @@ def collect_images(
     Parameters
     ----------
     samples
-        The image files and their origins.
+        The image files and their origins; the origin of an unlabeled image is empty.
     space
         Similarity space of the model.
     encoder
@@ -155,6 +155,11 @@ def collect_images(
         Unicode form (:func:`whichgen.data.origins.origin_names.validate_origin_names`).
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     # Images directly in the folder have no origin. The names `unknown` and `synthetic` are allowed,
     # because a gallery makes no predictions.

@@ -243,7 +243,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     Raises
     ------
     GalleryError
-        An array is missing or has an invalid dtype, shape or value.
+        An array is missing, unreadable, or has an invalid dtype, shape or value.
     """
     vectors = _read_array(folder, "vectors", "<f4", n_images, dimension)
     if kind == "flat":

@@ -149,8 +149,9 @@ class QdrantGallery:
         n_foreign = client.count(self.collection, count_filter=other_models, exact=True).count
         if n_foreign or size_and_distance != (self.space.dimension, cosine):
             raise GalleryError(
-                f"the collection {self.collection!r} belongs to another model or application. "
-                f"Choose another {name_option('--collection')}."
+                f"the collection {self.collection!r} belongs to another model or application: it "
+                "has another vector size or similarity measure, or contains other vectors. Choose "
+                f"another {name_option('--collection')}."
             )
 
     @_translate_errors()
@@ -205,7 +206,16 @@ class QdrantGallery:
 
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors`."""
+        """Return at most ``k`` points per query image, most similar first.
+
+        See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors` for the
+        parameters.
+
+        Raises
+        ------
+        FitError
+            The vector of a query image contains NaN or infinity.
+        """
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
         neighbors = []
@@ -245,7 +255,7 @@ def build_qdrant_gallery(
         Client of the Qdrant service, and the collection to which the images are added. Its
         ``space`` must be that of ``images``.
     force
-        Whether an existing gallery in ``folder`` is replaced.
+        Whether an existing gallery in ``folder`` may be replaced.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 

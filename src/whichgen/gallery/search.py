@@ -50,7 +50,16 @@ class LocalGallery:
     index: Any
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors`."""
+        """Return at most ``k`` gallery images per query image, most similar first.
+
+        See :meth:`whichgen.inference.similar_images.NeighborIndex.find_neighbors` for the
+        parameters.
+
+        Raises
+        ------
+        FitError
+            The vector of a query image contains NaN or infinity.
+        """
         vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
         neighbors = []
@@ -90,13 +99,19 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
         the collection does not exist or has too few images.
     ImportError
         The vectors are stored in Qdrant, and the extra ``qdrant`` is not installed.
+
+    Warns
+    -----
+    UserWarning
+        An API key for Qdrant would be sent unencrypted
+        (:func:`whichgen.gallery.qdrant.connect_to_qdrant`).
     """
     folder = Path(folder)
     description, space = read_description(folder), SimilaritySpace(model)
     if (description.model, description.dimension) != (space.digest, space.dimension):
         raise GalleryError(
             f"{folder} was built with another model. Use that model, or build a gallery with this "
-            "model; features in the feature store are reused."
+            "model."
         )
     if description.kind == "qdrant":
         from whichgen.gallery.qdrant import QdrantGallery, connect_to_qdrant

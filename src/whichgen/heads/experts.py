@@ -53,7 +53,15 @@ class ExpertsHead:
     experts: tuple[Head, ...]
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Average the experts' predictions, weighted by the gate; the embedding is expert 0's."""
+        """Average the experts' predictions for features, float array (n, d), weighted by the gate.
+
+        The embedding is that of expert 0.
+
+        Raises
+        ------
+        FitError
+            The number of features differs from that of the views.
+        """
         log_gates = np.asarray(log_softmax(self.gate.forward(features).logits, axis=1))
         outputs = [expert.forward(features) for expert in self.experts]
         view_weights = np.einsum(

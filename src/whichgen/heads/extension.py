@@ -34,7 +34,7 @@ from whichgen.heads.softmax import logsumexp
 #: Shrinkage λ for the new origin.
 SHRINKAGE = 0.1
 
-#: C for the new origin.
+#: Inverse strength C of the penalty on the weights of the new origin.
 C = 300.0
 
 # Maximum number of iterations of L-BFGS-B.
@@ -94,7 +94,7 @@ def lower_last_bias(head: Head, offset: float) -> Head:
     """Return a copy of a head with the last origin's bias reduced by ``offset`` in every probe.
 
     ``offset`` is in nats, the unit of logits, ≥ 0. The gate of a mixture of experts stays
-    unchanged. A head without a bias, such as a k-NN head, is itself returned.
+    unchanged. For a head without a bias, such as a k-NN head, return the same object.
     """
     if isinstance(head, LinearHead):
         return _lower_bias(head, offset)

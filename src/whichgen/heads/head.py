@@ -100,7 +100,13 @@ class Head(Protocol):
     """A fitted classifier."""
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output for n images; ``features`` is a float array (n, d)."""
+        """Compute the output for n images; ``features`` is a float array (n, d).
+
+        Raises
+        ------
+        AssertionError, FitError, ValueError
+            The head was fitted on another number of features; the type depends on the head.
+        """
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return, by name, the arrays from which :meth:`HeadMethod.restore` rebuilds the head."""
@@ -204,7 +210,7 @@ class SweepMethod(HeadMethod, Protocol):
 
 
 def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
-    """Validate training features, float array (n, d), and labels, integer array (n,).
+    """Validate training features, float array (n, d), and labels, integer array (n,), ≥ 0.
 
     Raises
     ------

@@ -124,9 +124,10 @@ class KnnHead:
         )
 
     def find_neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k nearest exemplars of each of m images, given their features, array (m, d).
+        """Find the k nearest exemplars of each of m images.
 
-        An exemplar with several repeats counts as several neighbors.
+        ``features``, float array (m, d), contains the features of these images. An exemplar with
+        several repeats counts as several neighbors.
 
         Returns
         -------
@@ -194,8 +195,8 @@ class KnnMethod:
         values = tuple(float(k) for k in sorted(self.values) if k <= n_train)
         if not values:
             raise FitError(
-                f"k = {min(self.values)} exceeds the {n_train} training images. Use a smaller "
-                f"{name_option('--k-min or --K', 'k')}, or more images."
+                f"k = {min(self.values)} exceeds the number of training images, {n_train}. Use a "
+                f"smaller {name_option('--k-min or --K', 'k')}, or more images."
             )
         return values
 
@@ -206,7 +207,7 @@ class KnnMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """Classify the images of each query set for each k; search the neighbors only once.
+        """Classify the images of each query set for each k; search for neighbors only once.
 
         See :meth:`whichgen.heads.head.SweepMethod.sweep` for the parameters, results and errors.
         """

@@ -131,7 +131,15 @@ class LinearMethod:
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> LinearHead:
-        """Rebuild a probe from the arrays that :meth:`LinearHead.tensors` returns."""
+        """Rebuild a probe from the arrays that :meth:`LinearHead.tensors` returns.
+
+        The arrays are not validated; ``n_origins`` and ``value`` are not used.
+
+        Raises
+        ------
+        KeyError
+            ``weights`` or ``bias`` is missing.
+        """
         return LinearHead(tensors["weights"], tensors["bias"])
 
     def fit_path(

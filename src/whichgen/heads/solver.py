@@ -25,8 +25,8 @@ until f decreases sufficiently (Armijo).
 
 *Preconditioner.* The covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i of P,
 is replaced with the weighted mean of these matrices over images, M = Q diag(μ) Qᵀ. This
-approximation of the Hessian is diagonal in the axes Q of the origins and the columns of z, with the
-following elements, without the 1 for the bias::
+approximation of the Hessian is diagonal in the axes Q of the origins and the columns of z. Its
+elements, of which those of the bias have no penalty term 1, are::
 
     1 + C μ_k s_j²
 

@@ -53,9 +53,9 @@ class Attribution:
         Percentage of validation images of known origins with an equal or lower score, in [0, 100];
         ``None`` if the image can't be read.
     stability
-        Number of the five altered copies of the image (:mod:`whichgen.inference.stability`) with
-        the same answer as the image. This and the next two fields are ``None`` if the stability
-        check was not requested or the image can't be read.
+        Number of the five altered copies of the image (:mod:`whichgen.inference.stability`) that
+        have the same answer as the image. This and the next two fields are ``None`` if the
+        stability check was not requested or the image can't be read.
     differing_copies
         Names of the copies with a different answer.
     original_answer

@@ -202,6 +202,8 @@ class Attributor:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+        RuntimeError
+            The encoder fails for another reason.
         FitError
             ``coverage`` is out of range, or the embedding of an image contains NaN or infinity.
         GalleryError
@@ -258,6 +260,8 @@ class Attributor:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+        RuntimeError
+            The encoder fails for another reason.
 
         Warns
         -----
@@ -299,6 +303,8 @@ class Attributor:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+        RuntimeError
+            The encoder fails for another reason.
 
         Warns
         -----
@@ -311,8 +317,8 @@ class Attributor:
     def compute_quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
 
-        If the model has too few validation images, or sources of these images, the ``notes`` of the
-        quantile contain a warning.
+        If the model has too few validation images, or too few sources of these images, the
+        ``notes`` of the quantile contain a warning.
 
         Parameters
         ----------
@@ -342,9 +348,9 @@ class Attributor:
         Parameters
         ----------
         batch
-            Features and evidence of the images, and features of their
-            :data:`~whichgen.inference.stability.COPIES` for the stability check
-            (:func:`~whichgen.features.image_encoding.encode_batches`).
+            Features and evidence of the images (:meth:`encode_batches`). If it also contains
+            features of the :data:`~whichgen.inference.stability.COPIES` of the images, the
+            stability of the answers is checked.
         quantile
             Result of :meth:`compute_quantile`; ``None`` for no prediction sets.
         nearest, gallery

@@ -37,7 +37,7 @@ _RUNS = "_runs.json"
 
 @dataclass
 class AnswerSummary:
-    """Number of images, answers and errors in one call of :meth:`AnswerFolder.write`.
+    """Numbers of images, answers and errors in one call of :meth:`AnswerFolder.write`.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class AnswerSummary:
     n_written
         Number of answers written.
     n_invalid
-        Number of written answers with an ``error``, because the file is not a valid image.
+        Number of written answers with an ``error``, because the file can't be decoded or is not
+        supported.
     read_errors
         Error message of each file that could not be read; no answer is written for it.
     """
@@ -181,7 +182,7 @@ class AnswerFolder:
         Returns
         -------
         AnswerSummary
-            Number of images, answers and errors over all batches.
+            Numbers of images, answers and errors in all batches.
 
         Raises
         ------
@@ -223,7 +224,7 @@ class AnswerFolder:
             column = pq.read_table(part, columns=["image"])["image"]
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{part} can't be read ({error}). Check its permissions. If it is damaged, delete "
-                "it to attribute its images again."
+                f"{part} can't be read ({error}). Check its permissions or, if it is damaged, "
+                "delete it to attribute its images again."
             ) from None
         yield from (hash_name(name.as_py()) for name in column)

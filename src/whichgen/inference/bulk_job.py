@@ -27,8 +27,8 @@ class ShardAnswers:
         Number of images, including files that could not be read and images that were skipped
         because they already have an answer.
     answers
-        Answers for the remaining images; an answer has an ``error`` if the file is not a valid
-        image.
+        Answers for the remaining images; an answer has an ``error`` if the file can't be decoded
+        or is not supported.
     read_errors
         Error message of each file that could not be read. A later run tries these files again.
     """
@@ -106,6 +106,8 @@ class AttributeJob:
         EncoderError
             A feature is not finite, memory is insufficient for a single image, or OpenVINO can't
             compile the network.
+        RuntimeError
+            The encoder fails for another reason.
         FitError
             :attr:`coverage` is out of range.
         ModelFileError

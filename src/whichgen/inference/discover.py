@@ -38,7 +38,7 @@ _CLIP = 10.0
 
 @dataclass(frozen=True)
 class Group:
-    """Group of images that may come from one generator.
+    """Group (cluster) of images that may come from one generator.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def discover(
     features
         The head's input for each image: float array (n, d).
     k
-        Number of groups for k-means. ``None`` selects HDBSCAN (Campello, Moulavi & Sander, 2013),
-        which determines the number of groups and leaves outliers without a group.
+        Number of groups for k-means. ``None`` or 0 selects HDBSCAN (Campello, Moulavi & Sander,
+        2013), which determines the number of groups and leaves outliers without a group.
     min_size
         Minimum group size for HDBSCAN, at least 2; ignored by k-means.
     seed

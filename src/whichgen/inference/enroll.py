@@ -3,10 +3,10 @@
 The head is extended by one origin (:mod:`whichgen.heads.extension`). The model's exemplars (stored
 features of images) are used instead of the original images. *Held-out exemplars* are exemplars of
 validation images; *training exemplars* are exemplars of training images and of images enrolled
-earlier. The bias of the new origin is then lowered until the new head correctly classifies every
-held-out exemplar that the old head classified correctly. It is lowered by an additional
-:data:`MARGIN`, because unseen images of the old origins can have higher logits for the new origin.
-A k-NN head has no bias.
+earlier. The bias of the new origin is then lowered, by less than 40 nats, until the new head
+correctly classifies every held-out exemplar that the old head classified correctly. It is lowered
+by an additional :data:`MARGIN`, because unseen images of the old origins can have higher logits for
+the new origin. A k-NN head has no bias.
 
 The open-set score is refitted on the training exemplars and the new images. The temperature (unless
 it is 1), the open-set threshold, the calibration data and the thresholds of the coarser predictions
@@ -220,7 +220,8 @@ def enroll_images(
     name
         Name of the new origin.
     images
-        Maps the name of each image file to its bytes. Duplicate images are used only once.
+        Maps the name of each image file to the bytes of the file. Files with the same content are
+        used only once.
     batch_size
         Maximum number of images per batch.
     progress
@@ -236,10 +237,15 @@ def enroll_images(
     DataError
         The name is invalid (:func:`check_new_name`), an image can't be read, or SOURCE_DATE_EPOCH
         is not a valid time.
-    EncoderError
+    EncoderError, RuntimeError
         See :meth:`whichgen.inference.attributor.Attributor.encode`.
     FitError
         See :func:`enroll`.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
 
     Examples
     --------
@@ -257,8 +263,8 @@ def enroll_images(
         file, error = unreadable_files[0]
         raise DataError(
             f"{len(unreadable_files)} of {format_count(len(errors), 'image')} can't be read, e.g. "
-            f"{file}: {error.split(': ', 1)[-1]}. The model was not changed. "
-            "Remove these images and try again."
+            f"{file}: {error.split(': ', 1)[-1]}. The model is "
+            "unchanged; remove these images and try again."
         )
     has_thumbnails = attributor.model.exemplars.thumbnails
     return enroll(
@@ -289,9 +295,9 @@ def _combine_training_data(
 def _extend_head(model: OriginModel, new_features: np.ndarray) -> Head:
     """Add an origin to the head, and lower the bias of this origin to protect the old origins.
 
-    The bias is lowered until all predictions for held-out exemplars that were correct before are
-    correct again (by less than 40 nats), and then by an additional :data:`MARGIN`. A k-NN head has
-    no bias, so it is only extended.
+    The bias is lowered in steps, by less than :data:`_MAX_OFFSET`, until all held-out exemplars
+    that the old head classified correctly are classified correctly again, and then by an additional
+    :data:`MARGIN`. A k-NN head has no bias, so it is only extended.
     """
     extended_head = extend(
         model.head, *_combine_training_data(model, new_features), len(model.origins)

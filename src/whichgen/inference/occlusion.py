@@ -75,8 +75,13 @@ def explain(
     ------
     ImageError
         A side of the image has fewer pixels than ``grid``.
-    EncoderError, ModelFileError
+    EncoderError, ModelFileError, RuntimeError
         See :meth:`whichgen.inference.attributor.Attributor.attribute`.
+
+    Warns
+    -----
+    WhichgenWarning
+        Memory is insufficient for a batch; the batch size is halved.
     """
     width, height = image.size
     if min(width, height) < grid:
