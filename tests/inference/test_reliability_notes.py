@@ -23,7 +23,7 @@ from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.feature_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
-from whichgen.inference.reliability_notes import describe_unusual
+from whichgen.inference.reliability_notes import describe_unusual_traits
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
@@ -47,25 +47,25 @@ def attributor(models: dict[str, OriginModel], encoder: Encoder) -> Attributor:
     ],
 )
 def test_size_far_from_training_is_noted(width: int, height: int, start: str) -> None:
-    (note,) = describe_unusual(ImageTraits(width, height, 50.0), SIZES)
+    (note,) = describe_unusual_traits(ImageTraits(width, height, 50.0), SIZES)
     assert note.startswith(start)
 
 
 @pytest.mark.parametrize(("width", "height"), [(128, 128), (2000, 2000), (256, 1000)])
 def test_usual_size_is_not_noted(width: int, height: int) -> None:
-    assert describe_unusual(ImageTraits(width, height, 50.0), SIZES) == ()
+    assert describe_unusual_traits(ImageTraits(width, height, 50.0), SIZES) == ()
 
 
 def test_size_without_a_record_of_training_sizes() -> None:
-    assert describe_unusual(ImageTraits(40, 9000, 50.0), None) == ()
-    assert describe_unusual(ImageTraits(31, 31, 50.0), None)
+    assert describe_unusual_traits(ImageTraits(40, 9000, 50.0), None) == ()
+    assert describe_unusual_traits(ImageTraits(31, 31, 50.0), None)
 
 
 def test_image_of_one_color_is_noted() -> None:
     flat = Image.new("RGB", (300, 300), (200, 180, 90))
-    assert describe_unusual(read_traits(flat), SIZES)[0].startswith("Almost one color:")
+    assert describe_unusual_traits(read_traits(flat), SIZES)[0].startswith("Almost one color:")
     flat.paste((0, 0, 0), (0, 0, 100, 100))
-    assert describe_unusual(read_traits(flat), SIZES) == ()
+    assert describe_unusual_traits(read_traits(flat), SIZES) == ()
 
 
 def test_repaired_jpeg_is_noted(images: list[Image.Image], attributor: Attributor) -> None:

@@ -133,3 +133,20 @@ def test_hub_url_without_a_dataset_is_one_message() -> None:
         find_shards(["hf://datasets/owner"])
     with pytest.raises(OSError, match="namespace/name"):
         Storage("hf").read("datasets/owner", 10)
+
+
+def test_unreachable_hub_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HttpError(Exception):  # like those of httpx, which are not OSErrors
+        pass
+
+    class Unreachable:
+        def get_file_info(self, _: str) -> None:
+            raise HttpError("no route to host")
+
+        open_input_file = get_file_info
+
+    monkeypatch.setattr(remote_module, "_connect", lambda _: Unreachable())
+    with pytest.raises(DataError, match=r"hf://datasets/o/n can't be listed \(no route to host\)"):
+        find_shards(["hf://datasets/o/n"])
+    with pytest.raises(OSError, match="no route to host"):
+        Storage("hf").read("datasets/o/n/a.png", 10)

@@ -30,7 +30,7 @@ from whichgen.features.image_encoding import (
 )
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.feature_range import FAR_NOTE, TrainingRange
-from whichgen.inference.reliability_notes import describe_unusual
+from whichgen.inference.reliability_notes import describe_unusual_traits
 from whichgen.inference.similar_images import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
 from whichgen.models.array_validation import predict_and_validate
@@ -407,7 +407,7 @@ class Attributor:
                 answers[i] = check_stability(answers[i], copy_answers[row], families)
         sizes = model.training_sizes
         for i, traits in batch.traits.items():
-            notes = describe_unusual(traits, sizes) + ((FAR_NOTE,) if is_far[i] else ())
+            notes = describe_unusual_traits(traits, sizes) + ((FAR_NOTE,) if is_far[i] else ())
             answers[i] = replace(answers[i], width=traits.width, height=traits.height, notes=notes)
         for i, evidence in batch.evidence.items():
             answers[i] = replace(answers[i], provenance=evidence)

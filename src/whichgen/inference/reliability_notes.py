@@ -16,7 +16,7 @@ MIN_CONTRAST = 1.0
 MAX_SIZE_RATIO = 2.0
 
 
-def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
+def describe_unusual_traits(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
     """Return a note for each property of an image that makes predictions less reliable.
 
     These properties are an unusual size, almost no contrast, and repaired damage.

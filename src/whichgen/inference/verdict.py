@@ -32,7 +32,7 @@ class Verdict:
     evidence
         Summary of the provenance evidence in the file.
     agreement
-        Whether the prediction agrees with the evidence.
+        Comparison of the prediction with the evidence.
     """
 
     kind: VerdictKind

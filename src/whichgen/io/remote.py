@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -109,7 +110,7 @@ class Storage:
             if info.type != pafs.FileType.Directory:
                 return [path] if info.type == pafs.FileType.File else None
             entries = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-        except (OSError, ValueError) as error:  # huggingface_hub raises ValueError for invalid URLs
+        except Exception as error:  # errors of the hub's HTTP library are not OSErrors
             location = f" at {self.endpoint}" if self.endpoint else ""
             raise DataError(
                 f"{self.get_url(path)}{location} can't be listed ({get_first_line(error)}). "
@@ -137,11 +138,12 @@ class Storage:
         Raises
         ------
         OSError
-            The file is missing, unreadable, too large or not a regular file, or its URL is invalid.
+            The file is missing, unreadable, too large or not a regular file, its URL is invalid, or
+            the store can't be reached.
         """
         if not self.scheme:
             return read_regular_file(Path(self.root) / path, max_bytes)
-        with self.open(path) as stream:
+        with _convert_errors(path), self.open(path) as stream:
             data: bytes = stream.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", path)
@@ -153,14 +155,12 @@ class Storage:
         Raises
         ------
         OSError
-            The file is missing or unreadable, or its URL is invalid.
+            The file is missing or unreadable, its URL is invalid, or the store can't be reached.
         """
         if not self.scheme:
             return (Path(self.root) / path).open("rb")
-        try:
+        with _convert_errors(path):
             return _connect(self).open_input_file(path)
-        except ValueError as error:  # huggingface_hub raises ValueError for invalid URLs
-            raise OSError(errno.EINVAL, get_first_line(error), path) from None
 
 
 def parse_url(url: str) -> tuple[Storage, str]:
@@ -195,9 +195,20 @@ def parse_url(url: str) -> tuple[Storage, str]:
     return Storage("s3", endpoint, region), path
 
 
+@contextmanager
+def _convert_errors(path: str) -> Iterator[None]:
+    """Convert all errors that a remote store raises for a file to :class:`OSError`."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # huggingface_hub raises ValueError and its HTTP library's errors
+        raise OSError(errno.EIO, get_first_line(error), path) from None
+
+
 @lru_cache
 def _connect(storage: Storage) -> Any:
-    """Return the pyarrow file system of a remote store; the process reuses its connection."""
+    """Return the pyarrow file system of a remote store, cached per process."""
     if storage.scheme == "s3":
         endpoint, region = storage.endpoint or None, storage.region or None
         return pafs.S3FileSystem(endpoint_override=endpoint, region=region)

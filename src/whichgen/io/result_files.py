@@ -85,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
     OSError
         The file can't be written.
     TypeError
-        The value contains another object that can't be written, such as a NumPy array.
+        The value contains an object that JSON can't represent, such as a NumPy array.
     """
     finite_value = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
     write_text(path, json.dumps(escape_names(finite_value), indent=1, allow_nan=False) + "\n")
@@ -113,7 +113,10 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
     OSError
         The file can't be written.
     pyarrow.ArrowException
-        A value does not have the type of its column.
+        A value does not have the type of its column or, without ``schema``, the values of a column
+        have different types.
+    OverflowError
+        An integer does not fit in 64 bits.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

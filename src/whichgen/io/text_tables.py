@@ -64,7 +64,10 @@ class Row:
 
     @property
     def is_comment(self) -> bool:
-        """Whether the first cell begins with ``#``, ignoring white space; the row is not empty."""
+        """Whether the first cell of this row, which must not be empty, begins with ``#``.
+
+        White space before the ``#`` is ignored.
+        """
         return self.cells[0].lstrip().startswith("#")
 
 
@@ -205,8 +208,9 @@ def _find_delimiter(text: str, prefers_comma: bool) -> str:
     """Return the delimiter of a table, given the beginning of its text.
 
     This is the first candidate for which all examined rows have the same number of cells, at least
-    two. If there is none, it is the first candidate for which all rows, or else the first row, have
-    at least two cells, or else the preferred candidate.
+    two. If there is none, it is the first candidate for which all examined rows have at least two
+    cells; if there is none either, the first candidate for which the first row has at least two
+    cells; otherwise, the preferred candidate.
     """
     candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
     widths = {}

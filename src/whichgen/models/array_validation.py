@@ -133,7 +133,8 @@ def predict_and_validate(
     output
         Output of the head for the n images.
     probabilities, scores
-        Probabilities and open-set scores: float64 arrays (n, origins), in [0, 1], and (n,).
+        Probabilities in [0, 1], float64 array (n, origins), and open-set scores, float64 array
+        (n,).
 
     Raises
     ------
@@ -155,7 +156,7 @@ def predict_and_validate(
             f"scores have shape {scores.shape}, expected {(n,)}"
         )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise make_inconsistency_error("the output contains NaN or infinity")
+        raise make_inconsistency_error("a probability is NaN or infinite, or a score is NaN")
     return output, probabilities, scores
 
 

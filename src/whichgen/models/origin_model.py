@@ -197,7 +197,8 @@ class OriginModel:
         Returns
         -------
         probabilities, scores
-            float64 arrays (n, origins), in [0, 1], and (n,).
+            Probabilities in [0, 1], float64 array (n, origins), and open-set scores, float64 array
+            (n,).
         """
         return self.predict_from(self.head.forward(features))
 

@@ -237,7 +237,8 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
         if version != FORMAT:
             raise ModelFileError(
                 f"{folder} has model format {version}, but whichgen {__version__} reads format "
-                f"{FORMAT}. Install the version of whichgen that wrote it, or fit the model again."
+                f"{FORMAT}. Install the version of whichgen that saved the model, or fit the model "
+                "again."
             )
         description = _Description.model_validate_json(text)
         data = _read_file(folder, HEAD_FILE, _MAX_ARRAY_BYTES)

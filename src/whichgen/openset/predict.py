@@ -29,7 +29,8 @@ def predict(
     Returns
     -------
     probabilities, scores
-        float64 arrays (n, origins) and (n,).
+        Probabilities in [0, 1], float64 array (n, origins), and open-set scores, float64 array
+        (n,).
     """
     return np.asarray(softmax(output.logits / temperature, axis=1)), score(output)
 

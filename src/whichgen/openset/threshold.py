@@ -170,9 +170,10 @@ def choose_threshold_at_precision(
 def compute_tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
     """Compute a confidence interval for the true-positive rate on new images.
 
-    The threshold is the k-th highest of n independent validation scores. The fraction of all known
-    images whose score reaches it then has the distribution Beta(k, n + 1 − k), for any continuous
-    distribution of the scores (Wilks, 1941); ties can only increase this fraction. The interval
+    The threshold is the k-th highest of n independent validation scores, with k = ⌈``tpr`` · n⌉.
+    The fraction of all known images whose score reaches it then has the distribution Beta(k,
+    n + 1 − k), for any continuous distribution of the scores (Wilks, 1941); ties can only increase
+    this fraction. The interval
     leaves the same probability below ``low`` and above ``high``.
 
     Parameters

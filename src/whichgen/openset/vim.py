@@ -8,7 +8,7 @@ score s(x) is::
 
     α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖
 
-The sums run over the training images i; α gives both terms of s(x) the same scale.
+The sums over i run over the training images; α gives both terms of s(x) the same scale.
 
 Differences from the paper:
 

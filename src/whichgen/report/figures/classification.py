@@ -29,10 +29,12 @@ def plot_closed_set_confusion(run: Run) -> Plot:
 
 def plot_open_set_confusion(run: Run) -> Plot:
     """Plot the confusion matrix of all test images, with rejection at the threshold."""
-    caption = f"All test images; scores below the threshold are classified as “{UNKNOWN}”."
+    caption = (
+        f"All test images. Images with a score below the threshold are classified as “{UNKNOWN}”."
+    )
     if len(run.unknown):
         caption += (
-            " Rows below the line are unknown generators, for which this is the correct prediction."
+            " Rows below the line are unknown generators, for which this prediction is correct."
         )
     plot = _plot_confusion(
         "confusion_open", "Confusion matrix with rejection", caption, count_confusions(run)
@@ -111,7 +113,7 @@ def plot_reliability(run: Run) -> Plot:
 def plot_blocks(run: Run) -> Plot | None:
     """Plot the validation and test metrics of each block at its best hyperparameter value.
 
-    The result is ``None`` for a fusion.
+    A metric that is undefined for some block is omitted. The result is ``None`` for a fusion.
     """
     blocks, selection = run.results.blocks, run.results.selection
     if not blocks:

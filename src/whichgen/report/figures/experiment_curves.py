@@ -35,8 +35,8 @@ def plot_robustness(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot test metrics against the intensity of perturbations, one panel per kind.
 
     ``points`` must include the metrics on unperturbed images (``perturbation`` is ``None``), which
-    are drawn as dotted lines. A metric that is undefined for some intensity of a kind is omitted
-    from the panel of this kind.
+    are drawn as dotted lines. A metric that is undefined for unperturbed images is omitted; one
+    that is undefined for some intensity of a kind is omitted from the panel of this kind.
     """
     perturbed_metrics = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
     unperturbed_metrics = next(p.test.metrics for p in points if p.perturbation is None)
@@ -106,9 +106,9 @@ def plot_low_data(points: Sequence[LowDataPoint]) -> Plot:
 
 
 def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot metrics of the enrolled generator and of the other origins against the enrolled images.
+    """Plot metrics of the new generator and other origins against the number of enrolled images.
 
-    Lines with markers show means over generators and seeds: recall of the enrolled generator, the
+    Lines with markers show means over generators and seeds: recall of the new generator, the
     fraction of its images that are correct and accepted, and accuracy of the other origins. Each
     thin line shows the recall of one generator, averaged over seeds. The dotted line shows the
     accuracy before enrollment.

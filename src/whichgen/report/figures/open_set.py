@@ -16,7 +16,7 @@ from whichgen.phrases import format_count
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, create_axes, get_color, shorten
 from whichgen.report.run_reader import Run
 
-#: Maximum number of unknown generators with curves of their own in a figure.
+#: If a run has more unknown generators, only the curve of all of them together is plotted.
 _MAX_CURVES = 8
 #: Title, y axis and caption of each kind of curve.
 _CURVES = {
