@@ -20,7 +20,7 @@ from gpu_files import make_jpegs, measure_decoding, measure_extraction
 from gpu_rows import BATCH, CORES, SIDE, Table, make_batch, measure_seconds, record_graph
 from random_clip import write_random_clip
 
-from whichgen.encoders.cuda_graphs import GpuEncode
+from whichgen.encoders.cuda_graphs import GpuEncodeFunction
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic_writes import write_text
@@ -89,8 +89,8 @@ def compare_features(
         table.add(f"features of {name}", encoder.dtype, n, note=note)
 
 
-class UnrecordedEncode(GpuEncode):
-    """:class:`GpuEncode` without CUDA graphs."""
+class UnrecordedEncode(GpuEncodeFunction):
+    """:class:`GpuEncodeFunction` without CUDA graphs."""
 
     def _run(self, batch: torch.Tensor) -> torch.Tensor:
         return self._concatenate_blocks(batch)
@@ -99,7 +99,7 @@ class UnrecordedEncode(GpuEncode):
 def remove_graphs(encoder: Encoder) -> Encoder:
     """Return the encoder without CUDA graphs."""
     encode = encoder.encode
-    assert isinstance(encode, GpuEncode)
+    assert isinstance(encode, GpuEncodeFunction)
     unrecorded = UnrecordedEncode(encode.forward, encoder.device, encode.dtype)
     return replace(encoder, encode=unrecorded)
 

@@ -45,6 +45,6 @@ def is_deterministic() -> bool:
 
 
 def call_single_threaded(function: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Return the result of ``function(*args)``; BLAS and OpenMP use one thread during the call."""
+    """Call ``function(*args)`` with one BLAS and OpenMP thread, and return the result."""
     with threadpool_limits(1):
         return function(*args)

@@ -1,7 +1,7 @@
 """Exceptions that whichgen raises, and its warning category.
 
-All exceptions in this module derive from :class:`WhichgenError`. If one is raised, the command line
-prints its message and exits with status 1.
+All exceptions in this module derive from :class:`WhichgenError`. If one of them stops a command,
+the command line prints its message and exits with status 1.
 """
 
 
@@ -33,15 +33,15 @@ class OpenVinoError(EncoderError):
 
 
 class StoreError(WhichgenError):
-    """A store of features or image facts can't be read or written, e.g. the disk is full."""
+    """A store of features or image facts can't be read or written."""
 
 
 class ModelFileError(WhichgenError):
-    """A model can't be loaded, verified, downloaded or uploaded, or the encoder differs."""
+    """A model can't be loaded, verified, downloaded or uploaded, or does not match an encoder."""
 
 
 class GalleryError(WhichgenError):
-    """A gallery can't be built, read or reached, or was built with another model or version."""
+    """A gallery can't be built, read or reached, or has another model or format."""
 
 
 class FitError(WhichgenError):
@@ -53,7 +53,7 @@ class ConvergenceError(FitError):
 
 
 class ClusterError(WhichgenError):
-    """Ray can't be started or reached, or processing on its cluster failed."""
+    """A Ray cluster can't be started or reached, or processing on it failed."""
 
 
 class WhichgenWarning(UserWarning):

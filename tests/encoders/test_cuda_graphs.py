@@ -11,7 +11,7 @@ import torch
 
 import whichgen.encoders.cuda_graphs as gpu_module
 from whichgen.encoders import load_encoder
-from whichgen.encoders.cuda_graphs import ConcatenatedForward, GpuEncode
+from whichgen.encoders.cuda_graphs import ConcatenatedForward, GpuEncodeFunction
 from whichgen.encoders.torch_runtime import make_torch_encode
 from whichgen.features.batching import is_out_of_memory
 
@@ -52,7 +52,7 @@ class Recorder:
 @pytest.mark.parametrize("n", [1, 3, 8])
 def test_blocks_are_those_of_torch(n: int, dtype: str) -> None:
     kind = torch.float32 if dtype == "float32" else torch.bfloat16
-    encode = GpuEncode(_blocks, "cpu", kind)
+    encode = GpuEncodeFunction(_blocks, "cpu", kind)
     pixels = _images(n)
     expected = make_torch_encode(_blocks, "cpu", dtype)(pixels)
     for block, reference in zip(encode(pixels), expected, strict=True):
@@ -65,7 +65,7 @@ def test_blocks_are_those_of_torch(n: int, dtype: str) -> None:
 def test_a_shape_that_occurs_twice_in_a_row_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     monkeypatch.setattr(gpu_module, "CudaGraph", recorder)
-    encode = GpuEncode(_blocks, "cpu", torch.float32)
+    encode = GpuEncodeFunction(_blocks, "cpu", torch.float32)
     for n in (1, 4, 4, 4, 3, 4, 2, 2):
         pixels = _images(n, seed=n)
         assert np.array_equal(encode(pixels)[0], _blocks(torch.from_numpy(pixels))[0].numpy())
@@ -84,7 +84,7 @@ def test_a_network_that_cannot_be_recorded_runs_unrecorded(
 ) -> None:
     recorder = Recorder(RuntimeError("operation not permitted when stream is capturing"))
     monkeypatch.setattr(gpu_module, "CudaGraph", recorder)
-    encode = GpuEncode(_blocks, "cpu", torch.float32)
+    encode = GpuEncodeFunction(_blocks, "cpu", torch.float32)
     pixels = _images(4)
     for _ in range(4):
         assert np.array_equal(encode(pixels)[1], _blocks(torch.from_numpy(pixels))[1].numpy())
@@ -97,7 +97,7 @@ def test_a_smaller_batch_works_after_out_of_memory() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
         return _blocks(pixels)
 
-    encode = GpuEncode(forward, "cpu", torch.float32)
+    encode = GpuEncodeFunction(forward, "cpu", torch.float32)
     with pytest.raises(torch.OutOfMemoryError) as caught:
         encode(_images(4))
     assert is_out_of_memory(caught.value)  # so that BatchEncoder halves the batch
@@ -148,10 +148,10 @@ def test_a_network_that_synchronizes_runs_unrecorded_on_a_gpu(pixels: np.ndarray
     def forward(batch: torch.Tensor) -> list[torch.Tensor]:
         return [batch.flatten(1) * batch.mean().item()]  # synchronizes
 
-    encode = GpuEncode(forward, "cuda", torch.float32)
+    encode = GpuEncodeFunction(forward, "cuda", torch.float32)
     features: list[Any] = [encode(pixels)[0] for _ in range(3)]
     assert np.array_equal(features[0], features[1])
     assert np.array_equal(features[0], features[2])
-    other = GpuEncode(_blocks, "cuda", torch.float32)
+    other = GpuEncodeFunction(_blocks, "cuda", torch.float32)
     again = [other(pixels)[0] for _ in range(3)]  # recording did not damage the device
     assert np.array_equal(again[0], again[2])

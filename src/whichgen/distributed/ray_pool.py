@@ -205,7 +205,8 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
     Raises
     ------
     ClusterError
-        Ray fails, for example because workers die repeatedly; or results are missing or duplicated.
+        Ray fails, for example because workers die repeatedly; the job raises an exception other
+        than :class:`WhichgenError`; or results are missing or duplicated.
     WhichgenError
         The job raises this error on a worker.
 

@@ -71,7 +71,7 @@ class CudaGraph:
         return self._rows
 
 
-class GpuEncode:
+class GpuEncodeFunction:
     """Thread-safe :attr:`~whichgen.encoders.encoder.Encoder.encode` of a network on a GPU.
 
     Parameters

@@ -35,7 +35,8 @@ def resolve_device(device: str) -> str:
     Returns
     -------
     str
-        ``openvino`` or a device of torch. Whether OpenVINO is installed is not checked.
+        ``openvino`` or a device of torch. If ``device`` or ``WHICHGEN_DEVICE`` is ``openvino``, it
+        is not checked whether OpenVINO is installed.
 
     Raises
     ------

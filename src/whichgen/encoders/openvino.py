@@ -51,7 +51,7 @@ def load_openvino_encode(
     example: np.ndarray,
     dtype: str,
 ) -> tuple[Callable[[np.ndarray], list[np.ndarray]], tuple[int, ...]]:
-    """Create an :attr:`~whichgen.encoders.encoder.Encoder.encode` that runs OpenVINO.
+    """Create an :attr:`~whichgen.encoders.encoder.Encoder.encode` function that runs OpenVINO.
 
     Parameters
     ----------
@@ -187,8 +187,8 @@ def _import_openvino() -> Any:
     except ImportError as error:
         raise OpenVinoError(
             f"{name_option('--device openvino')} requires OpenVINO, which can't be imported "
-            f"({get_first_line(error)}). Use {name_option('--device cpu')}, or install it with: "
-            "pip install openvino"
+            f"({get_first_line(error)}). Use {name_option('--device cpu')}, or install "
+            "OpenVINO with: pip install openvino"
         ) from None
     if not hasattr(openvino, "convert_model"):
         openvino.convert_model = _convert_model  # other code in this process may call it

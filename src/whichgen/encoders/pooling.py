@@ -30,7 +30,8 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
         With ``patches``: the CLS token, the mean and the standard deviation over patch tokens,
         concatenated, (n, 3 d), or the last two of these if there is no CLS token, (n, 2 d). The
         standard deviation divides by the number of patch tokens. The positions of a feature map
-        count as patch tokens. The dtype is that of ``hidden``; with ``patches``, it is float32.
+        count as patch tokens. The dtype is that of ``hidden`` or, for a token sequence or feature
+        map with ``patches``, float32.
     """
     if hidden.ndim == 2:
         return hidden

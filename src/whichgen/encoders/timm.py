@@ -34,8 +34,8 @@ def load_timm(name: str) -> Network:
         raise EncoderError(
             f"encoder {name!r} is neither a folder, a hub ID (owner/name) nor a timm name that is "
             f"mapped to the hub ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
-            f"imported ({get_first_line(error)}). Check the name. Other timm models require timm "
-            "and a torchvision that matches torch; install them with: pip install 'whichgen[timm]'"
+            f"imported ({get_first_line(error)}). Check the name or, for another timm model, "
+            "install timm and a torchvision that matches torch: pip install 'whichgen[timm]'"
         ) from None
     with hub_access() as offline:
         try:

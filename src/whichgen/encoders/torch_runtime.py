@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from whichgen.encoders.cuda_graphs import Forward, GpuEncode
+from whichgen.encoders.cuda_graphs import Forward, GpuEncodeFunction
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -29,7 +29,7 @@ def make_torch_encode(
     -------
     function
         Converts preprocessed images, float32 array (n, …), to one float32 array (n, d_b) per block
-        b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncode`.
+        b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncodeFunction`.
     """
     cuda = torch.device(device).type == "cuda"
     if isinstance(forward, torch.nn.Module):
@@ -37,7 +37,7 @@ def make_torch_encode(
         if cuda:  # makes convolutional networks about 1.5 times as fast
             forward.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if cuda:
-        return GpuEncode(forward, device, _DTYPES[dtype])
+        return GpuEncodeFunction(forward, device, _DTYPES[dtype])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():

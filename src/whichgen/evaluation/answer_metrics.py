@@ -68,7 +68,7 @@ class AnswerMetrics:
         (:mod:`whichgen.evaluation.real_vs_synthetic`) reach a threshold that at most 1 % of the
         real images reach.
 
-    A metric is NaN if its denominator is 0.
+    A metric is NaN if its denominator is 0; ``tpr_at_fpr1`` is also NaN without real images.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class ClusteringMetrics:
     ----------
     nmi
         Mutual information of clusters and origins, divided by the arithmetic mean of their
-        entropies, in [0, 1]; 1 if there are only one origin and one cluster.
+        entropies, in [0, 1]; 1 if there is only one origin and only one cluster.
     purity
         Fraction of images that are correct if each cluster is assigned to its most frequent true
         origin, in [0, 1]. Purity tends to increase with the number of clusters.

@@ -29,8 +29,9 @@ average is over images *and* over draws of the validation images. The guarantee 
 - for images of unknown generators, whose true origin is in no set;
 - if the block, encoders, hyperparameters or temperature were selected on the same validation
   images: sets are then too small, but only slightly if few candidates were compared;
-- for a fusion of images with sources: the scores are from heads fitted on the other folds
-  (:mod:`whichgen.training.held_out`), not from the final head, so coverage is only approximate;
+- for a fusion that is fitted on images with sources: the scores are from heads fitted on the other
+  folds (:mod:`whichgen.training.held_out`), not from the final head, so coverage is only
+  approximate;
 - if validation images are grouped (by prompt or video) without sources: the effective n is then
   smaller.
 """

@@ -47,7 +47,7 @@ def compute_oscr(
 ) -> float:
     """Compute OSCR, the area under :func:`compute_oscr_curve`, which has the same parameters.
 
-    The result is in [0, 1]. The running time is O(n log n) for n images in total.
+    The result is in [0, 1]. The running time is O(N log N) for N images in total.
     """
     counts = _count_images(known_scores, correct, unknown_scores)
     return float(compute_oscr_from_counts(*counts)[0])
@@ -56,7 +56,7 @@ def compute_oscr(
 def compute_oscr_from_counts(
     correct: np.ndarray, known: np.ndarray, unknown: np.ndarray
 ) -> np.ndarray:
-    """Compute OSCR from cumulative counts, for example for each bootstrap sample.
+    """Compute OSCR from cumulative counts, for example for each bootstrap resample.
 
     Parameters
     ----------

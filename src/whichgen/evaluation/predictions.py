@@ -123,7 +123,7 @@ def encode_labels(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
     index = {origin: i for i, origin in enumerate(known)}
     if missing := sorted(set(origins.tolist()) - set(index)):
         raise DataError(
-            f"not among the known origins: {', '.join(missing)}. Use only images of "
-            f"{', '.join(known)}."
+            f"these origins are not among the known origins: {', '.join(missing)}. Use only images "
+            f"of {', '.join(known)}."
         )
     return np.array([index[origin] for origin in origins.tolist()], dtype=np.int64)

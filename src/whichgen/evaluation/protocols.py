@@ -153,8 +153,8 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
     """Add folds that hold out known generators as unknown to a ``clean`` protocol.
 
     The added folds make selection depend less on the unknown generators of the validation set. If
-    there are only one or two of these, and one closely resembles a known generator, selection
-    favors candidates that separate these two. The protocol is returned unchanged if it is
+    there are only one or two of them, and one closely resembles a known generator, selection favors
+    candidates that separate this pair. The protocol is returned unchanged if it is
     ``paper``, if it already holds out known generators, or if :func:`make_leave_out_folds` returns
     no folds.
 

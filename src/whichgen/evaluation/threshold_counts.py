@@ -61,6 +61,7 @@ class ThresholdCounts:
         Returns
         -------
         float64 array (rows, thresholds + 1)
+            The sums, after a first column of zeros.
         """
         return _accumulate(weights, *self._positive)
 
@@ -75,6 +76,7 @@ class ThresholdCounts:
         Returns
         -------
         float64 array (rows, thresholds + 1)
+            The sums, after a first column of zeros.
         """
         return _accumulate(weights, *self._negative)
 

@@ -40,7 +40,10 @@ class TrainingSources:
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> TrainingSources:
-        """Record the sources of a model's training images; every image must have a source."""
+        """Create from the samples that a model was fitted, selected and calibrated on.
+
+        Every sample must have a source.
+        """
         pairs = dict.fromkeys((sample.origin, sample.source) for sample in samples)
         counts = Counter(origin for origin, _ in pairs)
         return cls(dict(counts), tuple(sorted({_hash_source(source) for _, source in pairs})))

@@ -131,7 +131,8 @@ def _count_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count the known and the unknown images with a score at or above each threshold.
 
-    Parameters are those of :func:`compute_auroc`. Returns two float64 arrays (1, thresholds + 1).
+    Return two float64 arrays (1, thresholds + 1). The parameters are those of
+    :func:`compute_auroc`.
     """
     thresholds = ThresholdCounts(known_scores, unknown_scores)
     return (

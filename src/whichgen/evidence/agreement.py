@@ -18,7 +18,7 @@ _MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether the model's prediction agrees with the evidence.
+    """Agreement between the model's prediction and the evidence.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def compare_with_prediction(
     Returns
     -------
     Agreement
-        Whether the evidence and the prediction agree, and a sentence that explains it.
+        Whether the evidence and the prediction agree, and a sentence that explains the result.
     """
     summary = summarize_evidence(evidence)
     if origin is None or summary.indicates not in ("synthetic", "camera"):
@@ -112,7 +112,7 @@ def _contradicts(finding: Finding, answer: str, is_family: bool) -> bool:
 def _find_family(name: str, origin: str = "") -> str:
     """Return the family of a generator, or ``diffusion`` for a program that runs generators.
 
-    Returns an empty string if the family is unknown, as for user-defined families and for DALL·E
+    The result is empty if the family is unknown, as for user-defined families and for DALL·E
     without a version.
     """
     generator = identify_generator(name)

@@ -17,9 +17,9 @@ class PathMatcher:
     Four spellings of a path are tried: as written, without surrounding whitespace, then also with
     slashes instead of backslashes, and then also with its bytes decoded as code page 1252
     (Windows). Leading folders of each spelling are removed one by one, except the last folder,
-    until it matches an image. A path without a folder matches the only image with this file name
-    or, if there are several, the one that is directly in the image folder. ``./``, extra slashes
-    and the Unicode form (composed or decomposed letters) are ignored.
+    until the spelling matches an image. A path without a folder matches the only image with this
+    file name or, if there are several, the one that is directly in the image folder. ``./``, extra
+    slashes and the Unicode form (composed or decomposed letters) are ignored.
 
     Parameters
     ----------

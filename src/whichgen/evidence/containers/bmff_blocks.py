@@ -139,9 +139,9 @@ def _list_extents(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
     -------
     list of (int, bool, list)
         The ID of each item, whether its content is in the box ``idat``, and its extents. An extent
-        is a length in bytes and an offset from the start of the content of ``idat`` or, for other
-        items, of the file; the offset is first. Items that are composed of other items are omitted.
-        If the box is damaged, only the items before the damage are listed.
+        is an offset and a length in bytes. The offset is relative to the start of the content of
+        ``idat`` or, for other items, of the file. Items that are composed of other items are
+        omitted. If the box is damaged, only the items before the damage are listed.
     """
     items: list[tuple[int, bool, list[tuple[int, int]]]] = []
     position = 0
