@@ -41,7 +41,7 @@ class ModelFileError(WhichgenError):
 
 
 class GalleryError(WhichgenError):
-    """A gallery can't be built, read or reached, or does not fit the model or whichgen's version."""
+    """A gallery can't be built, read or reached, or its model or format is not the expected one."""
 
 
 class FitError(WhichgenError):
