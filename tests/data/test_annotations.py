@@ -176,7 +176,7 @@ def test_mixed_unknown_indices_are_out_of_range(tmp_path: Path) -> None:
 
 
 def test_missing_annotation_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt does not exist.*pass their folder"):
+    with pytest.raises(DataError, match=r"none\.txt does not exist.*specify their folder"):
         read_annotations(tmp_path / "none.txt", KNOWN, bases=[])
 
 

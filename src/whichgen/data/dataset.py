@@ -123,7 +123,7 @@ class Dataset:
                 hint = f" If {self.name} is itself an origin, specify its parent folder."
                 raise DataError(
                     f"{self.name}: no {name} images of {', '.join(empty)}. Every known origin "
-                    "needs images in train, val and test. Add images or remove the origin."
+                    "needs images in train, val and test; add images or remove the origin."
                     + (hint if REAL not in self.known else "")
                 )
         return self

@@ -25,7 +25,7 @@ from whichgen.errors import DataError
 from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
-#: Minimum fraction of the images that counts as most images.
+#: Minimum fraction of the images of a folder that counts as most of them.
 _MOST_SHARE = 0.9
 
 
@@ -115,10 +115,15 @@ class DatasetOptions(SplitOptions):
         return dataset
 
     def uses_most_images(self, samples: Sequence[Sample]) -> bool:
-        """Return whether the splits contain at least 90 % of the images of a folder, ``samples``.
+        """Return whether the splits contain at least 90 % of the images of the dataset folder.
 
         The number of images in the splits is estimated from ``fractions`` and
         ``samples_per_class``, as if all origins were known.
+
+        Parameters
+        ----------
+        samples
+            All images of the folder.
         """
         counts = Counter(sample.origin for sample in samples).values()
         limit = self.samples_per_class or len(samples)
@@ -131,8 +136,9 @@ class DatasetOptions(SplitOptions):
         Raises
         ------
         DataError
-            ``data`` is not a folder with one subfolder per origin, the groups or sources file is
-            invalid or lacks an image, or an option or the name of an origin is invalid
+            ``data`` is not a folder, or its origins can't be determined
+            (:func:`~whichgen.data.layouts.folder_layout.read_layout`); the groups or sources file
+            is invalid or lacks an image; or an option or the name of an origin is invalid
             (:func:`~whichgen.data.splits.split_options.check_split_options`).
 
         Warns

@@ -126,14 +126,16 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     Returns
     -------
     tuple of Sample
-        The images and their origins, in natural order of their paths, or benchmark split by split.
-        The origin of an image directly in the folder is empty.
+        The images and their origins: those of a folder in natural order of their paths, those of a
+        benchmark in the order of :data:`~whichgen.data.dataset.SPLITS`. The origin of an image
+        directly in the folder is empty.
 
     Raises
     ------
     DataError
-        The folder does not exist, it is not clear which subfolders are origins, or the dataset
-        string is invalid (:func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`).
+        ``spec`` is neither a folder nor the dataset string of a valid benchmark
+        (:func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`), or the origins of the
+        folder can't be determined (:func:`~whichgen.data.layouts.folder_layout.read_layout`).
 
     Warns
     -----

@@ -42,11 +42,12 @@ def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
     """Return all :data:`PROPERTIES` of n image files: finite float64 array (n, n_properties).
 
     - ``bytes``: file size in bytes. ``bytes_per_pixel``: file size divided by the number of pixels.
-    - ``width``, ``height``: size in pixels, before EXIF rotation. ``aspect``: width divided by
-      height.
+    - ``width``, ``height``: size in pixels, before EXIF rotation (TIFF: after EXIF rotation).
+      ``aspect``: width divided by height.
     - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file (``other`` if there
       is no property for it), 0 for all other formats and modes.
-    - ``exif``, ``icc``: 1 if the file has EXIF metadata or an ICC profile, otherwise 0.
+    - ``exif``: 1 if the file has EXIF metadata, otherwise 0 (TIFF: always 0). ``icc``: 1 if the
+      file has an ICC profile, otherwise 0.
     - ``quantization_…``: entries of quantization tables 0 (luminance) and 1 (chrominance) of a JPEG
       file; 0 for a missing table and for other formats.
     - ``mean_…``, ``std_…``: mean and standard deviation of each channel over all pixels, in
@@ -73,7 +74,7 @@ def list_properties(images: Sequence[ImageFacts]) -> np.ndarray:
 
 
 def select_properties(values: np.ndarray, names: Iterable[str]) -> np.ndarray:
-    """Return the columns of some properties.
+    """Select the columns of some properties.
 
     Parameters
     ----------

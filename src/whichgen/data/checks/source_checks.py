@@ -1,4 +1,7 @@
-"""Check whether sources reveal the origin, differ in file properties or share near-duplicates."""
+"""Count the sources of each origin, and warn about properties that make results unreliable.
+
+Examples are sources that reveal the origin, differ in file properties or share near-duplicates.
+"""
 
 from __future__ import annotations
 
@@ -130,8 +133,8 @@ def check_sources(
         n_images, first, other = mixed_clusters
         warnings.append(
             f"SOURCES: {n_images} images are in sets of near-duplicates with more than one source, "
-            f"such as {first.path} and {other.path}. When a folder is split, these sources count "
-            "as one. Keep one image of each set to separate them."
+            f"such as {first.path} and {other.path}. Keep one image of each set; otherwise, its "
+            "sources count as one when a folder is split."
         )
     return warnings
 

@@ -88,7 +88,7 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
     except OSError as error:
         advice = "Check its path and permissions"
         if error.errno == errno.EFBIG:
-            advice = "Replace it by a smaller file"
+            advice = "Replace it with a smaller file"
         raise ImageError(f"{name}: can't be read ({error.strerror or error}). {advice}.") from None
     if not data:
         raise ImageError(f"{name}: the file is empty; replace it")
@@ -99,8 +99,9 @@ def hash_image(data: bytes) -> bytes:
     """Return the 20-byte BLAKE2b digest of the content of an image file.
 
     The keys of the feature store are computed from this digest. BLAKE2b gets a personalization
-    string if the file has a color profile, because early versions of whichgen ignored profiles: the
-    features that they stored for such a file must not be reused.
+    string if the file seems to have a color profile (contains ``acsp`` or ``iCCP``), because early
+    versions of whichgen ignored profiles: the features that they stored for such a file must not be
+    reused.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ class ImageHeader:
     format
         Name of the format in Pillow.
     width, height
-        Size in pixels, before EXIF rotation.
+        Size in pixels, before EXIF rotation (TIFF: after EXIF rotation).
     """
 
     format: str

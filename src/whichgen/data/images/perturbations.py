@@ -88,8 +88,7 @@ class Perturbation:
     Raises
     ------
     DataError
-        The kind does not exist, or the value is out of range or not an integer, or the value of
-        ``blur`` is even.
+        The kind does not exist, or does not allow the value.
     """
 
     kind: str

@@ -77,7 +77,7 @@ def remove_optional_chunks(data: bytes) -> bytes:
 
     If such a chunk is damaged or too large, viewers ignore it, but Pillow may fail to open the
     file. Damaged chunks with the transparency, EXIF metadata or color profile are removed, too, and
-    so is all data after the last chunk of :func:`iterate_chunks`.
+    so is all data after the last chunk that :func:`iterate_chunks` yields.
 
     Parameters
     ----------

@@ -31,7 +31,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     An ICC profile is applied with perceptual intent, unless it is damaged, has more than
     :data:`MAX_PROFILE_BYTES` bytes, does not match the mode, or equals sRGB up to rounding. The PNG
-    chunks ``gAMA`` and ``cICP`` are ignored. The result is a new image without a color profile.
+    chunks ``gAMA`` and ``cICP``, and the profiles of images of mode ``LAB``, are ignored. The
+    result is a new image without a color profile.
 
     Transparent pixels are composited on white. In gray images with more than 8 bits, profile and
     transparency are ignored, and values are scaled so that white becomes 255. White is 65535 for

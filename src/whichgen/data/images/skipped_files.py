@@ -9,8 +9,9 @@ from pathlib import Path, PurePath
 
 from whichgen.data.images.unsupported_files import describe_suffix
 
-#: Maximum number of suffixes that are listed. The remaining files are counted together.
-_MAX_SUFFIXES = 8
+#: Maximum number of pairs of a suffix and a reason that are listed. The remaining files are counted
+#: together.
+_MAX_ENTRIES = 8
 
 #: First bytes of files in common image formats (JPEG, PNG, GIF, WebP), to recognize images with an
 #: unknown or missing suffix.
@@ -21,10 +22,10 @@ _UNKNOWN = "not an image format"
 
 
 def describe_skipped(paths: Sequence[PurePath]) -> str:
-    """Describe skipped files: their total number, and for each suffix their number and the reason.
+    """Describe skipped files: their total number, and the number per suffix and reason.
 
     Local files with an unknown or missing suffix are opened, to recognize images. Only the eight
-    most frequent suffixes are listed.
+    most frequent pairs of a suffix and a reason are listed; the remaining files are counted.
 
     Parameters
     ----------
@@ -41,9 +42,9 @@ def describe_skipped(paths: Sequence[PurePath]) -> str:
     suffix_counts = counts.most_common()
     parts = [
         f"{count} {suffix or 'without suffix'} ({reason})"
-        for (suffix, reason), count in suffix_counts[:_MAX_SUFFIXES]
+        for (suffix, reason), count in suffix_counts[:_MAX_ENTRIES]
     ]
-    if n_other := sum(count for _, count in suffix_counts[_MAX_SUFFIXES:]):
+    if n_other := sum(count for _, count in suffix_counts[_MAX_ENTRIES:]):
         parts.append(f"{n_other} more")
     return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {', '.join(parts)}"
 

@@ -161,7 +161,7 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
 
 
 def warn_about_layout(layout: FolderLayout) -> None:
-    """Warn with each note of a layout and each message of :func:`check_origin_names`.
+    """Issue each note of a layout and each message of :func:`check_origin_names` as a warning.
 
     Warns
     -----
@@ -175,8 +175,9 @@ def warn_about_layout(layout: FolderLayout) -> None:
 def check_origin_names(origins: Collection[str]) -> list[str]:
     """Return messages about probable mistakes in the origins of a dataset.
 
-    There is a message if there is only one origin, if no origin is named ``real``, and if the name
-    of another origin denotes photographs (``nature``, ``coco``).
+    One message states that there is only one origin. Another states that no origin is named
+    ``real`` or, if there is one, which names of other origins denote photographs (``nature``) or
+    datasets of photographs (``coco``).
 
     Parameters
     ----------

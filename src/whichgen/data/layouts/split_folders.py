@@ -14,7 +14,11 @@ from whichgen.phrases import join_names
 def remove_splits(
     folder: Path, images: Mapping[Parts, Sequence[Path]]
 ) -> tuple[dict[Parts, str], dict[Parts, Parts], list[str]]:
-    """Return the split of each folder, the path of each folder without splits, and notes.
+    """Find the split of each folder, and remove the folders of splits from its path.
+
+    A folder is a split if the folder and all its siblings have names of splits, and ``images`` does
+    not contain the parent folder. Otherwise, the folder may be an image category, such as ``train``
+    (the vehicle).
 
     Parameters
     ----------
@@ -30,11 +34,7 @@ def remove_splits(
     origin_parts_of : dict
         Maps each key of ``images`` to its parts that are not splits.
     notes : list of str
-        A sentence that lists the folders of splits; empty without such folders.
-
-    A folder is a split if the folder and all its siblings have names of splits, and ``images`` does
-    not contain the parent folder. Otherwise, the folder may be an image category, such as ``train``
-    (the vehicle).
+        A sentence that lists the folders of splits; empty if there are none.
 
     Raises
     ------

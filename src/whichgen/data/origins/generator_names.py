@@ -142,9 +142,9 @@ def load_generator_table(package: str, file: str, columns: tuple[str, str]) -> M
 def make_key(name: str) -> str:
     """Return the key of a name in a table.
 
-    It is the normalized name (:func:`normalize_name`), followed by an asterisk if the name ends
-    with one: the key of ``FLUX.1 dev`` is ``flux1dev``, and the key of ``SDXL*`` is ``sdxl*``. The
-    key of a name without letters and digits is empty.
+    The key is the normalized name (:func:`normalize_name`), followed by an asterisk if the name
+    ends with one: the key of ``FLUX.1 dev`` is ``flux1dev``, and the key of ``SDXL*`` is ``sdxl*``.
+    The key of a name without letters and digits is empty.
     """
     key = normalize_name(name)
     return key + "*" if key and name.endswith("*") else key

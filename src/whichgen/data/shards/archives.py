@@ -134,7 +134,8 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
 
 def _size_error_message(size: int) -> str:
     """Return the error message for an image whose size in bytes exceeds the limit."""
-    return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
+    limit = f"the limit is {MAX_IMAGE_BYTES} bytes"
+    return f"the image has {size} bytes; {limit}. Replace it with a smaller file."
 
 
 def _is_visible(member: tarfile.TarInfo) -> bool:

@@ -143,9 +143,10 @@ Shard = Files | Archive
 def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
     """List the files of all sources, and divide them into shards.
 
-    Image files are grouped into shards of equal size: at most :data:`MAX_SHARD_IMAGES` files,
-    rounded up to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is
-    divided into shards of consecutive row groups. A path that is listed several times is used once.
+    The image files of a storage are grouped into shards of equal size, except the last: at most
+    :data:`MAX_SHARD_IMAGES` files, rounded up to a multiple of ``batch_size``. Each tar file is one
+    shard. Each Parquet file is divided into shards of consecutive row groups. A path that is listed
+    several times is used once.
 
     Parameters
     ----------

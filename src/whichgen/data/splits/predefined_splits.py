@@ -84,7 +84,7 @@ def find_folder_splits(
 def check_folder_splits(
     folder: Path, samples: Sequence[Sample], splits: Mapping[Path, str], known: Collection[str]
 ) -> None:
-    """Check that the folders contain training images of each known origin.
+    """Check that each known origin has images outside the folders for val and test.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def check_folder_splits(
     Raises
     ------
     DataError
-        A known origin has images only in folders of val or test.
+        A known origin has images only in folders for val or test.
     """
     train_origins = {sample.origin for sample in samples if splits[sample.path] in ("train", "")}
     if missing := [origin for origin in known if origin not in train_origins]:

@@ -16,9 +16,9 @@ def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0
 
     Random assignments are improved by moving one component at a time to another split as long as
     this reduces the cost. The assignment with the lowest cost is returned. The cost of an
-    assignment is the number of pairs of an origin and a split without images of the origin. Equal
-    costs are compared by the mean of ``(share / fraction - 1)²`` over all pairs of an origin and a
-    split, where ``share`` is the share of the origin's images that are in the split.
+    assignment is the number of pairs of an origin and a split in which the split has no images of
+    the origin. Ties are resolved by the mean of ``(share / fraction - 1)²`` over all pairs of an
+    origin and a split, where ``share`` is the share of the origin's images that are in the split.
 
     Parameters
     ----------

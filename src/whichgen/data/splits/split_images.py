@@ -200,8 +200,8 @@ def split_folder(
         notes.append(
             "The folders of splits are ignored, because each source must be in a single split"
             if sources
-            else "The folders define the splits; the fractions are used only for splits and images "
-            "without such a folder"
+            else "The folders define the splits; the fractions are used only for splits without a "
+            "folder, and for images outside the folders of splits"
         )
     if n_omitted_related:
         notes.append(
@@ -213,9 +213,9 @@ def split_folder(
         notes.append(f"{count} omitted. First error: {errors[0]}")
     if n_omitted_unknown:
         notes.append(
-            f"{format_count(n_omitted_unknown, 'image')} of unknown origins omitted: the group"
+            f"{format_count(n_omitted_unknown, 'image')} of unknown origins omitted: their group"
             f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
-            "is in a split that does not use the origin"
+            "is in a split that does not use their origin"
         )
     return Dataset(
         name=folder.name,
@@ -250,9 +250,8 @@ def _check_sources(
     if origin_counts := [f"{o} has {counts[o]}" for o in known if counts[o] < len(_KNOWN_SPLITS)]:
         raise DataError(
             f"too few independent sources: {', '.join(origin_counts)}. Every known origin needs at "
-            "least three, for train, val and test. Sources that share near-duplicates or groups "
-            f"count as one. Add sources, add the origin to {name_option('--unknown')}, or omit "
-            f"{name_option('--sources')}."
+            "least three; sources that share near-duplicates or groups count as one. Add sources, "
+            f"add the origin to {name_option('--unknown')}, or omit {name_option('--sources')}."
         )
 
 
@@ -278,7 +277,7 @@ def _check_components(
                 f"the {n_images} images of {origin} can't be divided between train, val and test, "
                 f"because they form {format_count(n_sets, 'set')} of near-duplicates or images of "
                 "one group, and each set must be in a single split. Add images that are not "
-                "related to these; similar frames of one video count as one image."
+                "related to these; similar frames of one video are one set."
             )
 
 

@@ -58,7 +58,7 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
     Raises
     ------
     DataError
-        The name of an origin is invalid or differs from another only in case or Unicode form
+        The name of an origin is invalid, or two names differ only in case or Unicode form
         (:func:`~whichgen.data.origins.origin_names.validate_origin_names`); ``unknown`` or
         ``unknown_val`` contains a name that is not in ``origins``; ``unknown_val`` contains an
         origin that is not in ``unknown``; or a fraction is not positive, or their sum is not 1.

@@ -92,9 +92,9 @@ def read_annotations(
     table = read_rows(
         file,
         "annotation file",
-        f"To use your own images, pass {name_option('--data FOLDER', 'their folder')}. For a "
-        "benchmark, set root=FOLDER to the folder that contains its folder. If you have only the "
-        "images of the benchmark, run `whichgen dataset prepare` to write annotation files.",
+        "Set root=FOLDER to the folder that contains the folder of the benchmark, or run "
+        "`whichgen dataset prepare` to write the annotation files. For your own images, specify "
+        f"{name_option('--data FOLDER', 'their folder')}.",
     )
     names = () if indices else origins
     is_table = bool(table) and _is_header(table[0], origins)

@@ -149,7 +149,7 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
     """Return a dictionary from the relative path of each image to the name of its source folder.
 
     The images of a source are in ``folder/origin/source`` and its subfolders. Source folders of the
-    same name in several origins are one source.
+    same name in several origins are one source. Images directly in ``folder`` are omitted.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
     Warns
     -----
     WhichgenWarning
-        Files that are not images are skipped.
+        Files or folders are skipped (:func:`~whichgen.data.dataset.list_images`).
     """
     layout = read_layout(folder, real)
     for path in (path for paths in layout.origins.values() for path in paths):
