@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.splits.source_folds import assign_folds, find_copies_across_sources
+from whichgen.data.splits.source_folds import assign_folds, link_across_sources
 
 _samples = st.lists(
     st.builds(
@@ -83,7 +83,7 @@ def test_copies_are_found_across_sources_only(
         noise(seed, (64, 64)).save(path, quality=95 - number)
         samples.append(Sample(path, "real", source=source))
     samples.insert(1, Sample(tmp_path / "missing.png", "real", source="c"))
-    assert find_copies_across_sources(samples) == [(0, 5)]
+    assert link_across_sources(samples) == [(0, 5)]
 
 
 def test_seed_changes_the_folds() -> None:

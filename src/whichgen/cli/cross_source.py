@@ -36,7 +36,7 @@ def cross_source(
     """Evaluate a method on held-out sources and, for comparison, on known sources."""
     from whichgen.cli.training_run import add_traces, build_fit_options
     from whichgen.data.images.image_reader import ImageReader
-    from whichgen.data.splits.source_folds import find_copies_across_sources
+    from whichgen.data.splits.source_folds import link_across_sources
     from whichgen.data.splits.unknown_origins import split_unknown_origins
     from whichgen.encoders.loading import load_encoder
     from whichgen.experiments.cross_source import (
@@ -89,7 +89,7 @@ def cross_source(
         progress=show_progress,
     )
     warn_skipped(images.skipped)
-    links = find_copies_across_sources(samples, reader, progress=show_progress)
+    links = link_across_sources(samples, reader, progress=show_progress)
     if links:
         linked_sources = {samples[i].source for pair in links for i in pair}
         say(

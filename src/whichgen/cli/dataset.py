@@ -88,12 +88,12 @@ def check(
     from whichgen.data.layouts.folder_layout import check_origin_names, read_layout
     from whichgen.data.open_dataset import list_samples
     from whichgen.data.splits.split_images import read_samples
-    from whichgen.data.tables.groups_and_sources import open_sources
+    from whichgen.data.tables.groups_and_sources import read_source_option
 
     folder, is_in_subfolders = Path(data), False
     if folder.is_dir():
         photographs = split_names(real)
-        names = open_sources(sources, folder, photographs) if sources else None
+        names = read_source_option(sources, folder, photographs) if sources else None
         layout = read_layout(folder, photographs)
         samples = read_samples(folder, layout, sources=names)
         is_in_subfolders = all(sample.path in layout.sources for sample in samples)

@@ -19,7 +19,7 @@ from whichgen.data.open_dataset import open_dataset
 from whichgen.data.origins.families import read_families
 from whichgen.data.splits.split_images import read_samples
 from whichgen.data.splits.split_options import SplitOptions, check_split_options
-from whichgen.data.tables.groups_and_sources import SOURCE_FOLDERS, open_sources, read_groups
+from whichgen.data.tables.groups_and_sources import SOURCE_FOLDERS, read_groups, read_source_option
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
@@ -160,7 +160,9 @@ class DatasetOptions(SplitOptions):
             groups = read_groups(Path(self.groups), self.group_column, folder=folder)
         return {
             "groups": groups,
-            "sources": open_sources(self.sources, folder, self.real) if self.sources else None,
+            "sources": read_source_option(self.sources, folder, self.real)
+            if self.sources
+            else None,
         }
 
     def as_config(self) -> dict[str, Any]:

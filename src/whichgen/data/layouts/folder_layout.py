@@ -50,8 +50,8 @@ class FolderLayout:
     Parameters
     ----------
     origins
-        Maps each origin, in alphabetical order, to the paths of its images, folder by folder, in
-        natural order.
+        Maps each origin to the paths of its images. The origins are in alphabetical order. The
+        paths are grouped by folder; the paths in a folder are in natural order.
     splits
         Maps the path of each image to ``train``, ``val`` or ``test``, or to an empty string if the
         image is not in the folder of a split. The dictionary is empty unless there is a folder

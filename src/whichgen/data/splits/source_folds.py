@@ -13,7 +13,7 @@ from whichgen.data.images.image_reader import ImageReader
 from whichgen.progress import Progress, no_progress
 
 
-def find_copies_across_sources(
+def link_across_sources(
     samples: Sequence[Sample],
     reader: ImageReader | None = None,
     *,
@@ -77,7 +77,7 @@ def assign_folds(
         Random seed for the order of units of the same size.
     links
         Pairs of indices of samples that must be in the same fold
-        (:func:`find_copies_across_sources`).
+        (:func:`link_across_sources`).
 
     Returns
     -------

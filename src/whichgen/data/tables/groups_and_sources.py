@@ -100,7 +100,7 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     return _read_names(file, "group", column, folder)
 
 
-def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
+def read_source_option(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
     """Return the source of each image as the option ``--sources`` specifies.
 
     Parameters
