@@ -31,7 +31,10 @@ ANSWER_TITLES = {
 
 
 def is_named(answers: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """Return a mask of the answers, str array (n,), that are known generators: bool array (n,)."""
+    """Return a mask of the answers that are known generators: bool array (n,).
+
+    ``answers`` is a str array (n,), and ``origins`` contains the known origins.
+    """
     return np.isin(answers, [origin for origin in origins if origin != REAL])
 
 
