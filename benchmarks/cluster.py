@@ -26,7 +26,7 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import write_features
-from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
+from whichgen.features.shard_extraction import EncodingJob, KeySet, encode_shard
 from whichgen.features.store import FeatureStore
 from whichgen.io.result_files import format_markdown_table
 
@@ -77,7 +77,7 @@ def measure_rate(
             for part in encode_shard(shard, encode, batch_size=BATCH_SIZE, keys_to_skip=store)
         )
     else:
-        job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, BATCH_SIZE, KeySet(()))
+        job = EncodingJob(encoder.name, "cpu", encoder.dtype, encoder.key, BATCH_SIZE, KeySet(()))
         parts = run_on_cluster(job, shards, Workers(workers))
     for _ in range(workers):
         next(parts)

@@ -17,7 +17,7 @@ from whichgen.data.shards.find_shards import find_shards
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import ExtractionSummary, extract, write_features
-from whichgen.features.shard_extraction import EncodeJob
+from whichgen.features.shard_extraction import EncodingJob
 from whichgen.features.store import FeatureStore
 
 from .conftest import SlowJob
@@ -108,7 +108,7 @@ def case(
 ) -> Case:
     """Create the case with an empty store."""
     (tmp_path / "workers").mkdir()
-    job = EncodeJob(encoder.name, "cpu", "float32", encoder.key, BATCH)
+    job = EncodingJob(encoder.name, "cpu", "float32", encoder.key, BATCH)
     slow_job = SlowJob(job, tmp_path / "workers")
     return Case(sources, expected, encoder, slow_job, tmp_path / "store")
 

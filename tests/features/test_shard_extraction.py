@@ -23,7 +23,7 @@ from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import extract, write_features
 from whichgen.features.image_encoding import EncodedBatch
-from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, make_shard_loaders
+from whichgen.features.shard_extraction import EncodingJob, KeySet, encode_shard, make_shard_loaders
 from whichgen.features.store import FeatureStore
 from whichgen.io.prefetch import prefetch
 
@@ -190,7 +190,7 @@ def test_a_key_set_is_a_set(keys: set[bytes], other: bytes) -> None:
 
 
 def test_a_worker_with_another_encoder_is_rejected(tiny_clip: Path) -> None:
-    job = EncodeJob(str(tiny_clip), "cpu", "float32", "another key", 4)
+    job = EncodingJob(str(tiny_clip), "cpu", "float32", "another key", 4)
     with pytest.raises(
         EncoderError, match=r"the weights or preprocessing of .* on a worker differ"
     ):

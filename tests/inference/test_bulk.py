@@ -24,7 +24,7 @@ from whichgen.inference import bulk_answers
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_answers import AnswerFolder
-from whichgen.inference.bulk_job import AttributeJob, ShardAnswers
+from whichgen.inference.bulk_job import AttributionJob, ShardAnswers
 from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
@@ -45,7 +45,7 @@ def test_answers_equal_those_of_attribute(
 ) -> None:
     attributor = Attributor(models["linear"], encoder, pad_to=4)
     (shard,) = find_shards([str(tar)])
-    batches = list(AttributeJob(models["linear"], encoder.name, "cpu", 4).start()(shard))
+    batches = list(AttributionJob(models["linear"], encoder.name, "cpu", 4).start()(shard))
     assert [batch.n_images for batch in batches] == [4, 4, 1]
     answers = {a.image.rpartition("/")[2]: a for batch in batches for a in batch.answers}
     files = [tar.parent / name for name in answers if name not in ("3.png", "8.png")]
@@ -62,7 +62,7 @@ def test_answers_equal_those_of_attribute(
     assert answers["3.png"].origin is None
     # A job on a cluster worker skips known images.
     known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])
-    job = AttributeJob(models["linear"], encoder.name, "cpu", 4, keys_to_skip=known)
+    job = AttributionJob(models["linear"], encoder.name, "cpu", 4, keys_to_skip=known)
     again = {answer.image for batch in job.start()(shard) for answer in batch.answers}
     assert again == {a.image for n, a in answers.items() if n not in ("0.png", "5.png")}
 
@@ -80,7 +80,7 @@ def test_evidence_is_that_of_each_file(
     contents["4.png"] = contents["4.png"][:-600]  # the pixels can't be decoded
     (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", contents))])
     known = KeySet([hash_name(f"{tmp_path}/a.tar/2.png")])
-    job = AttributeJob(models["linear"], encoder.name, "cpu", 3, evidence=EvidenceOptions())
+    job = AttributionJob(models["linear"], encoder.name, "cpu", 3, evidence=EvidenceOptions())
     job = replace(job, keys_to_skip=known)
     answers = {a.image[-5]: a for batch in job.start()(shard) for a in batch.answers}
     assert sorted(answers) == ["0", "1", "3", "4", "5", "6"]

@@ -22,7 +22,7 @@ from whichgen.inference import stability
 from whichgen.inference.answer_table import make_answer_schema
 from whichgen.inference.attribution import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.bulk_job import AttributeJob
+from whichgen.inference.bulk_job import AttributionJob
 from whichgen.inference.stability import COPIES, check_stability, compress, crop, find_stable_answer
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.origin_model import OriginModel
@@ -301,7 +301,7 @@ def test_bulk_answers_equal_those_of_attribute(
         image.save(tmp_path / f"{i}.png")
         files[f"{i}.png"] = (tmp_path / f"{i}.png").read_bytes()
     (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", files))])
-    job = AttributeJob(models["linear"], encoder.name, "cpu", 12, stability=True)
+    job = AttributionJob(models["linear"], encoder.name, "cpu", 12, stability=True)
     answers = [answer for batch in job.start()(shard) for answer in batch.answers]
     expected = Attributor(models["linear"], encoder).attribute(images[::6], stability=True)
     assert [(a.origin, a.coarse_origin, a.stability, a.differing_copies) for a in answers] == [

@@ -39,7 +39,7 @@ def attribute_bulk(
     """
     from whichgen.data.shards.find_shards import count_images, find_shards
     from whichgen.inference.bulk_answers import AnswerFolder
-    from whichgen.inference.bulk_job import AttributeJob
+    from whichgen.inference.bulk_job import AttributionJob
     from whichgen.io.run_metadata import hash_parts
     from whichgen.models.saved_model import hash_description, load_model
 
@@ -63,7 +63,7 @@ def attribute_bulk(
     config |= {name: str(value or "") for name, value in vars(evidence).items()}
     data_hash = hash_parts(repr(shard) for shard in shards)
     answers.record_run(model.describe_run(saved_model, {}, data_hash, sources=sources, **config))
-    job = AttributeJob(
+    job = AttributionJob(
         saved_model, backbone, model.device, batch_size, coverage, stability, options, keys_to_skip
     )
     with engine.process(shards, job) as results:

@@ -29,7 +29,7 @@ def extract(
     from whichgen.encoders.loading import load_encoder
     from whichgen.features.batching import BatchEncoder
     from whichgen.features.extraction import write_features
-    from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
+    from whichgen.features.shard_extraction import EncodingJob, KeySet, encode_shard
 
     name, device, dtype = encoder.name, encoder.device, encoder.dtype
     batch_size = encoder.batch_size
@@ -41,7 +41,7 @@ def extract(
     store = open_store(cache_dir, local_encoder)
 
     encode, keys = BatchEncoder(local_encoder, pad_to=batch_size), KeySet(store.keys())
-    job = EncodeJob(name, device, dtype, local_encoder.key, batch_size, keys)
+    job = EncodingJob(name, device, dtype, local_encoder.key, batch_size, keys)
     encode_locally = partial(encode_shard, encode=encode, batch_size=batch_size, keys_to_skip=store)
     with engine.process(shards, job, encode_locally) as results:
         summary = write_features(results, store, total=count_images(shards), progress=show_progress)

@@ -61,9 +61,8 @@ class LoadedImage:
 #: preprocessed copies, which is empty if the image is unreadable or skipped.
 _PreparedImage = tuple[str, LoadedImage, list[np.ndarray]]
 
-#: Maximum number of images in a batch, including skipped images, as a multiple of the maximum
-#: number of other images. Without a limit, a batch could contain a whole collection of skipped
-#: images.
+#: Maximum number of all images in a batch divided by the maximum number of images that are not
+#: skipped. Without this limit, a batch could contain a whole collection of skipped images.
 _MAX_BATCH_FACTOR = 16
 
 #: Name of an image, and a function that loads the image. If the image is unreadable, the function
@@ -262,7 +261,7 @@ def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -
     Returns
     -------
     LoadedImage
-        The evidence and the pixels or, if these can't be decoded, the error.
+        The evidence, and either the pixels or the error that states why they can't be decoded.
     """
     try:
         file = decode_file(data, name)

@@ -93,7 +93,7 @@ def encode_shard(
 
 
 @dataclass(frozen=True)
-class EncodeJob:
+class EncodingJob:
     """Settings for encoding shards, sent once to each worker; see :func:`encode_shard`.
 
     Parameters

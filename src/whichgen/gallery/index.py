@@ -28,7 +28,7 @@ IndexKind = Literal["flat", "ivf"]
 
 #: Function that maps row numbers, int64 array (n,), to their unit vectors, float32 array
 #: (n, dimension).
-ReadVectors = Callable[[np.ndarray], np.ndarray]
+VectorReader = Callable[[np.ndarray], np.ndarray]
 
 #: Maximum number of images for which the default index is ``flat``.
 MAX_FLAT_IMAGES = 100_000
@@ -92,7 +92,7 @@ def choose_list_count(n_images: int) -> int:
 
 
 def create_index(
-    kind: IndexKind, shape: tuple[int, int], read_vectors: ReadVectors, *, seed: int
+    kind: IndexKind, shape: tuple[int, int], read_vectors: VectorReader, *, seed: int
 ) -> Any:
     """Create an empty faiss index for unit vectors with the inner product as similarity.
 
@@ -106,7 +106,7 @@ def create_index(
         Number of vectors n that ``read_vectors`` can return, and their dimension. n determines the
         number of inverted lists (:func:`choose_list_count`).
     read_vectors
-        Function that returns the unit vectors of rows (:data:`ReadVectors`), numbered from 0 to
+        Function that returns the unit vectors of rows (:data:`VectorReader`), numbered from 0 to
         n - 1; it is not called for ``flat``. Its exceptions are passed on.
     seed
         Random seed for drawing the sample and for fitting the centroids.
@@ -173,11 +173,11 @@ def search_index(
 
 
 def compute_recall(cosines: np.ndarray, exact_cosines: np.ndarray) -> Recall:
-    """Compute the recall of a search for the k nearest neighbors; k is at most :data:`N_NEIGHBORS`.
+    """Compute the recall of a search for the k nearest neighbors.
 
     Neighbors that are as similar as the k-th exact neighbor count as correct. For
     :attr:`Recall.at_1`, the most similar neighbor counts as correct if it is as similar as the
-    first exact neighbor.
+    first exact neighbor. k is at most :data:`N_NEIGHBORS`.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=HeadMethod)
 
 
 def count_repeats(labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """Count how often each training image occurs if all classes are repeated to equal size.
+    """Count how often each training image occurs after the classes are repeated to equal size.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class ShardAnswers:
 
 
 @dataclass(frozen=True)
-class AttributeJob:
+class AttributionJob:
     """Job that attributes the images of shards, in this process or on a worker of a cluster.
 
     Parameters
