@@ -1,4 +1,4 @@
-"""Recognize names of generators, programs that run generators, and photo editors."""
+"""Recognize names of generators, their makers, programs that run generators, and photo editors."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def find_generator(text: str) -> Generator | None:
 
 
 def find_short_name(text: str, *, require_full_match: bool = False) -> Generator | None:
-    """Return the generator whose short name begins a text, or ``None``.
+    """Return the generator whose ambiguous name, such as "Flux", begins a text, or ``None``.
 
     The name may be followed by words such as a version or "pro", and then by punctuation, a line
     break or the end of the text.

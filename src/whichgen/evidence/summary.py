@@ -52,7 +52,7 @@ class EvidenceSummary:
     ----------
     sentence
         The strongest finding, and findings that contradict or supplement it; then remarks, for
-        example why Content Credentials are no evidence. Empty if there are none.
+        example why Content Credentials are no evidence. Empty if there is nothing to report.
     indicates
         As in :class:`~whichgen.evidence.finding.Finding`; ``neutral`` without evidence.
     origin

@@ -208,7 +208,7 @@ def make_fold_datasets(
         in_share = _draw_sources(samples, fold_of != k, split)
         test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
         val_fold = (k + 1) % split.n_folds
-        selected = [
+        training_pairs = [
             (sample, fold)
             for sample, fold, is_drawn in zip(samples, fold_of, in_share, strict=True)
             if fold != k and is_drawn
@@ -218,10 +218,10 @@ def make_fold_datasets(
                 name=f"{name}, fold {k + 1}",
                 known=tuple(known),
                 unknown=unknown,
-                train=tuple(s for s, f in selected if f != val_fold and s.origin in known),
-                val=tuple(s for s, f in selected if f == val_fold and s.origin in known),
+                train=tuple(s for s, f in training_pairs if f != val_fold and s.origin in known),
+                val=tuple(s for s, f in training_pairs if f == val_fold and s.origin in known),
                 test=tuple(s for s in test if s.origin in known),
-                val_unknown=tuple(s for s, _ in selected if s.origin in unknown_val),
+                val_unknown=tuple(s for s, _ in training_pairs if s.origin in unknown_val),
                 test_unknown=tuple(s for s in test if s.origin in unknown_test),
             )
         )

@@ -128,7 +128,7 @@ def creates_content(manifest: dict[str, Any]) -> bool:
 
 
 def format_claim_generator(manifest: dict[str, Any]) -> str:
-    """Return the program that wrote a manifest, with its version; empty if it is not stated."""
+    """Return the name and version of the program that wrote a manifest; empty if not stated."""
     names = format_programs(manifest.get("claim_generator_info"))
     return names or clean(str(manifest.get("claim_generator") or ""), 80)
 
@@ -233,7 +233,7 @@ def _interpret_action(
 
 
 def _name_generator(program: str, description: str) -> str:
-    """Return the program of an action or, without a program, the generator in its description."""
+    """Return the program or, if it is empty, the name of the generator in the description."""
     if program:
         return program
     generator = find_generator(description)
