@@ -238,7 +238,8 @@ class KnnMethod:
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
         """Rebuild a head from the arrays that :meth:`KnnHead.tensors` returns.
 
-        Without ``repeats``, as in models of version 0.2.0, each exemplar counts once.
+        See :meth:`whichgen.heads.head.HeadMethod.restore` for the parameters. Without ``repeats``,
+        as in models of version 0.2.0, each exemplar counts once.
 
         Raises
         ------
