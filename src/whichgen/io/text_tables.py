@@ -72,7 +72,7 @@ class Row:
 
 
 def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
-    """Read the rows of a table file, including comments and a header, but no empty rows.
+    """Read the nonempty rows of a table file, including comments and a header.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
 
 
 def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
-    """Parse the rows of a table, including comments and a header, but no empty rows.
+    """Parse the nonempty rows of a table, including comments and a header.
 
     Parameters
     ----------
