@@ -70,7 +70,10 @@ def test_values_that_do_not_converge_are_named_in_the_spelling_of_the_command_li
     site: Site,
 ) -> None:
     options = [*site.options(out="steps"), *UNKNOWN, "-b", 1, "--c-min", -6, "--c-max", 8]
-    note = "the solver did not converge at C = 1e+08 (block 1); these values can't be selected"
+    note = (
+        "the solver did not converge at C = 1e+08 (block 1); these values can't be selected on "
+        "these blocks"
+    )
     with pytest.warns(WhichgenWarning, match=re.escape(note)):
         result = whichgen("linear", *options, "--c-values", 3, "--max-iter", 6)
     assert result.code == 0, result.err

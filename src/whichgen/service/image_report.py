@@ -57,7 +57,7 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class ReportedImage:
-    """Answer for one image, and its JPEG thumbnail, which is empty if the answer has an error."""
+    """Answer for one image, and the image's JPEG thumbnail; empty if the answer has an error."""
 
     answer: ImageAnswer
     thumbnail: bytes

@@ -37,7 +37,8 @@ class HeldOutImages:
     Parameters
     ----------
     output
-        Output of the heads. The predictions of several heads have no embeddings.
+        Output of the heads. If there are several heads, the embeddings have no dimensions
+        (:meth:`~whichgen.heads.head.HeadOutput.concatenate`).
     scores
         Open-set scores: float64 array (n,).
     labels
