@@ -199,6 +199,11 @@ class OriginModel:
         probabilities, scores
             Probabilities in [0, 1], float64 array (n, origins), and open-set scores, float64 array
             (n,).
+
+        Raises
+        ------
+        AssertionError, FitError, ValueError
+            The head was fitted on another number of features; the type depends on the head.
         """
         return self.predict_from(self.head.forward(features))
 

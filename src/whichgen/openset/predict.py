@@ -69,6 +69,8 @@ def fit_and_predict(
     FitError
         The head or the score can't be fitted (:meth:`whichgen.heads.head.HeadMethod.fit`,
         :func:`whichgen.openset.score_registry.fit_score`).
+    AssertionError, FitError, ValueError
+        A query set has another number of features; the type depends on the head.
     """
     value, score_name = settings
     n_origins = int(labels.max()) + 1
