@@ -15,6 +15,7 @@ from whichgen.cli.console import require_extra, say, show_json, show_progress, w
 from whichgen.cli.error_exits import exit_if_all_missing, exit_on_unreadable
 from whichgen.cli.evidence_flags import AnswerEvidence
 from whichgen.cli.image_arguments import find_images
+from whichgen.cli.image_from_stdin import restore_dash
 from whichgen.cli.shared_options import (
     AsJson,
     AttributionModel,
@@ -26,7 +27,6 @@ from whichgen.cli.shared_options import (
     check_writable,
     open_gallery,
 )
-from whichgen.cli.standard_input import restore_dash
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.errors import DataError
 

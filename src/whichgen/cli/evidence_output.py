@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whichgen.cli.console import escape_path, say, show_json, show_table
 from whichgen.cli.error_exits import exit_on_unreadable
 from whichgen.cli.image_arguments import find_images
-from whichgen.cli.standard_input import restore_dash
+from whichgen.cli.image_from_stdin import restore_dash
 from whichgen.errors import ImageError
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         Files in a folder are skipped, columns of a list are ignored, or an argument that begins
         with ``@`` is the path of an existing file or folder.
     """
-    from whichgen.cli.standard_input import DASH, save_standard_input
+    from whichgen.cli.image_from_stdin import DASH, save_standard_input
     from whichgen.data.dataset import list_images
     from whichgen.data.tables.path_lists import get_list_file, read_path_list
 

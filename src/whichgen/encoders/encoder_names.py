@@ -19,7 +19,7 @@ SPECTRA = "spectra"
 
 #: Variants of a network: ``patches`` appends patch statistics to the feature of each block
 #: (:mod:`whichgen.encoders.pooling`), and ``crops`` encodes windows at native resolution
-#: (:mod:`whichgen.encoders.crops`).
+#: (:mod:`whichgen.encoders.native_crops`).
 PATCHES, CROPS = "patches", "crops"
 
 #: Names of the encoders without weights, with the variants of each. All other encoders are

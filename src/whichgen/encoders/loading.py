@@ -6,7 +6,6 @@ from pathlib import Path
 
 from whichgen.defaults import BACKBONE
 from whichgen.encoders.combinations import combine_encoders
-from whichgen.encoders.crops import use_native_crops
 from whichgen.encoders.dinov2_small_weights import load_dinov2_small
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.encoder import Encoder
@@ -22,6 +21,7 @@ from whichgen.encoders.encoder_names import (
     split_members,
     split_variants,
 )
+from whichgen.encoders.native_crops import use_native_crops
 from whichgen.encoders.network import Network, build_encoder
 from whichgen.encoders.residual_statistics import load_residual_statistics
 from whichgen.encoders.spectra import load_spectra
@@ -53,7 +53,7 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         ``:patches`` concatenates the CLS token (if any), and the mean and the standard deviation
         over patch tokens (:func:`~whichgen.encoders.pooling.pool_tokens`); ``:crops`` encodes
         windows at native resolution instead of the resized image
-        (:mod:`whichgen.encoders.crops`).
+        (:mod:`whichgen.encoders.native_crops`).
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
         (:func:`~whichgen.encoders.devices.resolve_device`).

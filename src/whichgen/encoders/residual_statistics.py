@@ -30,9 +30,9 @@ from math import ceil
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.crops import cut_windows, pad_image
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.encoder_names import HALF, TRACES
+from whichgen.encoders.native_crops import cut_windows, pad_image
 from whichgen.io.run_metadata import hash_parts
 
 #: Names of the channels, in the order of their blocks.

@@ -30,9 +30,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.crops import pad_image
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.encoder_names import SPECTRA
+from whichgen.encoders.native_crops import pad_image
 from whichgen.io.run_metadata import hash_parts
 
 #: Names of the channels of the log spectra, in the order of their blocks.

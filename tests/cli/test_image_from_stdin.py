@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.cli import standard_input
+from whichgen.cli import image_from_stdin
 
 from .conftest import Site, whichgen
 
@@ -21,8 +21,8 @@ def _unread() -> None:
 
 
 def forget_input() -> None:
-    standard_input.save_standard_input.cache_clear()
-    standard_input._folders.clear()
+    image_from_stdin.save_standard_input.cache_clear()
+    image_from_stdin._folders.clear()
 
 
 def test_attribute_reads_an_image_from_standard_input(site: Site) -> None:
