@@ -123,7 +123,15 @@ def _make_color_grid(mode: str) -> Image.Image:
 
 
 def _find_white(image: Image.Image) -> float:
-    """Return the value of white (1, 255 or 65535) in an image without a fixed range."""
+    """Return the value of white (1, 255 or 65535) in an image of mode ``I`` or ``F``.
+
+    The rule is stated in :func:`to_rgb`.
+
+    Raises
+    ------
+    ValueError
+        A value exceeds 65535 or is NaN.
+    """
     values = np.asarray(image, dtype=np.float64)
     brightest = float(values.max(initial=0.0))
     white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)

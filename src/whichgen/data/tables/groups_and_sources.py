@@ -214,8 +214,9 @@ def read_name_table(
         ``group`` or ``source``.
     images
         Path of each image, relative to the image folder or absolute. If ``None``, the paths are the
-        cells of the column of paths or, if no column has such a name, the cells with the suffix of
-        an image in the column that has the most of them.
+        cells of the column whose name is in :data:`~whichgen.io.text_tables.PATH_COLUMNS`. If there
+        is no such column, they are the cells with an image suffix in the column that has the most
+        of these cells.
     column
         Name of the column of groups or sources, or its number, counted from 1; if empty, see
         :func:`read_groups` and :func:`read_sources`.

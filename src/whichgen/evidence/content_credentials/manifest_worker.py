@@ -51,9 +51,9 @@ def _limit_resources() -> None:
 def _create_response(
     c2pa: Any, contexts: dict[str, Any], request: dict[str, Any], data: bytes
 ) -> dict[str, Any]:
-    """Parse the manifest store of the image file ``data``.
+    """Parse the manifest store of the image file ``data``, and return the response.
 
-    ``contexts`` caches the context of c2pa for the settings of the last request.
+    The module docstring describes the keys of the response. ``contexts`` caches the context of c2pa for the settings of the last request.
     """
     settings = str(request["settings"])
     if settings not in contexts:

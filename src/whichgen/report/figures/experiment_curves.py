@@ -195,7 +195,10 @@ def list_robustness_metrics(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def tabulate_robustness(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row of metrics, in percent, per perturbation; ``none`` for unperturbed images."""
+    """Return one row of metrics, in percent, per perturbation.
+
+    The perturbation ``none`` stands for unperturbed images.
+    """
     return [
         {"perturbation": row["perturbation"], **format_percentages(row, _ROBUSTNESS_METRICS)}
         for row in list_robustness_metrics(points)
