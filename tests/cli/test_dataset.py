@@ -101,7 +101,7 @@ def test_check_counts_sources(site: Site) -> None:
     assert whichgen(*split).code == 0
     assert "images per source" in whichgen("dataset", "check", "images:root=sets").out
     result = whichgen("dataset", "check", "images:root=sets", "--sources", "folders")
-    assert "but images:root=sets is a dataset name. Remove --sources." in result.message
+    assert "but images:root=sets is a dataset string. Remove --sources." in result.message
     result = whichgen("dataset", "check", "images:root=sets", "--real", "Nature")
     assert "--real applies only to folders" in result.message
     result = whichgen("dataset", "check", "nowhere/images", "--sources", "folders")

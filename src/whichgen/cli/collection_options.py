@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CollectionSources = Annotated[
-    list[str], Argument(help="Files, folders, URLs, @FILE (one path per line), or a dataset name.")
+    list[str],
+    Argument(help="Files, folders, URLs, @FILE (one path per line), or a dataset string."),
 ]
 
 

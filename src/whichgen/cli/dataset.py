@@ -31,7 +31,7 @@ app = typer.Typer(
     help="Split, check or prepare a dataset, or find shortcuts.", no_args_is_help=True
 )
 
-Data = Annotated[str, Argument(help="Folder with one subfolder per origin, or dataset name.")]
+Data = Annotated[str, Argument(help="Folder with one subfolder per origin, or dataset string.")]
 
 
 @app.command()
@@ -104,7 +104,7 @@ def check(
         if sources or real:
             option = "--sources" if sources else "--real"
             raise DataError(
-                f"{option} applies only to folders, but {data} is a dataset name. Remove {option}."
+                f"{option} applies only to folders, but {data} is a dataset string. Remove {option}."
             )
     report = check_samples(samples, ImageReader(cache_dir), progress=show_progress)
     rows = [asdict(row) for row in report.origins]

@@ -1,4 +1,4 @@
-"""``whichgen few-shot``: evaluate the enrollment of unknown generators from few images."""
+"""``whichgen few-shot``: evaluate the enrollment of unknown generators from a few images."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def few_shot(
     plot, note = plot_few_shot(points), describe_few_shot_sources(features)
     write_experiment(plot, points, record, folder, note=note)
     rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # to fit 80 columns
-    title = f"{setup.dataset.name}: origins enrolled from few images"
+    title = f"{setup.dataset.name}: origins enrolled from a few images"
     show_table(rows, title=title, caption=note)
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")

@@ -49,7 +49,7 @@ app = typer.Typer(
 @resumable_command
 def build(
     data: Annotated[
-        str, Argument(help="Folder of images (subfolders are origins) or dataset name.")
+        str, Argument(help="Folder of images (subfolders are origins) or dataset string.")
     ],
     model: ModelOptions,
     output_dir: Annotated[Path, OutputDir(help="Output folder.")] = Path("gallery"),

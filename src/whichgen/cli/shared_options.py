@@ -320,7 +320,7 @@ class EvaluationOptions:
         Option(
             "-d",
             "--data",
-            help="Folder or dataset name; its test split is used.",
+            help="Folder or dataset string; its test split is used.",
             show_default="the model's test split",
         ),
     ] = ""
@@ -344,7 +344,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with ``model``.
 
-    ``url`` is the URL of the Qdrant server; it is used only for galleries of kind ``qdrant``.
+    ``url`` is the URL of the Qdrant service; it is used only for galleries of kind ``qdrant``.
 
     Raises
     ------

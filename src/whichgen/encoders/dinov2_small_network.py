@@ -1,7 +1,8 @@
 """DINOv2's vision transformer (Dosovitskiy et al., 2021; Oquab et al., 2023) in plain torch.
 
-The names of the weights and the outputs are those of ``Dinov2Model`` in transformers. This module
-avoids importing transformers, which takes seconds.
+The weights have the same names as those of ``Dinov2Model`` in transformers, and the outputs are
+that model's hidden states after each block. This module avoids importing transformers, which takes
+seconds.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def count_by_source(
     -------
     list of SourceResult
         One result per pair of origin and source with images. The known origins are in the order of
-        ``origins``; then follow the unknown origins in sorted order. The sources of each origin are
+        ``origins``; the unknown origins follow in sorted order. The sources of each origin are
         sorted.
     """
     true_origins, sources = images.origins, np.array(images.sources)

@@ -40,7 +40,9 @@ def collect(
     aliases: Mapping[str, str] | None = None,
     decoded: Image.Image | None = None,
 ) -> Evidence:
-    """Collect provenance evidence from metadata, watermarks, hidden text and JPEG tables.
+    """Collect provenance evidence from an image file.
+
+    The evidence is in Content Credentials, metadata, watermarks, hidden text and JPEG tables.
 
     Parameters
     ----------

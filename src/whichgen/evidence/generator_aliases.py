@@ -21,15 +21,15 @@ _COLUMNS = ("name", "origin")
 
 
 def read_aliases(file: Path) -> dict[str, str]:
-    """Read names of generators and their origins from a file of the user.
+    """Read generator names and their origins from a user-provided file.
 
     Parameters
     ----------
     file
         TSV or CSV file with a name and its origin on each line. A header with the columns ``name``
-        and ``origin`` is optional. Names match in any spelling. A name that ends with an asterisk
-        matches all names that begin with the text before the asterisk (see
-        :func:`whichgen.data.origins.generator_names.parse_generator_table`).
+        and ``origin`` is optional. Names are compared without case, spaces, punctuation and the
+        name of the maker (:func:`~whichgen.data.origins.generator_names.normalize_name`). A name
+        that ends with an asterisk matches all names that begin with the text before the asterisk.
 
     Returns
     -------

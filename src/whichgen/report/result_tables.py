@@ -107,7 +107,7 @@ def format_percentages(values: Mapping[str, Any], columns: Mapping[str, str]) ->
 
 
 def format_interval(interval: Interval | None) -> str:
-    """Format an interval in percent; return an empty string if it is ``None`` or a bound is NaN."""
+    """Format an interval with bounds in [0, 1] in percent; return "" for ``None`` or NaN bounds."""
     if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
     return f"{format_rate(interval.low)} – {format_rate(interval.high)}"

@@ -21,8 +21,9 @@ class PdfReport(FPDF):
         Raises
         ------
         DataError
-            No installed font contains a character of ``text``, or a package that the text requires
-            is not installed (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
+            A character of ``text`` is in no installed TrueType font, or a package that the text
+            requires is not installed (see
+            :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
         """
         super().__init__(format="A4")
         self.set_auto_page_break(True, margin=15)

@@ -27,7 +27,7 @@ class SimilarImage(BaseModel):
 
 
 class ImageAnswer(BaseModel):
-    """Answer for one uploaded image."""
+    """Answer for one image."""
 
     name: str
     sha256: str

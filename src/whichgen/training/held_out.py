@@ -217,6 +217,6 @@ def predict_images(
 
 
 def select_validation_tables(features: SplitFeatures) -> FoldTables:
-    """Return the tables of a fold with all known origins that holds out the validation images."""
+    """Return the tables of the fold with all known origins whose held-out set is ``val``."""
     tables = features.tables
     return FoldTables(features.dataset.known, tables["train"], tables["val"], tables["val_unknown"])

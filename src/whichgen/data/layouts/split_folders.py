@@ -39,8 +39,8 @@ def remove_splits(
     Raises
     ------
     DataError
-        A folder is in the folders of several splits, or the folder of a split contains images
-        directly.
+        A folder is in the folders of several splits, or all parts of its path are splits, so that
+        its images have no origin.
     """
     children = list_children(images)
     split_of, origin_parts_of = {}, {}

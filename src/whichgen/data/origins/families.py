@@ -104,9 +104,9 @@ def read_families(file: Path) -> dict[str, str]:
     Parameters
     ----------
     file
-        File of origins and families. Names match in any spelling. An origin that ends with an
-        asterisk matches all names that begin with the preceding characters
-        (:func:`whichgen.data.origins.generator_names.parse_generator_table`).
+        File of origins and families. Names are compared as in
+        :func:`whichgen.data.origins.generator_names.parse_generator_table`. An origin that ends
+        with an asterisk matches all names that begin with the preceding characters.
 
     Returns
     -------

@@ -51,7 +51,8 @@ def normalize_name(name: str) -> str:
 def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dict[str, str]:
     """Parse a table with two columns: generator names and values.
 
-    Names match in any spelling (:func:`normalize_name`). A name that ends with an asterisk matches
+    Names are compared without case, spaces, punctuation and the name of the maker
+    (:func:`normalize_name`). A name that ends with an asterisk matches
     all names that begin with the preceding characters.
 
     Parameters
@@ -91,7 +92,7 @@ def parse_generator_table(text: str, file: str, columns: tuple[str, str]) -> dic
 
 
 def read_generator_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str, str]:
-    """Read a table of generator names and values from a file of the user.
+    """Read a table of generator names and values from a user-provided file.
 
     Parameters
     ----------

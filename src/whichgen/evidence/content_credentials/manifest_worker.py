@@ -53,7 +53,8 @@ def _create_response(
 ) -> dict[str, Any]:
     """Parse the manifest store of the image file ``data``, and return the response.
 
-    The module docstring describes the keys of the response. ``contexts`` caches the context of c2pa for the settings of the last request.
+    The module docstring describes the keys of the response. ``contexts`` caches the context of c2pa
+    for the settings of the last request.
     """
     settings = str(request["settings"])
     if settings not in contexts:

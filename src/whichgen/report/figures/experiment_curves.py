@@ -113,7 +113,7 @@ def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
     thin line shows the recall of one generator, averaged over seeds. The dotted line shows the
     accuracy before enrollment.
     """
-    title = "Enrolling a new generator from few images"
+    title = "Enrolling a new generator from a few images"
     figure, ax = create_axes(title, "enrolled images", "%", size=(5.6, 4.2))
     counts = [p.images for p in points]
     for generator in sorted({p.generator for p in points}):
