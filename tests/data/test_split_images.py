@@ -17,7 +17,7 @@ from PIL import Image
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
-from whichgen.data.images.image_traits import ImageTraits
+from whichgen.data.images.reliability_traits import ImageTraits
 from whichgen.data.layouts.folder_layout import read_layout
 from whichgen.data.splits.split_images import split_folder
 from whichgen.data.splits.split_options import SplitOptions

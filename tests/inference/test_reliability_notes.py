@@ -13,7 +13,7 @@ from PIL import Image
 from whichgen.data.dataset import Sample
 from whichgen.data.images.decoding import decode_image
 from whichgen.data.images.image_reader import ImageReader, measure_sizes
-from whichgen.data.images.image_traits import (
+from whichgen.data.images.reliability_traits import (
     ImageTraits,
     TrainingSizes,
     read_traits,

@@ -28,6 +28,7 @@ from whichgen.training.fit_fusion import (
     _select_with_margin,
     fuse,
 )
+from whichgen.training.fit_views import AGREEMENT, list_member_sets
 from whichgen.training.selection import FusionCandidate, get_metric
 from whichgen.training.split_features import (
     FITTING_SPLITS,
@@ -35,7 +36,6 @@ from whichgen.training.split_features import (
     extract_splits,
     name_perturbed_table,
 )
-from whichgen.training.views import AGREEMENT, list_member_sets
 
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
 OPTIONS = FusionOptions(values=(1.0, 100.0), jobs=1)

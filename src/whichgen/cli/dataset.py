@@ -104,7 +104,8 @@ def check(
         if sources or real:
             option = "--sources" if sources else "--real"
             raise DataError(
-                f"{option} applies only to folders, but {data} is a dataset string. Remove {option}."
+                f"{option} applies only to folders, but {data} is a dataset string. Remove "
+                f"{option}."
             )
     report = check_samples(samples, ImageReader(cache_dir), progress=show_progress)
     rows = [asdict(row) for row in report.origins]

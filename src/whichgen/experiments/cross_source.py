@@ -35,8 +35,8 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize_model import predict_table
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
+from whichgen.training.fit_views import AGREEMENT
 from whichgen.training.split_features import SplitFeatures
-from whichgen.training.views import AGREEMENT
 
 #: Headline metrics of the experiment.
 CROSS_SOURCE_METRICS = ("accuracy", "macro_recall", "auroc", "oscr", "synthetic_auroc")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from whichgen.data.images.decoding import decode_file, read_bytes
-from whichgen.data.images.image_traits import ImageTraits, read_traits
+from whichgen.data.images.reliability_traits import ImageTraits, read_traits
 from whichgen.data.images.rgb_conversion import to_rgb
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.devices import count_cores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgen.data.images.image_traits import ImageTraits, TrainingSizes
+from whichgen.data.images.reliability_traits import ImageTraits, TrainingSizes
 
 #: Minimum shorter side in pixels. Smaller images contain too little information about the
 #: generator, whatever the size of the training images.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.data.images.image_traits import TrainingSizes
+from whichgen.data.images.reliability_traits import TrainingSizes
 from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.head import Head, HeadOutput
 from whichgen.openset.hierarchy import Hierarchy, select_answers

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from whichgen.constants import REAL, UNKNOWN
-from whichgen.data.images.image_traits import TrainingSizes
+from whichgen.data.images.reliability_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.heads.method_registry import make_head_method

@@ -46,6 +46,18 @@ from whichgen.training.finalize_model import (
     evaluate_model,
     finalize_model,
 )
+from whichgen.training.fit_views import (
+    AGREEMENT,
+    ONE_VOTE_EACH,
+    FittedViews,
+    Setting,
+    Votes,
+    evaluate_member_sets,
+    evaluate_scores,
+    fit_views,
+    fuse_views,
+    list_member_sets,
+)
 from whichgen.training.held_out import (
     has_sources,
     make_source_folds,
@@ -68,18 +80,6 @@ from whichgen.training.split_features import (
     SplitFeatures,
     name_perturbed_table,
     select_fold_tables,
-)
-from whichgen.training.views import (
-    AGREEMENT,
-    ONE_VOTE_EACH,
-    FittedViews,
-    Setting,
-    Votes,
-    evaluate_member_sets,
-    evaluate_scores,
-    fit_views,
-    fuse_views,
-    list_member_sets,
 )
 
 #: Other members or votes than the default are selected if they improve the validation metric by

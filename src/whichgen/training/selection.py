@@ -149,7 +149,7 @@ class FusionCandidate:
     Parameters
     ----------
     members
-        Name of the set of members (:func:`whichgen.training.views.list_member_sets`).
+        Name of the set of members (:func:`whichgen.training.fit_views.list_member_sets`).
     value, shrinkage
         C and shrinkage of the probes (:mod:`whichgen.heads.fusion`).
     score

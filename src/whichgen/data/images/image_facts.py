@@ -12,8 +12,8 @@ from PIL import ImageStat
 from pydantic import AfterValidator, ConfigDict
 
 from whichgen.data.images.decoding import DecodedFile
-from whichgen.data.images.image_traits import ImageTraits, read_traits
 from whichgen.data.images.jpeg_history import JpegHistory, find_jpeg_history
+from whichgen.data.images.reliability_traits import ImageTraits, read_traits
 
 #: Quantization tables of a JPEG file.
 Tables = tuple[tuple[int, ...], ...]

@@ -19,7 +19,7 @@ from whichgen.data.images.decoding import (
 )
 from whichgen.data.images.fact_store import FactStore
 from whichgen.data.images.image_facts import ImageFacts, collect_facts
-from whichgen.data.images.image_traits import TrainingSizes
+from whichgen.data.images.reliability_traits import TrainingSizes
 from whichgen.errors import ImageError
 from whichgen.io.prefetch import prefetch
 from whichgen.progress import Progress, no_progress
@@ -31,7 +31,7 @@ _MAX_SAMPLES = 1000
 _CHUNK = 1000
 
 #: Percentiles of the shorter and of the longer sides in
-#: :class:`~whichgen.data.images.image_traits.TrainingSizes`.
+#: :class:`~whichgen.data.images.reliability_traits.TrainingSizes`.
 _PERCENTILES = (1, 99)
 
 
