@@ -138,7 +138,8 @@ class DatasetOptions(SplitOptions):
         DataError
             ``data`` is not a folder, or its origins can't be determined
             (:func:`~whichgen.data.layouts.folder_layout.read_layout`); the groups or sources file
-            is invalid or lacks an image; or an option or the name of an origin is invalid
+            is invalid or lacks an image; ``sources`` is ``folders``, but an image is not in a
+            source folder; or an option or the name of an origin is invalid
             (:func:`~whichgen.data.splits.split_options.check_split_options`).
 
         Warns

@@ -46,7 +46,7 @@ class ExpertsHead:
     gate
         Fusion that classifies images by kind.
     experts
-        ``experts[k]`` is the expert fitted on images of kind k; kind 0 is unchanged images.
+        ``experts[k]`` is the expert fitted on images of kind k; kind 0 denotes unchanged images.
     """
 
     gate: FusionHead

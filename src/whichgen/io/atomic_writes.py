@@ -61,7 +61,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        _name_target(error, temporary, path)
+        _replace_temporary_path(error, temporary, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         _sync_folder(folder.parent)
         shutil.rmtree(previous, ignore_errors=True)
     except OSError as error:
-        _name_target(error, temporary, folder)
+        _replace_temporary_path(error, temporary, folder)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -161,7 +161,7 @@ def _make_temporary_path(path: Path) -> Path:
 
 @functools.cache  # only once per folder and process, because it takes time to list a large folder
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders in ``folder`` not modified in the last hour."""
+    """Remove temporary files and folders in ``folder`` that were not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove the path at the same time
@@ -174,8 +174,8 @@ def _remove_abandoned(folder: Path) -> None:
                 path.unlink()
 
 
-def _name_target(error: OSError, temporary: Path, target: Path) -> None:
-    """Replace the temporary path in an error by the path that the user knows."""
+def _replace_temporary_path(error: OSError, temporary: Path, target: Path) -> None:
+    """Replace the temporary path in ``error.filename`` with ``target``."""
     if str(error.filename).startswith(str(temporary)):
         error.filename = str(error.filename).replace(str(temporary), str(target), 1)
 

@@ -104,7 +104,7 @@ def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
     """
     delimiter_line = _DELIMITER_LINE.match(text)
     if delimiter_line:
-        # Replace the line by an empty line, so that line numbers do not change.
+        # Replace the line with an empty line, so that line numbers do not change.
         delimiter, text = delimiter_line[1], "\n" + text[delimiter_line.end() :]
     else:
         delimiter = _find_delimiter(text[:_SAMPLE_CHARACTERS], prefers_comma)

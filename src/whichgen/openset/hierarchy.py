@@ -112,10 +112,9 @@ def fit_hierarchy(
         1 − ``tpr`` if ``None``.
     precision
         Minimum fraction of the predicted families that are correct, in (0, 1], among the images
-        that reach the threshold for ``synthetic``. If no threshold for a
-        family has this precision, the highest logit of these images is used. If ``precision`` is
-        ``None``, or if no image reaches the threshold for ``synthetic``, the threshold for a family
-        is chosen by ``tpr``.
+        that reach the threshold for ``synthetic``. If no threshold for a family has this precision,
+        the highest logit of these images is used. If ``precision`` is ``None``, or if no image
+        reaches the threshold for ``synthetic``, the threshold for a family is chosen by ``tpr``.
     true_families
         Family of each image, empty for real images: str array (n,). By default, the families of the
         known origins are used, and no family is correct for an image of an unknown generator.

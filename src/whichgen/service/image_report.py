@@ -82,8 +82,8 @@ def render_report(
     Raises
     ------
     DataError
-        A PDF needs a font or a package that is not installed
-        (see :func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), or SOURCE_DATE_EPOCH is not a
+        The text of a PDF needs a font or the package uharfbuzz, which are not installed
+        (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), or SOURCE_DATE_EPOCH is not a
         valid time.
     ImageError
         An image whose answer has no error can't be decoded.
@@ -105,7 +105,7 @@ def write_image_report(
 ) -> Path:
     """Write a report on local image files, and return its path.
 
-    If a PDF needs a font or a package that is not installed
+    If the text of a PDF needs a font or the package uharfbuzz, which are not installed
     (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`), an HTML report is written instead;
     its suffix is ``.html``.
 
@@ -126,7 +126,7 @@ def write_image_report(
         The suffix of ``file`` is neither ``.html`` nor ``.pdf``, or SOURCE_DATE_EPOCH is not a
         valid time.
     ImageError
-        An image file was changed after its attribution, and can't be decoded.
+        An image file was changed or removed after its attribution, and can't be decoded.
     ImportError
         The suffix is ``.pdf``, and the package fpdf2 is not installed.
     OSError

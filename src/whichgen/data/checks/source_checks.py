@@ -1,6 +1,7 @@
-"""Count the sources of each origin, and warn about properties that make results unreliable.
+"""Count the sources of each origin, and warn about problems that make results unreliable.
 
-Examples are sources that reveal the origin, differ in file properties or share near-duplicates.
+For example, an origin has only one source, or sources reveal the origin, differ in file properties
+or share near-duplicates.
 """
 
 from __future__ import annotations

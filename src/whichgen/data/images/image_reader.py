@@ -49,7 +49,7 @@ class ImageReader:
     Raises
     ------
     StoreError
-        The stored facts can't be read, or the folder can't be created.
+        The stored facts can't be read, or the cache folder can't be created.
 
     Warns
     -----

@@ -1,6 +1,6 @@
 """Find the metadata blocks of HEIC, AVIF and JPEG XL files, even if Pillow can't decode them.
 
-These files consist of boxes. A box has a size, a type of four characters, and a content.
+These files consist of boxes. A box consists of its size, a four-character type and its content.
 In HEIC and AVIF, the box ``meta`` lists items and their positions in the file (ISO/IEC 14496-12,
 8.11). In JPEG XL, each metadata block is a separate box (ISO/IEC 18181-2).
 """
@@ -79,7 +79,8 @@ def _extract_exif(content: bytes) -> bytes:
 def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the type of each box between two byte offsets, and the start and end of its content.
 
-    The content of a truncated box ends after ``end``.
+    If a box is truncated, the end of its content, computed from its size field, is greater than
+    ``end``.
     """
     for _ in range(_MAX_BOXES):
         if start + 8 > end:

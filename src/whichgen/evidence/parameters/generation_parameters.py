@@ -103,7 +103,7 @@ def shorten_model(name: str) -> str:
 
 
 def count_keys(value: Mapping[str, Any], keys: Iterable[str]) -> int:
-    """Count the lower-case ``keys`` that a dictionary contains in any capitalization."""
+    """Count the lowercase ``keys`` that a dictionary contains in any capitalization."""
     return len({str(key).lower() for key in value} & set(keys))
 
 

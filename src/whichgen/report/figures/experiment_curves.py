@@ -109,9 +109,9 @@ def plot_few_shot(points: Sequence[FewShotPoint]) -> Plot:
     """Plot metrics of the new generator and other origins against the number of enrolled images.
 
     Lines with markers show means over generators and seeds: recall of the new generator, the
-    fraction of its images that are correct and accepted, and accuracy of the other origins. Each
-    thin line shows the recall of one generator, averaged over seeds. The dotted line shows the
-    accuracy before enrollment.
+    fraction of its images that are classified correctly and accepted, and accuracy of the other
+    origins. Each thin line shows the recall of one generator, averaged over seeds. The dotted line
+    shows the accuracy of the other origins before enrollment.
     """
     title = "Enrolling a new generator from a few images"
     figure, ax = create_axes(title, "enrolled images", "%", size=(5.6, 4.2))
