@@ -160,7 +160,7 @@ def test_program_is_not_called_stable_diffusion(shared: Path, name: str) -> None
         ("cases/cut_in_pixels.png", "the PNG is truncated"),
         (
             "cases/cut_in_pixels.png",
-            "the pixels can't be decoded, so they were not searched",
+            "the pixels can't be decoded without repair, so they were not searched",
         ),
         ("cases/cut.webp", "the WebP is truncated"),
         ("cases/no_eoi.jpg", "truncated, has no end marker"),

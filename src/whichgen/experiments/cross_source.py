@@ -83,7 +83,7 @@ class SourceSplit:
 class CrossSourceResult:
     """Predictions for the test images of all folds, and their metrics.
 
-    Each image was predicted by a model that was not trained on the image's fold.
+    The prediction for each image is from a model that was not trained on the image's fold.
 
     Parameters
     ----------
@@ -293,7 +293,9 @@ def evaluate_cross_source(
     split
         How the images were divided; its seed is also the seed of the bootstrap.
     reader
-        Reads facts about the images; by default, nothing is cached.
+        Collects properties of image files
+        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, they are kept only in
+        memory.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 

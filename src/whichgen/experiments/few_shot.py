@@ -94,10 +94,10 @@ def draw_images(samples: Sequence[Sample], n: int, seed: int) -> tuple[np.ndarra
 
     Returns
     -------
-    enrolled, test
-        Indices in ``samples``: int64 arrays (at most n,) and (m,). ``enrolled`` is shorter than n
-        if fewer images can be drawn; ``test`` is empty if no images remain or there is only one
-        source.
+    enroll_indices, test_indices
+        Indices in ``samples``: int64 arrays (at most n,) and (m,). ``enroll_indices`` is shorter
+        than n if fewer images can be drawn; ``test_indices`` is empty if no images remain or there
+        is only one source.
     """
     rng = np.random.default_rng((seed, len(samples)))
     order, sources = rng.permutation(len(samples)), np.array([s.source for s in samples], dtype=str)
@@ -118,14 +118,15 @@ class EnrollmentDraw:
         Name of the generator.
     seed
         Seed for drawing the images.
-    enrolled, test
-        Indices in the sequence of the generator's images: int64 arrays (n,) and (m,).
+    enroll_indices, test_indices
+        Indices of the images to enroll and of the test images, counted among the images of the
+        generator in the order of ``samples`` (:func:`list_draws`): int64 arrays (n,) and (m,).
     """
 
     generator: str
     seed: int
-    enrolled: np.ndarray
-    test: np.ndarray
+    enroll_indices: np.ndarray
+    test_indices: np.ndarray
 
 
 def list_draws(
@@ -165,12 +166,12 @@ def list_draws(
     for sample in samples:
         images[sample.origin].append(sample)
     draws = [
-        EnrollmentDraw(generator, seed, enrolled, test)
+        EnrollmentDraw(generator, seed, to_enroll, to_test)
         for generator in sorted(images)
         for n in valid_counts
         for seed in seeds
-        for enrolled, test in [draw_images(images[generator], n, seed)]
-        if len(enrolled) == n and len(test) >= MIN_TEST_IMAGES
+        for to_enroll, to_test in [draw_images(images[generator], n, seed)]
+        if len(to_enroll) == n and len(to_test) >= MIN_TEST_IMAGES
     ]
     if not draws:
         raise DataError(
@@ -237,9 +238,9 @@ def measure_few_shot(
         is_new = table.origins == draw.generator
         new_features, other_features = unknown[is_new], unknown[~is_new]
         extended_model = enroll(
-            model, draw.generator, new_features[draw.enrolled], cross_validate=False
+            model, draw.generator, new_features[draw.enroll_indices], cross_validate=False
         ).model
-        probabilities, scores = extended_model.predict(new_features[draw.test])
+        probabilities, scores = extended_model.predict(new_features[draw.test_indices])
         is_recognized = probabilities.argmax(axis=1) == len(model.origins)
         known_probabilities, known_scores = extended_model.predict(known_test)
         auroc_value = None
@@ -249,9 +250,9 @@ def measure_few_shot(
             )
         yield FewShotPoint(
             generator=draw.generator,
-            images=len(draw.enrolled),
+            images=len(draw.enroll_indices),
             seed=draw.seed,
-            test_images=len(draw.test),
+            test_images=len(draw.test_indices),
             accuracy_before=accuracy_before,
             accuracy_after=float((known_probabilities.argmax(axis=1) == labels).mean()),
             recall=float(is_recognized.mean()),

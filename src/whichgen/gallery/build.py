@@ -176,9 +176,12 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _choose_effort(
     index: Any, kind: IndexKind, queries: np.ndarray, effort: int
 ) -> tuple[int, Recall | None]:
-    """Return the number of inverted lists per search, and the recall of such a search.
+    """Choose the number of inverted lists per search, and measure the recall of such a search.
 
-    The number is 0 for a ``flat`` index. The recall is ``None`` if there are no queries.
+    Unless ``effort`` is set, this is the smallest number of :func:`list_efforts` whose recall at 10
+    reaches :data:`TARGET_RECALL` on one half of the queries. If there is none, or if there are no
+    queries, all lists are searched. The recall is measured on the other half; it is ``None`` if
+    there are no queries. For a ``flat`` index, the number is 0, and ``effort`` is ignored.
 
     Parameters
     ----------
@@ -189,7 +192,7 @@ def _choose_effort(
     queries
         Unit vectors of the held-out images: float32 array (m, dimension).
     effort
-        Requested number of inverted lists per search; 0 selects the number by recall.
+        Number of inverted lists per search; 0 to choose it by recall.
     """
     candidates = list_efforts(kind, index.ntotal)
     all_lists = candidates[-1]

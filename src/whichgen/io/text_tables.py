@@ -207,10 +207,12 @@ def _split_rows(text: str, delimiter: str) -> Iterator[Row]:
 def _find_delimiter(text: str, prefers_comma: bool) -> str:
     """Return the delimiter of a table, given the beginning of its text.
 
-    This is the first candidate for which all examined rows have the same number of cells, at least
-    two. If there is none, it is the first candidate for which all examined rows have at least two
-    cells; if there is none either, the first candidate for which the first row has at least two
-    cells; otherwise, the preferred candidate.
+    The candidates are the tab, the semicolon and the comma, in this order; if ``prefers_comma`` is
+    true, the order is reversed. Comments and blank rows are not examined. The result is the first
+    candidate for which all examined rows have the same number of cells, at least two. If there is
+    none, it is the first candidate for which all examined rows have at least two cells; if there is
+    none either, the first candidate for which the first examined row has at least two cells;
+    otherwise, the first candidate.
     """
     candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
     widths = {}

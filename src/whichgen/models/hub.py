@@ -108,7 +108,7 @@ def upload_model(
             is_offline = isinstance(error, OfflineModeIsEnabled)
             reason = offline if is_offline else get_first_line(error)
             raise ModelFileError(
-                f"uploading the model to {repository} failed ({reason}). Check the name of the "
-                "repository and the network, and log in with `hf auth login`."
+                f"uploading the model to {repository} failed ({reason}). Check the repository "
+                "name and the network connection, and log in with `hf auth login`."
             ) from error
     return str(commit.commit_url)

@@ -67,6 +67,6 @@ class Hopfield(OpenSetScore):
         return cls(compute_class_means(output.embedding[selected], labels[selected], n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the inner product with S_j of the predicted origin j: float64 array (n,)."""
+        """Compute x · S_j for each embedding x and its predicted origin j: float64 array (n,)."""
         patterns = self.patterns[output.logits.argmax(axis=1)]
         return np.asarray((np.asarray(output.embedding, dtype=np.float64) * patterns).sum(axis=1))

@@ -70,12 +70,12 @@ class SelectionOptions:
         ``None`` means :data:`~whichgen.defaults.PRECISION` if all training images have sources, and
         otherwise a choice by ``tpr``.
     fpr
-        Maximum of each of two fractions of the held-out real images, in [0, 1): the images that are
-        attributed to a generator, and the images that reach the threshold for ``synthetic``. It is
-        used only if the open-set threshold is chosen by precision.
+        Maximum fraction of the held-out real images that are attributed to a generator, in [0, 1).
+        The fraction that reaches the threshold for ``synthetic`` has the same maximum. It is used
+        only if the open-set threshold is chosen by precision.
     seed
-        Seed of the leave-out folds and, for a fusion of images with sources, of the folds of
-        sources.
+        Seed of the leave-out folds. If a fusion is trained on images with sources, it is also the
+        seed of the source folds.
     jobs
         Number of processes for fitting heads; -1 for one per core.
     thumbnails
@@ -229,9 +229,10 @@ def average_by_key(
 
 
 def get_metric(candidate: Candidate | FusionCandidate, metric: str) -> float:
-    """Return a candidate's validation metric, or its validation accuracy if the metric is ``None``.
+    """Return the selection metric of a candidate; without unknown images, its validation accuracy.
 
-    ``metric`` is a key of :data:`METRICS`.
+    ``metric`` is a key of :data:`METRICS`. Without unknown images, a candidate's ``auroc`` and
+    ``oscr`` are ``None``.
     """
     value: float | None = getattr(candidate, METRICS[metric])
     return candidate.accuracy if value is None else value

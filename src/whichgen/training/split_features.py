@@ -63,7 +63,9 @@ class SplitFeatures:
         copies of its images; copies of images in other splits are in separate tables
         (:func:`name_perturbed_table`).
     reader
-        Reads facts about the images; by default, nothing is cached.
+        Collects properties of image files
+        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, they are kept only in
+        memory.
     """
 
     dataset: Dataset

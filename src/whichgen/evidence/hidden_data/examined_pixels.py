@@ -31,5 +31,5 @@ def decode_pixels(image: Image.Image) -> None:
         image.load()
     except Exception:  # plugins raise any exception on damaged files
         raise ImageError(
-            "the pixels can't be decoded, so they were not searched for hidden data"
+            "the pixels can't be decoded without repair, so they were not searched for hidden data"
         ) from None
