@@ -59,6 +59,16 @@ def test_a_model_folder_may_contain_the_new_model(site: Site) -> None:
     assert load_model(folder / "model").origins == ("real", "gan", "vae", "flow")
 
 
+def test_the_message_says_whether_the_original_model_is_replaced(site: Site) -> None:
+    run = shutil.copytree(site.run, site.folder / "copied-run")
+    image = site.images / "flow" / "000.png"
+    arguments = ["enroll", "-m", run, "flow", image, "--device", "cpu", "-o", run, "--force"]
+    result = whichgen(*arguments)
+    assert result.code == 0, result.err
+    assert "the original model is replaced" in result.message
+    assert load_model(run / "model").origins == ("real", "gan", "vae", "flow")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
