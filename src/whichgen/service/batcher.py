@@ -135,7 +135,7 @@ class Batcher:
         Raises
         ------
         ServiceBusy
-            Four long tasks already wait or run.
+            Too many long tasks (:data:`_LONG_TASKS`) are already waiting or running.
         Exception
             Any error of ``task``.
         """

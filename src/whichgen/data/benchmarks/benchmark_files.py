@@ -103,6 +103,9 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     file does not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read. The same applies
     to the second file, with ``test`` instead of ``val``.
 
+    If the benchmark's folder contains ``groups.tsv`` or ``sources.tsv``, the groups or sources are
+    read from this file. ``Dataset.notes`` reports the number of rows without an image.
+
     Parameters
     ----------
     name

@@ -331,11 +331,11 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
-        """Return how far a split is below its fraction of images of a component's known origins.
+        """Return how far a split is below its target fraction of images of known origins.
 
-        The differences for the origins are weighted by the component's number of images and
-        summed. ``counts`` maps each origin to this number; ``allowed`` contains the splits to
-        which the component can be assigned.
+        The result is the sum of the differences for the known origins of a component, each weighted
+        by the component's number of images of that origin. ``counts`` maps each origin to this
+        number; ``allowed`` contains the splits to which the component can be assigned.
         """
         shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
         share = shares[split]
