@@ -293,9 +293,9 @@ def evaluate_cross_source(
     split
         How the images were divided; its seed is also the seed of the bootstrap.
     reader
-        Collects properties of image files
-        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, they are kept only in
-        memory.
+        Collects facts about image files
+        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, the facts are kept only
+        in memory.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 

@@ -19,7 +19,7 @@ from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
-from whichgen.training.held_out import has_sources, record_training_sources
+from whichgen.training.held_out import has_sources, collect_training_sources
 from whichgen.training.split_features import SplitFeatures
 
 
@@ -83,7 +83,7 @@ def describe_low_data_sources(features: SplitFeatures, options: FitOptions | Fus
     """
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     known, unknown = features.select_test_tables(protocol)
-    training, names = record_training_sources(features), (known + unknown).sources
+    training, names = collect_training_sources(features), (known + unknown).sources
     if training is None or names is None:
         return ""
     overlap = compare_sources(names, training)

@@ -38,7 +38,7 @@ from whichgen.training.held_out import (
     HeldOutImages,
     has_sources,
     predict_images,
-    record_training_sources,
+    collect_training_sources,
     select_validation_tables,
 )
 from whichgen.training.selection import SelectionOptions
@@ -242,7 +242,7 @@ def finalize_model(
         encoder=encoder.describe(),
         data_hash=features.data_hash,
     )
-    if training_sources := record_training_sources(features):
+    if training_sources := collect_training_sources(features):
         run_metadata["training_sources"] = asdict(training_sources)
     if training_sizes := measure_sizes(dataset.train, features.reader):
         run_metadata["training_sizes"] = asdict(training_sizes)

@@ -123,11 +123,11 @@ class FitResult(EvaluatedModel):
         Each combination of block and hyperparameter value that could be fitted on every fold, with
         its validation metrics.
     blocks
-        Metrics of each block with its best hyperparameter value, without the blocks for which the
-        solver did not converge for any value.
+        Metrics of each block with its best hyperparameter value. Blocks for which no value could be
+        fitted on every fold and on all training images are omitted.
     note
-        Message about the hyperparameter values that did not converge, and their blocks; empty if
-        all converged.
+        Message about the hyperparameter values for which the solver did not converge, and their
+        blocks; empty if it converged for all values.
     """
 
     grid: tuple[Candidate, ...]

@@ -1,10 +1,10 @@
 """Predictions for held-out images, from which thresholds and calibration are computed.
 
-By default, the held-out images are the validation images. For a fusion of images with sources
-(except under the protocol ``paper``), training and validation images are pooled and divided into at
-most :data:`SOURCE_FOLDS` folds such that no source is in two folds. For each fold, a head fitted on
-the other folds predicts the fold's images. Unknown validation images that the protocol uses for
-selection are predicted once. The final head is fitted on all pooled images.
+By default, the held-out images are the validation images. For a fusion trained on images with
+sources (except under the protocol ``paper``), training and validation images are pooled and divided
+into at most :data:`SOURCE_FOLDS` folds such that no source is in two folds. For each fold, a head
+fitted on the other folds predicts the fold's images. Unknown validation images that the protocol
+uses for selection are predicted once. The final head is fitted on all pooled images.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def has_sources(features: SplitFeatures) -> bool:
     return all(sample.source for sample in features.tables["train"].samples)
 
 
-def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
-    """Return the sources of the images in the splits :data:`FITTING_SPLITS`.
+def collect_training_sources(features: SplitFeatures) -> TrainingSources | None:
+    """Collect the source counts and digests of the images in the splits :data:`FITTING_SPLITS`.
 
     Return ``None`` if a training image has no source.
     """

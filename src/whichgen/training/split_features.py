@@ -63,9 +63,9 @@ class SplitFeatures:
         copies of its images; copies of images in other splits are in separate tables
         (:func:`name_perturbed_table`).
     reader
-        Collects properties of image files
-        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, they are kept only in
-        memory.
+        Collects facts about image files
+        (:class:`~whichgen.data.images.image_facts.ImageFacts`); by default, the facts are kept only
+        in memory.
     """
 
     dataset: Dataset
