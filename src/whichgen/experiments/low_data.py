@@ -19,7 +19,7 @@ from whichgen.phrases import format_count
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
-from whichgen.training.held_out import has_sources, collect_training_sources
+from whichgen.training.held_out import collect_training_sources, has_sources
 from whichgen.training.split_features import SplitFeatures
 
 

@@ -36,9 +36,9 @@ from whichgen.openset.threshold import choose_threshold, compute_tpr_interval, d
 from whichgen.training.exemplars import select_exemplars
 from whichgen.training.held_out import (
     HeldOutImages,
+    collect_training_sources,
     has_sources,
     predict_images,
-    collect_training_sources,
     select_validation_tables,
 )
 from whichgen.training.selection import SelectionOptions
