@@ -152,6 +152,29 @@ def check_known_origins(name: str, known: Sequence[str]) -> None:
         )
 
 
+def make_missing_error(
+    split: str, origins: Sequence[str], errors: Sequence[str], reason: str = ""
+) -> DataError:
+    """Create an error about known origins without a readable image in a split.
+
+    Parameters
+    ----------
+    split
+        Name of the split.
+    origins
+        The origins without a readable image.
+    errors
+        Error messages of the unreadable files; the first one becomes a part of the message.
+    reason
+        Beginning of the message.
+    """
+    first = f" (first unreadable file: {errors[0]})" if errors else ""
+    return DataError(
+        f"{reason}no readable {split} image of {', '.join(origins)}{first}. "
+        "Add readable images; `whichgen dataset check` lists unreadable files."
+    )
+
+
 def list_images(folder: Path) -> list[Path]:
     """Return the paths of the image files in a folder and its subfolders, in natural order.
 

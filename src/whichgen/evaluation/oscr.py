@@ -38,7 +38,7 @@ def compute_oscr_curve(
     fpr, ccr
         Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
-    fpr, ccr = _compute_curves(*_count_images(known_scores, correct, unknown_scores))
+    fpr, ccr = _compute_curves(*_count_correct_and_all(known_scores, correct, unknown_scores))
     return fpr[0], ccr[0]
 
 
@@ -49,7 +49,7 @@ def compute_oscr(
 
     The result is in [0, 1]. The running time is O(N log N) for N images in total.
     """
-    counts = _count_images(known_scores, correct, unknown_scores)
+    counts = _count_correct_and_all(known_scores, correct, unknown_scores)
     return float(compute_oscr_from_counts(*counts)[0])
 
 
@@ -80,7 +80,7 @@ def _compute_curves(
     return unknown / unknown[:, -1:], correct / known[:, -1:]
 
 
-def _count_images(
+def _count_correct_and_all(
     known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the counts that :func:`compute_oscr_from_counts` expects; every image counts once."""

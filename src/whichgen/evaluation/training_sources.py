@@ -40,7 +40,7 @@ class TrainingSources:
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> TrainingSources:
-        """Create from the samples that a model was fitted, selected and calibrated on.
+        """Count the sources of the samples on which a model was fitted, selected and calibrated.
 
         Every sample must have a source.
         """

@@ -71,7 +71,6 @@ class Attributor:
 
     def __init__(self, model: OriginModel, encoder: Encoder, *, pad_to: int = 0) -> None:
         check_encoder(model, encoder)
-        self._n_features = model.exemplars.features.shape[1]
         self.model = model
         self.encoder = encoder
         self.batch_encoder = BatchEncoder(encoder, pad_to=pad_to)
@@ -269,7 +268,7 @@ class Attributor:
             Memory is insufficient for a batch; the batch size is halved.
         """
         sequence = list(images)
-        features = [np.empty((0, self._n_features), np.float32)]
+        features = [np.empty((0, self.model.n_features), np.float32)]
 
         def read_errors() -> Iterator[str]:
             for batch in self.encode_batches(make_image_loaders(sequence), batch_size):
@@ -377,7 +376,7 @@ class Attributor:
             for i, error in batch.errors.items()
         }
         if n:
-            features = self._concatenate_blocks(batch).reshape(n, -1, self._n_features)
+            features = self._concatenate_blocks(batch).reshape(n, -1, self.model.n_features)
             output, probabilities, scores = predict_and_validate(model, features[:, 0])
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.select_coarse_origins(output, decisions)

@@ -112,12 +112,11 @@ class AnswerFolder:
         if self._record_file.exists():
             try:
                 record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                has_same_settings = record["settings"] == settings
-                record["runs"] = list(record["runs"])
+                has_same_settings, runs = record["settings"] == settings, list(record["runs"])
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if has_same_settings:
-                self._record = record
+                self._record["runs"] = runs
             elif self._parts:  # without answers, a new record replaces the old one
                 raise DataError(
                     f"{folder} contains answers of another model, or with other settings of "

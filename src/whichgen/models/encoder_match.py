@@ -53,10 +53,9 @@ def _check_feature_width(model: OriginModel, width: int) -> None:
         The exemplars have another number of features, or :func:`predict_and_validate` fails on an
         array of zeros.
     """
-    n_features = model.exemplars.features.shape[1]
-    if n_features != width:
+    if model.n_features != width:
         raise make_inconsistency_error(
-            f"exemplars have {n_features} features, but the encoder has {width}"
+            f"exemplars have {model.n_features} features, but the encoder has {width}"
         )
     # With a single batch size, broadcasting could hide an array of the wrong shape.
     for n in (1, 2):

@@ -170,6 +170,11 @@ class OriginModel:
     hierarchy: Hierarchy
 
     @property
+    def n_features(self) -> int:
+        """Number of features of an image, over all blocks of the model."""
+        return int(self.exemplars.features.shape[1])
+
+    @property
     def training_sources(self) -> TrainingSources | None:
         """The sources of the training images.
 

@@ -198,9 +198,10 @@ def _compute_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
 
 
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
-    """Return the lowest threshold ≥ 0 that at most ``fraction``, in [0, 1), of the values reach.
+    """Return the lowest threshold of at least 0 that a limited fraction of values reach.
 
-    ``values`` is a float array (m,). If it is empty, return ``None``.
+    The limit is ``fraction``, in [0, 1). ``values`` is a float array (m,); if it is empty, return
+    ``None``.
     """
     return max(0.0, choose_threshold_at_fpr(values, fraction)) if len(values) else None
 

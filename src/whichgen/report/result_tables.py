@@ -237,7 +237,11 @@ def describe_intervals(evaluation: Evaluation, unit: str) -> str:
 
     ``unit`` is :attr:`whichgen.evaluation.predictions.Predictions.unit_name` of the predictions.
     """
-    units = "groups of test images" if unit == "groups of images" else f"test {unit}"
+    units = {
+        "images": "test images",
+        "groups of images": "groups of test images",
+        "sources": "test sources",
+    }[unit]
     if unit == "sources" and evaluation.source_overlap:
         units = f"the {format_count(evaluation.source_overlap.sources, 'test source')}"
     return (

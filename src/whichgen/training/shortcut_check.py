@@ -37,10 +37,10 @@ from whichgen.data.checks.shortcut_properties import (
     list_properties,
     select_properties,
 )
-from whichgen.data.dataset import Dataset, Sample
+from whichgen.data.dataset import Dataset, Sample, make_missing_error
 from whichgen.data.images.image_facts import ImageFacts
 from whichgen.data.images.image_reader import ImageReader
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import ImageError
 from whichgen.evaluation.closed_set import compute_closed_set_metrics
 from whichgen.evaluation.predictions import encode_labels
 from whichgen.progress import Progress, no_progress
@@ -251,12 +251,8 @@ def _read_files(samples: Sequence[Sample], reader: ImageReader, progress: Progre
 def _label_files(dataset: Dataset, split: str, files: _Files) -> np.ndarray:
     """Return the origin index of each readable file; require a file of each known origin."""
     if missing := [origin for origin in dataset.known if origin not in files.origins.tolist()]:
-        first = f" (first unreadable file: {files.errors[0]})" if files.errors else ""
-        raise DataError(
-            f"{dataset.name}: the shortcut check needs images of every known origin, but there is "
-            f"no readable {split} image of {', '.join(missing)}{first}. "
-            "Add readable images; `whichgen dataset check` lists unreadable files."
-        )
+        purpose = "the shortcut check needs images of every known origin, but there is "
+        raise make_missing_error(split, missing, files.errors, f"{dataset.name}: {purpose}")
     return encode_labels(files.origins, dataset.known)
 
 

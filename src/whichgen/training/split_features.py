@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from whichgen.data.dataset import SPLITS, Dataset
+from whichgen.data.dataset import SPLITS, Dataset, make_missing_error
 from whichgen.data.images.image_reader import ImageReader
 from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold, Protocol
 from whichgen.features.extraction import PerturbedSample, extract_tables
 from whichgen.features.store import FeatureStore
@@ -209,14 +208,10 @@ def extract_splits(
     )
     tables = dict(zip(images, extracted, strict=True))
     for split in splits:
-        missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
+        origins = set(tables[split].origins.tolist())
+        missing = [origin for origin in dataset.known if origin not in origins]
         if missing and split in ("train", "val", "test"):
-            skipped = tables[split].skipped
-            first = f" (first unreadable file: {skipped[0]})" if skipped else ""
-            raise DataError(
-                f"no readable {split} image of {', '.join(missing)}{first}. "
-                "Add readable images; `whichgen dataset check` lists unreadable files."
-            )
+            raise make_missing_error(split, missing, tables[split].skipped)
     return SplitFeatures(dataset, tables, reader or ImageReader())
 
 
